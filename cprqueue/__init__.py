@@ -1,0 +1,1 @@
+"""cprqueue: RestorationManager jobs, one way, into QuickBooks Time."""

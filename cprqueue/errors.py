@@ -1,0 +1,117 @@
+"""Every error that cprqueue raises on purpose.
+
+    CprqueueError
+    |-- SettingsError          wrong or missing settings             exit 2
+    |-- UsageError             wrong arguments, unknown job or run   exit 2
+    |-- Transient              worth trying again by itself          exit 3
+    |   |-- ServiceUnreachable no answer: connection, timeout, cut short
+    |   |-- ServiceFailed      an answer that blames the server (5xx)
+    |   |-- RateLimited        429
+    |   `-- OutOfCalls         our own call budget has no free slot now
+    `-- Permanent              trying again changes nothing          exit 1
+        |-- Refused            the service says no to this request
+        |-- AccessStopped      401/402/403/499: the whole push stops
+        |-- UnreadableAnswer   an answer that is not what it should be
+        |-- AlreadyRunning     another holder does this right now
+        `-- Held               a person has to decide first
+
+Texts are one plain line: what is wrong, where, and the cure. They never hold
+a secret or an address. Each class survives pickling, because Celery's pool
+sends exceptions between processes.
+"""
+
+from __future__ import annotations
+
+
+class CprqueueError(Exception):
+    """Root of the tree; ``str(error)`` is one line, fit for an operator."""
+
+    exit_code = 1
+
+
+class SettingsError(CprqueueError):
+    """One or more settings are wrong; ``problems`` has one line for each."""
+
+    exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class UsageError(CprqueueError):
+    """What was asked for does not exist or makes no sense."""
+
+    exit_code = 2
+
+
+class Transient(CprqueueError):
+    """May succeed later without anybody doing anything."""
+
+    exit_code = 3
+
+
+class ServiceUnreachable(Transient):
+    """No complete answer came. The request may or may not have had its effect."""
+
+
+class ServiceFailed(Transient):
+    """The service answered 5xx. The request may or may not have had its effect."""
+
+
+class RateLimited(Transient):
+    """The service answered 429; it did nothing. ``retry_after_seconds`` is its wish, if any."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message, retry_after_seconds)
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class OutOfCalls(Transient):
+    """The call budget is used up; ``wait_seconds`` until a slot is free again."""
+
+    def __init__(self, message: str, wait_seconds: float) -> None:
+        super().__init__(message, wait_seconds)
+        self.wait_seconds = wait_seconds
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Permanent(CprqueueError):
+    """Stays wrong until a person or the data changes something."""
+
+
+class Refused(Permanent):
+    """The service refused this request; ``status`` is its HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, status)
+        self.status = status
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class AccessStopped(Refused):
+    """The service lets us do nothing at all: token, billing, rights or network (401/402/403/499)."""
+
+    exit_code = 3
+
+
+class UnreadableAnswer(Permanent):
+    """The service answered, but not with what its documentation promises."""
+
+
+class AlreadyRunning(Permanent):
+    """Somebody else holds the lock for this work."""
+
+
+class Held(Permanent):
+    """Safe as it stands, but a person must approve before it goes on."""

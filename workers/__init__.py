@@ -1,0 +1,1 @@
+"""Celery tasks, one module for each queue's work."""
