@@ -1,0 +1,202 @@
+"""The company's tables and the indexes that keep every rule cheap at any size."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from cprqueue.sandbox.quickbooks_time.rows import (
+    Assignment,
+    Geofence,
+    Jobcode,
+    Location,
+    MapRow,
+    Timesheet,
+    User,
+)
+from cprqueue.sandbox.quickbooks_time.switches import Switches
+
+FIRST_ID = 17_288_278
+
+
+class Company:
+    """Everything one company has. It keeps its indexes right; it checks no rule.
+
+    Ids rise through all tables together, so an id of one table never exists in another.
+    """
+
+    def __init__(self, *, switches: Switches, now: Callable[[], datetime], seed: int) -> None:
+        self.switches = switches
+        self.now = now
+        self.rng = random.Random(seed)
+        self.created = now()
+        self.touched: dict[str, datetime] = {}
+        self.jobcodes: dict[int, Jobcode] = {}
+        self.locations: dict[int, Location] = {}
+        self.links: dict[int, MapRow] = {}
+        self.assignments: dict[int, Assignment] = {}
+        self.timesheets: dict[int, Timesheet] = {}
+        self.users: dict[int, User] = {}
+        self.geofences: dict[int, Geofence] = {}
+        self.active_jobcodes = 0
+        self._last_id = FIRST_ID
+        self._names: dict[tuple[int, str], set[int]] = defaultdict(set)
+        self._short_codes: dict[tuple[int, str], set[int]] = defaultdict(set)
+        self._children: dict[int, dict[int, None]] = defaultdict(dict)
+        self._link_of: dict[tuple[int, int], MapRow] = {}
+        self._locations_of: dict[int, dict[int, None]] = defaultdict(dict)
+        self._assignment_of: dict[int, dict[int, Assignment]] = defaultdict(dict)
+
+    def new_id(self) -> int:
+        """Return an id above every one before it."""
+        floor = 2**31 if self.switches.ids_above_2_31 else 0
+        self._last_id = max(self._last_id, floor) + self.rng.randint(1, 3)
+        return self._last_id
+
+    def touch(self, *endpoints: str) -> datetime:
+        """Note that these endpoints' data changed now, and return now."""
+        now = self.now()
+        for endpoint in endpoints:
+            self.touched[endpoint] = now
+        return now
+
+    # Jobcodes
+
+    def put_jobcode(self, jobcode: Jobcode) -> None:
+        """Store a new jobcode, or the new state of one."""
+        before = self.jobcodes.get(jobcode.id)
+        if before is not None:
+            self._forget(before)
+        self.jobcodes[jobcode.id] = jobcode
+        self._names[jobcode.parent_id, folded(jobcode.name)].add(jobcode.id)
+        if jobcode.short_code:
+            self._short_codes[jobcode.parent_id, folded(jobcode.short_code)].add(jobcode.id)
+        self._children[jobcode.parent_id][jobcode.id] = None
+        self.active_jobcodes += jobcode.active
+
+    def _forget(self, jobcode: Jobcode) -> None:
+        self._names[jobcode.parent_id, folded(jobcode.name)].discard(jobcode.id)
+        self._short_codes[jobcode.parent_id, folded(jobcode.short_code)].discard(jobcode.id)
+        self._children[jobcode.parent_id].pop(jobcode.id, None)
+        self.active_jobcodes -= jobcode.active
+
+    def named(self, name: str, parent_id: int | None = None) -> list[Jobcode]:
+        """Return the jobcodes of that name, compared without case, by id."""
+        word = folded(name)
+        if parent_id is not None:
+            ids = self._names.get((parent_id, word), set())
+            return [self.jobcodes[each] for each in sorted(ids)]
+        return [each for each in self.jobcodes.values() if folded(each.name) == word]
+
+    def namesakes(self, jobcode: Jobcode) -> list[Jobcode]:
+        """Return the siblings whose name counts as the same."""
+        found = self.named(jobcode.name, jobcode.parent_id)
+        exact = self.switches.names_exact
+        return [
+            each
+            for each in found
+            if each.id != jobcode.id and (not exact or each.name == jobcode.name)
+        ]
+
+    def short_code_taken(self, jobcode: Jobcode) -> bool:
+        """Tell whether an active sibling has the same short code."""
+        ids = self._short_codes.get((jobcode.parent_id, folded(jobcode.short_code)), set())
+        return any(each != jobcode.id and self.jobcodes[each].active for each in ids)
+
+    def children(self, jobcode_id: int) -> list[Jobcode]:
+        """Return the jobcodes directly under one."""
+        return [self.jobcodes[each] for each in self._children.get(jobcode_id, ())]
+
+    def descendants(self, jobcode_id: int) -> Iterator[Jobcode]:
+        """Yield every jobcode below one, parents before their children."""
+        for child in self.children(jobcode_id):
+            yield child
+            yield from self.descendants(child.id)
+
+    def ancestors(self, jobcode: Jobcode) -> Iterator[Jobcode]:
+        """Yield the parent, its parent, and so on to the top."""
+        while parent := self.jobcodes.get(jobcode.parent_id):
+            yield parent
+            jobcode = parent
+
+    def has_children(self, jobcode_id: int) -> bool:
+        """Tell whether a jobcode has children that count."""
+        every = self.switches.has_children_counts_archived
+        ids = self._children.get(jobcode_id, ())
+        return any(every or self.jobcodes[each].active for each in ids)
+
+    # Links
+
+    def locations_of(self, jobcode_id: int) -> list[int]:
+        """Return the ids of the locations that are linked to a jobcode."""
+        return list(self._locations_of.get(jobcode_id, ()))
+
+    def link(self, location: Location, jobcode_ids: tuple[int, ...]) -> None:
+        """Make exactly these jobcodes the location's."""
+        for gone in set(location.jobcodes) - set(jobcode_ids):
+            self._set_link(gone, location.id, active=False)
+        for added in jobcode_ids:
+            if added not in location.jobcodes:
+                self._set_link(added, location.id, active=True)
+        location.jobcodes = jobcode_ids
+
+    def _set_link(self, jobcode_id: int, location_id: int, *, active: bool) -> None:
+        now = self.touch("locations_map")
+        row = self._link_of.get((jobcode_id, location_id))
+        if row is None:
+            row = MapRow(
+                id=self.new_id(),
+                x_id=jobcode_id,
+                location_id=location_id,
+                created=now,
+                last_modified=now,
+            )
+            self.links[row.id] = self._link_of[jobcode_id, location_id] = row
+        row.active, row.last_modified = active, now
+        if active:
+            self._locations_of[jobcode_id][location_id] = None
+        else:
+            self._locations_of[jobcode_id].pop(location_id, None)
+        if self.switches.linking_moves_jobcode:
+            self.jobcodes[jobcode_id].last_modified = self.touch("jobcodes")
+
+    # Assignments
+
+    def assignments_on(self, jobcode_id: int) -> list[Assignment]:
+        """Return a jobcode's assignments, the removed ones too."""
+        return list(self._assignment_of.get(jobcode_id, {}).values())
+
+    def assign(self, user_id: int, jobcode_id: int) -> Assignment:
+        """Give a user (0 for everybody) a jobcode, and return the row that says so."""
+        rows = self._assignment_of[jobcode_id]
+        if user_id in rows and rows[user_id].active:
+            return rows[user_id]
+        now = self.touch("jobcode_assignments")
+        if user_id not in rows:
+            rows[user_id] = Assignment(
+                id=self.new_id(),
+                user_id=user_id,
+                jobcode_id=jobcode_id,
+                created=now,
+                last_modified=now,
+            )
+            self.assignments[rows[user_id].id] = rows[user_id]
+        rows[user_id].active, rows[user_id].last_modified = True, now
+        return rows[user_id]
+
+    def unassign(self, row: Assignment) -> None:
+        """Take an assignment away; doing it twice changes nothing."""
+        if row.active:
+            row.active, row.last_modified = False, self.touch("jobcode_assignments")
+
+    def assigned(self, user_id: int, jobcode_id: int) -> bool:
+        """Tell whether a user may record time on a jobcode."""
+        rows = self._assignment_of.get(jobcode_id, {})
+        return any(each in rows and rows[each].active for each in (0, user_id))
+
+
+def folded(name: str) -> str:
+    """Return what names and short codes are compared by."""
+    return name.strip().casefold()

@@ -1,0 +1,214 @@
+"""How the rows look in an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cprqueue.sandbox.quickbooks_time.company import Company
+from cprqueue.sandbox.quickbooks_time.rows import (
+    Assignment,
+    Geofence,
+    Jobcode,
+    Location,
+    MapRow,
+    Timesheet,
+    User,
+)
+from cprqueue.sandbox.quickbooks_time.values import short_stamp, stamp
+
+Shown = dict[str, Any]
+_EMPTY_ITEMS: dict[str, Any] = {"text": "", "object": {}, "list": []}
+NO_DATE = "0000-00-00"
+
+
+@dataclass(slots=True)
+class Views:
+    """Turns rows into the objects of the documentation."""
+
+    company: Company
+
+    def jobcode(self, row: Jobcode) -> Shown:
+        """Return a jobcode as a listing shows it."""
+        return self.written(row) | {
+            "project_id": 0,
+            "locations": self.company.locations_of(row.id),
+            "geofence_config_id": self._no_geofence(),
+        }
+
+    def written(self, row: Jobcode) -> Shown:
+        """Return a jobcode as a write shows it: without its locations."""
+        shown = {
+            "id": row.id,
+            "parent_id": row.parent_id,
+            "assigned_to_all": row.assigned_to_all,
+            "billable": row.billable,
+            "active": row.active,
+            "type": row.type,
+            "has_children": self.company.has_children(row.id),
+            "billable_rate": row.billable_rate or 0,
+            "short_code": row.short_code,
+            "name": row.name,
+            "last_modified": stamp(row.last_modified),
+            "created": stamp(row.created),
+            "required_customfields": [],
+            "filtered_customfielditems": _EMPTY_ITEMS[
+                self.company.switches.filtered_customfielditems
+            ],
+        }
+        if self.company.switches.quickbooks_installed:
+            shown["connect_with_quickbooks"] = row.connect_with_quickbooks
+        return shown
+
+    def nested_jobcode(self, row: Jobcode) -> Shown:
+        """Return a jobcode as the supplemental data of locations spells it."""
+        shown = self.jobcode(row)
+        shown["created"] = short_stamp(row.created)
+        shown["last_modified"] = short_stamp(row.last_modified)
+        return shown
+
+    def location(self, row: Location) -> Shown:
+        """Return a location as listings and writes show it."""
+        return self._address(row) | {
+            "created": stamp(row.created),
+            "last_modified": stamp(row.last_modified),
+            "linked_objects": {"jobcodes": list(row.jobcodes)} if row.jobcodes else {},
+            "geofence_config_id": row.geofence_config_id or self._no_geofence(),
+        }
+
+    def nested_location(self, row: Location) -> Shown:
+        """Return a location as the supplemental data of jobcodes spells it."""
+        shown = self._address(row) | {
+            "created": short_stamp(row.created),
+            "last_modified": short_stamp(row.last_modified),
+            "jobcodes": list(row.jobcodes),
+            "geofence_config_id": row.geofence_config_id or self._no_geofence(),
+        }
+        if self.company.switches.zip_as_number and row.zip.isascii() and row.zip.isdigit():
+            shown["zip"] = int(row.zip)
+        return shown
+
+    def _address(self, row: Location) -> Shown:
+        return {
+            "id": row.id,
+            "addr1": row.addr1,
+            "addr2": row.addr2,
+            "city": row.city,
+            "state": row.state,
+            "zip": row.zip,
+            "country": row.country,
+            "formatted_address": formatted_address(row),
+            "active": row.active,
+            "latitude": row.latitude or 0,
+            "longitude": row.longitude or 0,
+            "place_id": "",
+            "place_id_hash": row.place_id_hash,
+            "label": row.label,
+            "notes": row.notes,
+            "geocoding_status": row.geocoding_status,
+        }
+
+    def link(self, row: MapRow) -> Shown:
+        """Return a row of the locations map."""
+        return {
+            "id": row.id,
+            "x_table": "job_codes",
+            "x_id": row.x_id,
+            "location_id": row.location_id,
+            "created": stamp(row.created),
+            "last_modified": stamp(row.last_modified),
+        }
+
+    def assignment(self, row: Assignment) -> Shown:
+        """Return an assignment."""
+        return {
+            "id": row.id,
+            "user_id": row.user_id,
+            "jobcode_id": row.jobcode_id,
+            "active": row.active,
+            "last_modified": stamp(row.last_modified),
+            "created": stamp(row.created),
+        }
+
+    def geofence(self, row: Geofence) -> Shown:
+        """Return a geofence config."""
+        return {
+            "id": row.id,
+            "type": row.type,
+            "type_id": row.type_id,
+            "active": row.active,
+            "enabled": row.enabled,
+            "radius": row.radius,
+            "last_modified": stamp(row.last_modified),
+            "created": stamp(row.created),
+        }
+
+    def timesheet(self, row: Timesheet) -> Shown:
+        """Return a timesheet; one without an end is on the clock, with its duration so far."""
+        end = row.end or self.company.now()
+        return {
+            "id": row.id,
+            "user_id": row.user_id,
+            "jobcode_id": row.jobcode_id,
+            "start": stamp(row.start),
+            "end": stamp(row.end) if row.end else "",
+            "duration": int((end - row.start).total_seconds()),
+            "date": row.start.date().isoformat(),
+            "tz": 0,
+            "tz_str": "UTC",
+            "type": "regular",
+            "location": "",
+            "on_the_clock": row.end is None,
+            "locked": 0,
+            "notes": row.notes,
+            "customfields": "",
+            "attached_files": [],
+            "last_modified": stamp(row.last_modified),
+        }
+
+    def user(self, row: User) -> Shown:
+        """Return a user, without the permissions."""
+        return {
+            "id": row.id,
+            "first_name": row.first_name,
+            "last_name": row.last_name,
+            "group_id": row.group_id,
+            "active": row.active,
+            "employee_number": 0,
+            "salaried": False,
+            "exempt": False,
+            "username": row.username,
+            "email": row.email,
+            "email_verified": False,
+            "payroll_id": row.payroll_id,
+            "mobile_number": "",
+            "hire_date": NO_DATE,
+            "term_date": NO_DATE,
+            "last_modified": stamp(row.last_modified),
+            "last_active": "",
+            "created": stamp(row.created),
+            "client_url": "sandbox",
+            "company_name": "Sandbox Company",
+            "profile_image_url": "",
+            "display_name": None,
+            "pto_balances": {},
+            "submitted_to": "2000-01-01",
+            "approved_to": "2000-01-01",
+            "manager_of_group_ids": [],
+            "require_password_change": False,
+            "pay_rate": 0,
+            "pay_interval": "hour",
+            "customfields": "",
+        }
+
+    def _no_geofence(self) -> int | None:
+        return 0 if self.company.switches.geofence_id_zero else None
+
+
+def formatted_address(row: Location) -> str:
+    """Return ``addr1 addr2, city, ST zip``, or the label where none of the first three is known."""
+    street = " ".join(filter(None, (row.addr1, row.addr2)))
+    if not street and not row.city:
+        return row.label
+    region = " ".join(filter(None, (row.state, row.zip)))
+    return ", ".join(filter(None, (street, row.city, region)))
