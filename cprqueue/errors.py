@@ -100,7 +100,7 @@ class Refused(Permanent):
 
 
 class AccessStopped(Refused):
-    """The service lets us do nothing at all: token, billing, rights or network (401/402/403/499)."""
+    """The service lets us do nothing at all (401/402/403/499): token, billing, rights, network."""
 
     exit_code = 3
 

@@ -1,0 +1,115 @@
+"""The call budget: at most N calls to QuickBooks Time in any window, whatever dies.
+
+A table of N slots, each usable once in any window. A call first takes a free slot by one
+conditional UPDATE by the database's clock, and stamps it again when its answer is there. In
+between the stamp lies ahead by the longest time that a request may be under way, so a slot
+whose user died is never given out too early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from random import Random
+
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+
+from cprqueue.errors import OutOfCalls
+from cprqueue.store.database import Database, now_ms
+from cprqueue.tables import call_slots
+
+LONGEST_CALL_MS = 60_000
+"""Longest time between taking a slot and the request's arrival; above every timeout."""
+
+CANDIDATES = 8
+
+
+class Budget:
+    """The account's call budget, shared by all workers on all hosts through the database.
+
+    A tenth of the slots is kept for urgent work.
+    """
+
+    def __init__(
+        self, db: Database, *, limit: int, window: timedelta, rng: Random | None = None
+    ) -> None:
+        self.db = db
+        self.limit = limit
+        self.window_ms = round(window.total_seconds() * 1000)
+        self.reserve = max(1, limit // 10)
+        self.rng = rng or Random()  # noqa: S311  (spreads load, guards nothing)
+        self._ready = False
+
+    @contextmanager
+    def call(self, *, urgent: bool = False) -> Iterator[None]:
+        """Hold a slot for one call. Raises OutOfCalls where none is free now."""
+        slot = self.take(urgent=urgent)
+        try:
+            yield
+        finally:
+            self.stamp(slot)
+
+    def take(self, *, urgent: bool = False) -> int:
+        """Take a free slot and return it; ``stamp`` it when the answer is there."""
+        if not self._ready:
+            self.db.retrying(self._ensure)
+            self._ready = True
+        slot = self.db.retrying(lambda conn: self._try(conn, urgent=urgent))
+        if slot is None:
+            wait = self.wait_seconds(urgent=urgent)
+            raise OutOfCalls(f"all calls of this window are used; the next in {wait:.0f} s", wait)
+        return slot
+
+    def stamp(self, slot: int) -> None:
+        """Start the slot's window now."""
+        with self.db.begin() as conn:
+            own = update(call_slots).where(call_slots.c.slot_id == slot)
+            conn.execute(own.values(used_at_ms=now_ms()))
+
+    def block(self) -> None:
+        """Count all slots as used now: QuickBooks Time answered 429, so it knows better."""
+        with self.db.begin() as conn:
+            conn.execute(update(call_slots).values(used_at_ms=now_ms()))
+
+    def free(self, conn: Connection, *, urgent: bool = True) -> int:
+        """Count the slots that are free now."""
+        statement = select(func.count()).select_from(call_slots)
+        return int(conn.execute(statement.where(*self._usable(urgent))).scalar_one())
+
+    def calls_so_far(self, conn: Connection) -> int:
+        """Return how many calls were ever made; the difference of two readings counts a span."""
+        return int(conn.execute(select(func.coalesce(func.sum(call_slots.c.uses), 0))).scalar_one())
+
+    def wait_seconds(self, *, urgent: bool = False) -> float:
+        """Return how long until a slot is free; 0 if one is."""
+        statement = select(func.min(call_slots.c.used_at_ms) + self.window_ms - now_ms())
+        with self.db.read() as conn:
+            found = conn.execute(statement.where(*self._mine(urgent))).scalar()
+        return max(0.0, float(found or 0) / 1000)
+
+    def _mine(self, urgent: bool) -> tuple[ColumnElement[bool], ...]:
+        first = 1 if urgent else self.reserve + 1
+        return (call_slots.c.slot_id.between(first, self.limit),)
+
+    def _usable(self, urgent: bool) -> tuple[ColumnElement[bool], ...]:
+        return (*self._mine(urgent), call_slots.c.used_at_ms <= now_ms() - self.window_ms)
+
+    def _try(self, conn: Connection, *, urgent: bool) -> int | None:
+        # Bulk work leaves the reserve alone; urgent work takes from the other end first.
+        order = call_slots.c.slot_id.desc()
+        free = select(call_slots.c.slot_id).where(*self._usable(urgent)).order_by(order)
+        slots = list(conn.execute(free.limit(CANDIDATES)).scalars())
+        self.rng.shuffle(slots)
+        for slot in slots:
+            take = update(call_slots).where(call_slots.c.slot_id == slot, *self._usable(urgent))
+            values = {"used_at_ms": now_ms() + LONGEST_CALL_MS, "uses": call_slots.c.uses + 1}
+            if conn.execute(take.values(**values)).rowcount == 1:
+                return int(slot)
+        return None
+
+    def _ensure(self, conn: Connection) -> None:
+        known = set(conn.execute(select(call_slots.c.slot_id)).scalars())
+        missing = [n for n in range(1, self.limit + 1) if n not in known]
+        if missing:
+            conn.execute(insert(call_slots), [{"slot_id": n} for n in missing])

@@ -1,0 +1,1 @@
+"""Alembic migrations; ``cprqueue.store.schema.upgrade`` runs them."""

@@ -1,0 +1,202 @@
+"""The values that travel between modules; all frozen, none knows how it is stored or sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any
+
+NAME_LIMIT = 64
+"""Longest jobcode name, in characters (QuickBooks Time documentation, "The Jobcode object")."""
+
+BATCH = 50
+"""Most objects in one write request (same documentation, "Create Jobcodes": more is a 413)."""
+
+PAGE = 200
+"""Most results on one page of a listing (same documentation, "Pagination")."""
+
+
+def name_key(name: str) -> str:
+    """Return the form in which two names count as the same: without case and extra spaces.
+
+    How QuickBooks Time compares is not documented. This is the widest likely rule, so that
+    two names which it might call equal are never sent as two.
+    """
+    return " ".join(name.split()).casefold()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """A postal address, each part trimmed; "" where there is none."""
+
+    addr1: str = ""
+    addr2: str = ""
+    city: str = ""
+    state: str = ""
+    zip: str = ""
+
+    def __bool__(self) -> bool:
+        return any((self.addr1, self.addr2, self.city, self.state, self.zip))
+
+    def as_dict(self) -> dict[str, str]:
+        """Return all five parts under QuickBooks Time's names."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """An RM job: only the fields that we use."""
+
+    job_id: int
+    job_number: str
+    job_name: str
+    site_id: int | None
+    status: str
+    progress: str
+    address: Address
+
+    @property
+    def label(self) -> str:
+        """What people and logs call this job; never an address."""
+        return f"RM job {self.job_id} ({self.job_number or 'no number'})"
+
+    def as_message(self) -> dict[str, Any]:
+        """Return plain JSON data for a message."""
+        return asdict(self)
+
+    @classmethod
+    def from_message(cls, data: Mapping[str, Any]) -> Job:
+        """Inverse of ``as_message``."""
+        return cls(**{**data, "address": Address(**data["address"])})
+
+    def content_hash(self) -> str:
+        """Return a digest that changes when any field does."""
+        return _digest(self.as_message())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a job is active, and the rule that said so in words."""
+
+    active: bool
+    rule: str
+    unknown_progress: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What QuickBooks Time should hold for an active job."""
+
+    name: str
+    address: Address
+
+    def digest(self) -> str:
+        """Return a digest that changes when the jobcode or the location would."""
+        return _digest(asdict(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jobcode:
+    """A jobcode as QuickBooks Time shows it."""
+
+    id: int
+    name: str
+    parent_id: int = 0
+    type: str = "regular"
+    active: bool = True
+    assigned_to_all: bool = False
+    has_children: bool = False
+    short_code: str = ""
+    billable: bool = False
+    location_ids: tuple[int, ...] = ()
+    last_modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """A location as QuickBooks Time shows it, with the jobcodes it is linked to."""
+
+    id: int
+    address: Address
+    active: bool = True
+    jobcode_ids: tuple[int, ...] = ()
+    last_modified: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Spare:
+    """A location too many on a jobcode. ``others``: the jobcodes that keep it, if any."""
+
+    location_id: int
+    others: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What QuickBooks Time holds for one job, as far as we know.
+
+    ``location_linked``: our location is active and linked to our jobcode.
+    ``spares``: further locations that are linked to the same jobcode.
+    """
+
+    jobcode_id: int | None = None
+    name: str = ""
+    active: bool = False
+    assigned_to_all: bool = False
+    location_id: int | None = None
+    address: Address = Address()
+    location_linked: bool = False
+    spares: tuple[Spare, ...] = ()
+
+    def to_json(self) -> str:
+        """Return one line of JSON for the database."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | None) -> Held:
+        """Inverse of ``to_json``; None and "" give an empty value."""
+        if not text:
+            return cls()
+        known = {f.name for f in fields(cls)}
+        data = {k: v for k, v in json.loads(text).items() if k in known}
+        data["address"] = Address(**data.get("address", {}))
+        data["spares"] = tuple(
+            Spare(spare["location_id"], tuple(spare["others"])) for spare in data.get("spares", ())
+        )
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemResult:
+    """The fate of one item of a write request.
+
+    ``id`` is None where the service named none, as it may for a refused or duplicate item.
+    """
+
+    code: int
+    message: str = ""
+    extra: str = ""
+    id: int | None = None
+
+    @property
+    def done(self) -> bool:
+        """True for created and updated; a 202 means "already there" and is not done."""
+        return self.code in (200, 201)
+
+    @property
+    def exists(self) -> bool:
+        """True where a jobcode with this parent, name and type is already there."""
+        return self.code == 202
+
+    @property
+    def text(self) -> str:
+        """The service's own words."""
+        return self.extra or self.message or f"code {self.code}"
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,128 @@
+"""Pure: which job may bear a number as its jobcode's name, when several touch it.
+
+Names are unique among jobcodes in QuickBooks Time, so numbers that are doubled, handed on
+or swapped need an order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cprqueue.models import NAME_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimant:
+    """One job, its number, and the name that its jobcode bears now.
+
+    ``wanted_key`` is "" for a job that wants no name (inactive); ``held_key`` is "" without
+    a jobcode. ``creating``: a request to create its jobcode may be under way. ``seniority``
+    orders those who came first.
+    """
+
+    job_id: int
+    label: str
+    wanted_key: str
+    held_key: str = ""
+    jobcode_id: int | None = None
+    creating: bool = False
+    seniority: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """The job may bear its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """A job that is no longer active holds the jobcode of this number: it becomes ours."""
+
+    job_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A job that is no longer active bears this number: its jobcode is renamed first."""
+
+    job_id: int
+    jobcode_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """Jobs hand their numbers round in a circle: this one steps aside first."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Another job still bears the number and is about to give it up."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Another active job has the same number and came first."""
+
+    reason: str
+
+
+Ruling = Free | TakeOver | Aside | Temporary | Blocked | Taken
+
+
+def rule(me: Claimant, name: str, others: Iterable[Claimant]) -> Ruling:
+    """Rule whether ``me`` may bear ``name`` now.
+
+    ``others``: every job that wants or holds the same name, and whoever holds the names which
+    those holders want, and so on. The same inputs give the same ruling on every host.
+    """
+    rivals = [other for other in others if other.job_id != me.job_id]
+    first = min(
+        [me, *(rival for rival in rivals if rival.wanted_key == me.wanted_key)], key=_precedence
+    )
+    if first is not me:
+        return Taken(f"{first.label} has the same number and came first: it keeps the jobcode")
+    holder = next((rival for rival in rivals if rival.held_key == me.wanted_key), None)
+    if holder is None or me.held_key == me.wanted_key:
+        return Free()
+    return _against_holder(me, name, holder, rivals)
+
+
+def _precedence(claimant: Claimant) -> tuple[bool, bool, tuple[int, int]]:
+    bears_it = claimant.held_key == claimant.wanted_key
+    return (not bears_it, not claimant.creating, claimant.seniority)
+
+
+def _against_holder(me: Claimant, name: str, holder: Claimant, rivals: list[Claimant]) -> Ruling:
+    if not holder.wanted_key and holder.jobcode_id is not None:
+        if me.jobcode_id is None:
+            return TakeOver(holder.job_id)
+        return Aside(holder.job_id, holder.jobcode_id, beside(name, holder.job_id))
+    circle = _circle(me, {rival.held_key: rival for rival in rivals if rival.held_key})
+    if circle and me.job_id == min(circle):
+        return Temporary(beside(name, me.job_id))
+    return Blocked(f"{holder.label} still bears this number and is renamed first")
+
+
+def _circle(me: Claimant, holders: Mapping[str, Claimant]) -> set[int]:
+    """Return the jobs of the circle that ``me`` is in, or an empty set."""
+    seen = {me.job_id}
+    wanted = me.wanted_key
+    while wanted and wanted != me.held_key:
+        holder = holders.get(wanted)
+        if holder is None or holder.job_id in seen:
+            return set()
+        seen.add(holder.job_id)
+        wanted = holder.wanted_key
+    return seen if wanted else set()
+
+
+def beside(name: str, job_id: int) -> str:
+    """Return a name that nobody else wants, close to ``name`` and within the limit."""
+    mark = f" ~{job_id}"
+    return name[: NAME_LIMIT - len(mark)] + mark

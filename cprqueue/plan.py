@@ -1,0 +1,336 @@
+"""Pure: the one next action that brings QuickBooks Time closer to what a job should be.
+
+``next_action`` compares what is wanted with what is held; ``apply`` says what is held after
+the action was done. Repeating the two always ends in ``Done``: at most one change of the
+jobcode (two when a name must be swapped), one of each spare location, one of the location.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from cprqueue.models import NAME_LIMIT, Address, Held, Jobcode, Location, Spare, Wanted
+from cprqueue.names import Aside, Blocked, Free, Ruling, Taken, Temporary
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One step; ``rank`` is the order in which steps are sent: what frees a name comes first."""
+
+    rank: ClassVar[int]
+    kind: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Look(Action):
+    """Read from QuickBooks Time before anything is written: what is held is not certain."""
+
+    rank = 0
+    kind = "look"
+
+    def __str__(self) -> str:
+        return "look at QuickBooks Time first"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeJobcode(Action):
+    """Change the given fields of a jobcode; restoring is the field ``active``."""
+
+    jobcode_id: int
+    changes: tuple[tuple[str, Any], ...]
+
+    rank = 1
+    kind = "change_jobcode"
+
+    def payload(self) -> dict[str, Any]:
+        """The item for the request."""
+        return {"id": self.jobcode_id, **dict(self.changes)}
+
+    def __str__(self) -> str:
+        words = ", ".join(f"{name} {_said(value)}" for name, value in self.changes)
+        return f"change jobcode {self.jobcode_id}: {words}"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJobcode(Action):
+    """Create the job's jobcode, open to everybody."""
+
+    name: str
+
+    rank = 2
+    kind = "create_jobcode"
+
+    def payload(self) -> dict[str, Any]:
+        """The item for the request."""
+        return {"name": self.name, "assigned_to_all": True}
+
+    def __str__(self) -> str:
+        return f"create jobcode {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class DropLocation(Action):
+    """Take the jobcode's link off a location; archive it when nothing else uses it."""
+
+    location_id: int
+    others: tuple[int, ...] = ()
+
+    rank = 3
+    kind = "change_location"
+
+    def payload(self) -> dict[str, Any]:
+        """The item for the request."""
+        item: dict[str, Any] = {
+            "id": self.location_id,
+            "linked_objects": {"jobcodes": list(self.others)},
+        }
+        return item if self.others else item | {"active": False}
+
+    def __str__(self) -> str:
+        return f"unlink location {self.location_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeLocation(Action):
+    """Give our location the wanted address, active and linked to the jobcode alone."""
+
+    location_id: int
+    jobcode_id: int
+    address: Address
+
+    rank = 3
+    kind = "change_location"
+
+    def payload(self) -> dict[str, Any]:
+        """The item for the request; empty parts are sent, so that they are cleared."""
+        links = {"linked_objects": {"jobcodes": [self.jobcode_id]}}
+        return {"id": self.location_id, "active": True, **self.address.as_dict(), **links}
+
+    def __str__(self) -> str:
+        return f"change the address of location {self.location_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class CreateLocation(Action):
+    """Create the job's location, linked to its jobcode."""
+
+    jobcode_id: int
+    address: Address
+
+    rank = 4
+    kind = "create_location"
+
+    def payload(self) -> dict[str, Any]:
+        """The item for the request."""
+        parts = {name: part for name, part in self.address.as_dict().items() if part}
+        return {**parts, "linked_objects": {"jobcodes": [self.jobcode_id]}}
+
+    def __str__(self) -> str:
+        return f"create the location of jobcode {self.jobcode_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait(Action):
+    """Nothing to do before another job has moved; ``reason`` names it."""
+
+    reason: str
+
+    rank = 8
+    kind = "wait"
+
+    def __str__(self) -> str:
+        return f"wait: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Park(Action):
+    """Refused for good, until a person or the job changes something."""
+
+    code: str
+    reason: str
+
+    rank = 8
+    kind = "park"
+
+    def __str__(self) -> str:
+        return f"park: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Action):
+    """QuickBooks Time holds what is wanted."""
+
+    rank = 9
+    kind = "done"
+
+    def __str__(self) -> str:
+        return "nothing to do"
+
+
+Write = ChangeJobcode | CreateJobcode | DropLocation | ChangeLocation | CreateLocation
+
+
+def next_action(wanted: Wanted, held: Held, *, certain: bool, ruling: Ruling) -> Action:
+    """Return the next step for one active job.
+
+    ``certain`` is False after a request whose fate is unknown. ``ruling`` says whether the
+    job may bear its number as a name now (``names.rule``).
+    """
+    if not certain:
+        return Look()
+    refusal = _refusal(wanted, ruling)
+    if refusal:
+        return refusal
+    if isinstance(ruling, Aside):
+        return ChangeJobcode(ruling.jobcode_id, (("name", ruling.name),))
+    if held.jobcode_id is None:
+        return CreateJobcode(wanted.name)
+    changes = jobcode_changes(ruling.name if isinstance(ruling, Temporary) else wanted.name, held)
+    if changes:
+        return ChangeJobcode(held.jobcode_id, changes)
+    return _location_action(wanted.address, held, held.jobcode_id)
+
+
+def _refusal(wanted: Wanted, ruling: Ruling) -> Action | None:
+    too_long = len(wanted.name) - NAME_LIMIT
+    if too_long > 0:
+        reason = f"job number is too long by {too_long}: QuickBooks Time takes {NAME_LIMIT}"
+        return Park("name_too_long", reason)
+    if isinstance(ruling, Taken):
+        return Park("doubled_number", ruling.reason)
+    if isinstance(ruling, Blocked):
+        return Wait(ruling.reason)
+    return None
+
+
+def jobcode_changes(name: str, held: Held) -> tuple[tuple[str, Any], ...]:
+    """Return the fields to send so that the jobcode is ``name``, active and for everybody.
+
+    A restore always sends ``assigned_to_all``: archiving removes assignments, and nothing in
+    the documentation says that they come back ("The Jobcode object", active).
+    """
+    changes: list[tuple[str, Any]] = []
+    if held.name != name:
+        changes.append(("name", name))
+    if not held.active:
+        changes.append(("active", True))
+    if not (held.active and held.assigned_to_all):
+        changes.append(("assigned_to_all", True))
+    return tuple(changes)
+
+
+def _location_action(address: Address, held: Held, jobcode_id: int) -> Action:
+    if held.spares:
+        return DropLocation(held.spares[0].location_id, held.spares[0].others)
+    if not address:
+        if held.location_id is not None and held.location_linked:
+            return DropLocation(held.location_id)
+        return Done()
+    if held.location_id is None:
+        return CreateLocation(jobcode_id, address)
+    if not held.location_linked or held.address != address:
+        return ChangeLocation(held.location_id, jobcode_id, address)
+    return Done()
+
+
+def apply(held: Held, action: Action, new_id: int | None = None) -> Held:
+    """Return what is held after ``action`` was done; ``new_id`` is what a create was given."""
+    match action:
+        case CreateJobcode(name=name):
+            return Held(jobcode_id=new_id, name=name, active=True, assigned_to_all=True)
+        case ChangeJobcode(jobcode_id=jobcode_id, changes=changes):
+            return replace(held, **dict(changes)) if jobcode_id == held.jobcode_id else held
+        case CreateLocation(address=address):
+            return replace(held, location_id=new_id, address=address, location_linked=True)
+        case ChangeLocation(address=address):
+            return replace(held, address=address, location_linked=True)
+        case DropLocation(location_id=location_id):
+            return _dropped(held, location_id)
+    return held
+
+
+def _dropped(held: Held, location_id: int) -> Held:
+    spares = tuple(spare for spare in held.spares if spare.location_id != location_id)
+    linked = held.location_linked and location_id != held.location_id
+    return replace(held, spares=spares, location_linked=linked)
+
+
+def observe(
+    jobcode: Jobcode, locations: Iterable[Location], *, ours: int | None, address: Address
+) -> Held:
+    """Build what is held from what QuickBooks Time shows.
+
+    ``locations``: those linked to the jobcode, and our own even when it is not (any order).
+    ``ours``: the location that our record names; it is kept if it still serves. Otherwise
+    the one with the wanted ``address`` is taken, then the oldest. A location that other
+    jobcodes share is never ours to change: it only loses our link.
+    """
+    candidates = sorted(locations, key=lambda place: _preference(place, ours, address))
+    linked = [p for p in candidates if p.active and jobcode.id in p.jobcode_ids]
+    private = [p for p in candidates if set(p.jobcode_ids) <= {jobcode.id}]
+    chosen = private[0] if private else None
+    return Held(
+        jobcode_id=jobcode.id,
+        name=jobcode.name,
+        active=jobcode.active,
+        assigned_to_all=jobcode.assigned_to_all,
+        location_id=chosen.id if chosen else None,
+        address=chosen.address if chosen else Address(),
+        location_linked=chosen is not None and chosen in linked,
+        spares=tuple(
+            Spare(p.id, tuple(c for c in p.jobcode_ids if c != jobcode.id))
+            for p in linked
+            if p is not chosen
+        ),
+    )
+
+
+def _preference(
+    place: Location, ours: int | None, address: Address
+) -> tuple[bool, ...] | tuple[Any, ...]:
+    return (place.id != ours, not place.active, place.address != address, place.id)
+
+
+def differences(wanted: Wanted, held: Held) -> list[tuple[str, str, str, bool]]:
+    """Compare field by field: (field, wanted, held, equal), in a fixed order, for people."""
+    rows = [
+        ("name", wanted.name, held.name),
+        ("active", "yes", "yes" if held.active else "no"),
+        ("assigned to all", "yes", "yes" if held.assigned_to_all else "no"),
+        ("location linked", _yes(bool(wanted.address)), _yes(held.location_linked)),
+    ]
+    there = held.address if held.location_linked else Address()
+    rows += [(name, part, there.as_dict()[name]) for name, part in wanted.address.as_dict().items()]
+    rows.append(("spare locations", "0", str(len(held.spares))))
+    return [(name, want, have, want == have) for name, want, have in rows]
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _said(value: object) -> str:
+    return _yes(value) if isinstance(value, bool) else repr(value)
+
+
+__all__ = [
+    "Action",
+    "ChangeJobcode",
+    "ChangeLocation",
+    "CreateJobcode",
+    "CreateLocation",
+    "Done",
+    "DropLocation",
+    "Free",
+    "Look",
+    "Park",
+    "Wait",
+    "Write",
+    "apply",
+    "differences",
+    "jobcode_changes",
+    "next_action",
+    "observe",
+]

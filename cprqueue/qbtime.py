@@ -1,0 +1,186 @@
+"""QuickBooks Time (formerly TSheets): listings as iterators, writes in batches of 50.
+
+Facts come from its API documentation: sections "Pagination", "Jobcodes", "Locations",
+"Timesheets", "Current User" and "Authentication". Every call goes through ``spend``, which
+keeps the account's call budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from cprqueue.errors import ServiceFailed, UnreadableAnswer
+from cprqueue.mapping import read_item_result, read_jobcode, read_location
+from cprqueue.models import BATCH, PAGE, ItemResult, Jobcode, Location
+from cprqueue.transport import Reply, Transport, error_for
+
+T = TypeVar("T")
+
+WITH_RESULTS = frozenset({200, 201, 207, 400, 404, 406, 409, 417})
+"""Statuses whose body may still name each item's own outcome."""
+
+
+class QuickBooksTime:
+    """The account behind one token.
+
+    ``token`` is asked for each request, so that a refreshed one is used at once. ``spend``
+    is entered around each call and raises OutOfCalls where the budget is used up.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        token: Callable[[], str],
+        spend: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.transport = transport
+        self._token = token
+        self._spend = spend
+
+    # --- reading ---
+
+    def jobcodes(self, **filters: Any) -> Iterator[Jobcode]:
+        """Yield jobcodes page by page. Without filters: active ones of type regular."""
+        return self._all("jobcodes", read_jobcode, filters)
+
+    def locations(self, **filters: Any) -> Iterator[Location]:
+        """Yield locations page by page. Without filters: active ones."""
+        return self._all("locations", read_location, filters)
+
+    def pages(
+        self, endpoint: str, filters: Mapping[str, Any]
+    ) -> Iterator[tuple[list[dict[str, Any]], bool]]:
+        """Yield (items, whether more follow) for each page; stops when no more follow."""
+        page = 1
+        while True:
+            query = {"limit": PAGE, "page": page, "supplemental_data": "no", **filters}
+            data = self._get(endpoint, query)
+            more = data.get("more") is True
+            yield _items(data, endpoint), more
+            if not more:
+                return
+            page += 1
+
+    def _all(
+        self, endpoint: str, read: Callable[[Mapping[str, Any]], T], filters: Mapping[str, Any]
+    ) -> Iterator[T]:
+        for items, _more in self.pages(endpoint, filters):
+            yield from map(read, items)
+
+    def on_the_clock(self, jobcode_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the running timesheets of these jobcodes and their children."""
+        ids = ",".join(map(str, jobcode_ids))
+        filters = {"on_the_clock": "yes", "jobcode_ids": ids}
+        return [item for items, _ in self.pages("timesheets", filters) for item in items]
+
+    def current_user(self) -> dict[str, Any]:
+        """Return the user whom the token belongs to, with ``permissions``."""
+        users = _items(self._get("current_user", {}), "users")
+        if not users:
+            raise UnreadableAnswer("QuickBooks Time: GET /current_user answered without a user")
+        return users[0]
+
+    def effective_settings(self) -> dict[str, Any]:
+        """Return the account's settings by section."""
+        results = self._get("effective_settings", {}).get("results")
+        found = results.get("effective_settings") if isinstance(results, Mapping) else None
+        return dict(found) if isinstance(found, Mapping) else {}
+
+    # --- writing ---
+
+    def create_jobcodes(self, items: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+        """Create at most 50 jobcodes; one result for each item, in their order.
+
+        A result of 202 means that the name exists already and nothing was created.
+        """
+        return self._write("POST", "jobcodes", items)
+
+    def change_jobcodes(self, items: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+        """Change, archive or restore at most 50 jobcodes; send only changed, writable fields."""
+        return self._write("PUT", "jobcodes", items)
+
+    def create_locations(self, items: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+        """Create at most 50 locations. Sending an item twice makes two of it."""
+        return self._write("POST", "locations", items)
+
+    def change_locations(self, items: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+        """Change, archive or restore at most 50 locations."""
+        return self._write("PUT", "locations", items)
+
+    # --- one call ---
+
+    def _get(self, endpoint: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        with self._spend():
+            reply = self.transport.request(
+                "GET", f"/{endpoint}", params=query, headers=self._headers()
+            )
+        return _object(reply)
+
+    def _write(
+        self, method: str, endpoint: str, items: Sequence[Mapping[str, Any]]
+    ) -> list[ItemResult]:
+        if not 1 <= len(items) <= BATCH:
+            raise ValueError(f"a batch has 1 to {BATCH} items, not {len(items)}")
+        with self._spend():
+            reply = self.transport.request(
+                method,
+                f"/{endpoint}",
+                headers=self._headers(),
+                json_body={"data": list(items)},
+                accept=WITH_RESULTS,
+            )
+        return _item_results(reply, endpoint, len(items))
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token()}", "Accept": "application/json"}
+
+
+def _object(reply: Reply) -> dict[str, Any]:
+    data = reply.json()
+    if data == []:  # an empty answer may come as an empty list
+        return {}
+    if not isinstance(data, dict):
+        raise UnreadableAnswer(f"{reply.what} answered with JSON that is no object")
+    return data
+
+
+def _items(data: Mapping[str, Any], section: str) -> list[dict[str, Any]]:
+    """Return the objects of a section, which may be a map, an empty list, or missing."""
+    results = data.get("results", {})
+    found = results.get(section, {}) if isinstance(results, Mapping) else results
+    values = list(found.values()) if isinstance(found, Mapping) else found
+    if not isinstance(values, list) or not all(isinstance(v, dict) for v in values):
+        raise UnreadableAnswer(
+            f"QuickBooks Time answered with a {section} section of no known form"
+        )
+    return values
+
+
+def _item_results(reply: Reply, endpoint: str, expected: int) -> list[ItemResult]:
+    """Return the results by position ("1", "2", ...); they may come even with a 4xx."""
+    try:
+        results = _object(reply).get("results", {})
+        found = results.get(endpoint, {}) if isinstance(results, Mapping) else {}
+    except UnreadableAnswer:
+        if reply.status >= 400:
+            raise error_for(reply) from None
+        raise
+    if not found and reply.status >= 400:
+        raise error_for(reply)
+    by_position = _by_position(found)
+    if set(by_position) != set(range(1, expected + 1)):
+        raise ServiceFailed(f"{reply.what} named {len(by_position)} outcomes for {expected} items")
+    return [read_item_result(by_position[n]) for n in range(1, expected + 1)]
+
+
+def _by_position(found: object) -> dict[int, Mapping[str, Any]]:
+    if isinstance(found, Mapping):
+        pairs = [(str(key), value) for key, value in found.items()]
+    elif isinstance(found, list):
+        pairs = [(str(n), value) for n, value in enumerate(found, 1)]
+    else:
+        pairs = []
+    return {int(k): v for k, v in pairs if k.isdigit() and isinstance(v, Mapping)}

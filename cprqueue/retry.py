@@ -1,0 +1,45 @@
+"""Pure: when to try again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+
+LONGEST_WAIT = timedelta(minutes=5)
+"""However often a job failed, it is tried again after this at the latest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """Try again after ``delay``."""
+
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUp:
+    """A person must look at it."""
+
+
+def backoff(attempts: int, *, base: timedelta, rng: Random) -> timedelta:
+    """Return how long to wait after the ``attempts``-th failure (1, 2, ...).
+
+    Full jitter: anything between nothing and twice as much as the time before, so that
+    jobs which failed together do not come back together.
+    """
+    ceiling = min(base * 2 ** min(attempts, 20), LONGEST_WAIT)
+    return timedelta(seconds=ceiling.total_seconds() * rng.random())
+
+
+def after_item_failure(
+    attempts: int, *, max_attempts: int, base: timedelta, rng: Random
+) -> Again | GiveUp:
+    """Decide for one job whose own item failed in a way that may pass.
+
+    A failure of the whole request (no answer, 5xx, 429) is nobody's fault in the batch and
+    goes to ``backoff`` alone: an outage must never park every job.
+    """
+    if attempts >= max_attempts:
+        return GiveUp()
+    return Again(delay=backoff(attempts, base=base, rng=rng))

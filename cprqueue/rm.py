@@ -1,0 +1,174 @@
+"""RestorationManager: login, the job list as a stream, one job.
+
+There is no public documentation; what this knows was seen in programs that work. The answer
+is not paged, so it is streamed to a file and read from there.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ijson
+
+from cprqueue.errors import AccessStopped, Refused, UnreadableAnswer
+from cprqueue.transport import Transport
+
+BEGINNING = datetime(2014, 12, 22, tzinfo=UTC)
+"""ModifiedSince of a complete fetch: before the oldest job."""
+
+WRAPPINGS = ("results", "jobs", "value")
+DOWNLOAD_SECONDS = 1800
+
+
+class RestorationManager:
+    """One login; the token is asked for when it is first needed, and again after a 401."""
+
+    def __init__(self, transport: Transport, *, username: str, password: str, secret: str) -> None:
+        self.transport = transport
+        self._username = username
+        self._password = password
+        self._secret = secret
+        self._token: str | None = None
+
+    def login(self) -> None:
+        """Get a token. Raises AccessStopped where name, password or secret are refused."""
+        text = f"{{username: '{_quoted(self._username)}', password: '{_quoted(self._password)}'}}"
+        basic = base64.b64encode(text.encode()).decode()
+        reply = self.transport.request(
+            "POST", "/api/login", headers={"Authorization": f"Basic {basic}"}
+        )
+        token = _token(reply.body)
+        if not token:
+            raise UnreadableAnswer(f"{reply.what} answered without a token")
+        self._token = token
+
+    def download(self, path: Path, *, since: datetime) -> None:
+        """Write the whole job list to ``path``; only a complete, checked answer gets there.
+
+        The file appears at once or not at all. Raises UnreadableAnswer for anything that is
+        not a list of jobs, and the errors of Transport.
+        """
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            try:
+                self._download(part, since)
+            except AccessStopped as error:
+                if error.status != 401:
+                    raise
+                self._token = None
+                self._download(part, since)
+            check_job_list(part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _download(self, part: Path, since: datetime) -> None:
+        params = {
+            "includeRelatedData": "false",
+            "ModifiedSince": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        stream = self.transport.stream(
+            "/api/Jobs", params=params, headers=self._headers(), total_seconds=DOWNLOAD_SECONDS
+        )
+        with stream as chunks, part.open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def get_job(self, job_id: int) -> Any:
+        """Return one job as RM sends it.
+
+        Returns None where RM knows no such job *or* offers no single jobs (404 or 405 both
+        ways): the caller falls back to the complete list. Raises the errors of Transport.
+        """
+        with suppress(AccessStopped):
+            return self._get_job(job_id)
+        self._token = None
+        return self._get_job(job_id)
+
+    def _get_job(self, job_id: int) -> Any:
+        try:
+            reply = self.transport.request("GET", f"/api/Jobs/{job_id}", headers=self._headers())
+        except Refused as error:
+            if error.status in (404, 405):
+                return None
+            raise
+        found = reply.json()
+        if isinstance(found, list):
+            found = found[0] if len(found) == 1 else None
+        if isinstance(found, dict) and any(str(name).casefold() == "jobid" for name in found):
+            return found
+        return None
+
+    def _headers(self) -> dict[str, str]:
+        if self._token is None:
+            self.login()
+        return {"Token": self._token or "", "ApiSecret": self._secret}
+
+
+def _quoted(text: str) -> str:
+    # The login text is a JavaScript object literal with single-quoted strings.
+    return text.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _token(body: bytes) -> str:
+    text = body.decode("utf-8", "replace").strip()
+    with suppress(ValueError):
+        parsed = json.loads(text)
+        return parsed.strip() if isinstance(parsed, str) else ""
+    return "" if any(c.isspace() or c in "<>{}" for c in text) else text
+
+
+def check_job_list(path: Path) -> str:
+    """Read the file to its end and return where the jobs are (an ijson prefix).
+
+    Raises UnreadableAnswer with one line for a file that is empty, cut short, not JSON, or no
+    list of jobs.
+    """
+    prefix: str | None = None
+    try:
+        with path.open("rb") as file:
+            for place, kind, _value in ijson.parse(file):
+                if prefix is None and kind == "start_array":
+                    prefix = _list_prefix(place)
+                if prefix is None and place == "" and kind not in ("start_map", "map_key"):
+                    break
+    except ijson.JSONError as error:
+        raise UnreadableAnswer(_unreadable(path, str(error))) from None
+    if prefix is None:
+        raise UnreadableAnswer("RestorationManager's answer is JSON, but not a list of jobs")
+    return prefix
+
+
+def _list_prefix(place: str) -> str | None:
+    if place == "":
+        return "item"
+    return f"{place}.item" if place.casefold() in WRAPPINGS else None
+
+
+def _unreadable(path: Path, problem: str) -> str:
+    if path.stat().st_size == 0:
+        return "RestorationManager's answer is empty"
+    if "incomplete" in problem.casefold() or "premature" in problem.casefold():
+        return "RestorationManager's answer was cut short: it is JSON without its end"
+    return "RestorationManager's answer is not JSON"
+
+
+def read_job_list(path: Path, prefix: str | None = None) -> Iterator[Any]:
+    """Yield the items of a job list one after another, in flat memory.
+
+    ``prefix`` is what ``check_job_list`` returned; without it the file is checked first.
+    Numbers come as int or Decimal.
+    """
+    where = check_job_list(path) if prefix is None else prefix
+    with path.open("rb") as file:
+        yield from ijson.items(file, where)

@@ -1,0 +1,167 @@
+"""Engine, transactions and the database's clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import BigInteger
+
+from cprqueue.errors import ServiceUnreachable, SettingsError
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 30
+
+
+class now_ms(FunctionElement[int]):  # noqa: N801  (named like the SQL function that it is)
+    """Milliseconds since 1970 by the database's own clock."""
+
+    type = BigInteger()
+    name = "now_ms"
+    inherit_cache = True
+
+
+@compiles(now_ms, "sqlite")
+def _sqlite_now(*_: Any, **__: Any) -> str:
+    return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+
+@compiles(now_ms, "postgresql")
+def _postgresql_now(*_: Any, **__: Any) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+@compiles(now_ms, "mssql")
+def _mssql_now(*_: Any, **__: Any) -> str:
+    return "DATEDIFF_BIG(millisecond, '1970-01-01', SYSUTCDATETIME())"
+
+
+@compiles(now_ms, "mysql")
+@compiles(now_ms, "mariadb")
+def _mysql_now(*_: Any, **__: Any) -> str:
+    return "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000 AS SIGNED)"
+
+
+class Database:
+    """One engine; make one for each process, after any fork.
+
+    ``durable`` makes SQLite wait for the disk at each commit, so that even a power cut
+    forgets nothing. The push needs it (an intent must outlive its request), the rest does not:
+    what a power cut takes back there is fetched again.
+    """
+
+    def __init__(self, url: str, *, durable: bool = False) -> None:
+        self.engine = _make_engine(url, durable=durable)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Open one transaction; committed at the end of the block, rolled back on an error.
+
+        Raises ServiceUnreachable where the database cannot be reached.
+        """
+        try:
+            with self.engine.begin() as conn:
+                yield conn
+        except OperationalError as error:
+            raise self._unreachable(error) from None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that only reads: on SQLite it never waits for a writer."""
+        try:
+            with self.engine.connect().execution_options(reading=True) as conn:
+                yield conn
+        except OperationalError as error:
+            raise self._unreachable(error) from None
+
+    def retrying(self, work: Callable[[Connection], T], *, tries: int = 5) -> T:
+        """Run ``work`` in a transaction of its own, again where the database asks for it.
+
+        For work that may lose a deadlock or a race for a row; ``work`` must be safe to repeat.
+        """
+        for attempt in range(1, tries):
+            try:
+                with self.engine.begin() as conn:
+                    return work(conn)
+            except DBAPIError:
+                time.sleep(0.02 * attempt)  # lets the winner of the deadlock finish
+        with self.begin() as conn:
+            return work(conn)
+
+    def _unreachable(self, error: OperationalError) -> ServiceUnreachable:
+        return ServiceUnreachable(
+            f"database {self.name}: {_first_line(error)}: check DATABASE_URL and the server"
+        )
+
+    @property
+    def name(self) -> str:
+        """The database's URL without its password, for messages."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.engine.dispose()
+
+
+def clock(conn: Connection) -> datetime:
+    """Return the time by the database's clock, the one that all hosts share."""
+    milliseconds = conn.execute(select(now_ms())).scalar_one()
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(milliseconds))
+
+
+def count(conn: Connection, table: Any, *where: Any) -> int:
+    """Count the rows of ``table`` for which all of ``where`` hold."""
+    return int(conn.execute(select(func.count()).select_from(table).where(*where)).scalar_one())
+
+
+def _make_engine(url: str, *, durable: bool) -> Engine:
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite_engine(url, parsed.database, durable=durable)
+        return create_engine(
+            parsed, pool_pre_ping=True, pool_recycle=1800, isolation_level="READ COMMITTED"
+        )
+    except (ArgumentError, ValueError):
+        raise SettingsError("DATABASE_URL is no database URL: see .env.example") from None
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise SettingsError(f"DATABASE_URL needs a driver that is not installed: {error}") from None
+
+
+def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
+    if path and path != ":memory:":
+        Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        # The driver's own BEGIN is deferred, and a deferred one that later wants to write
+        # fails at once when another process writes: so we begin ourselves, to write.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        reading = conn.get_execution_options().get("reading")
+        conn.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).splitlines()[0][:200]
+
+
+__all__ = ["Database", "clock", "count", "now_ms"]

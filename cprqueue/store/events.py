@@ -1,0 +1,37 @@
+"""Table ``events``: what happened to a job, when and why. Texts never hold an address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from cprqueue.tables import events
+
+
+def event(
+    job_id: int, kind: str, text: str, *, at: datetime, run_id: int | None = None
+) -> dict[str, Any]:
+    """Build one event; kinds: recorded, pushed, retry, parked, found, archived, restored."""
+    return {"job_id": job_id, "kind": kind, "text": text[:1000], "at": at, "run_id": run_id}
+
+
+def add(conn: Connection, rows: Iterable[dict[str, Any]]) -> None:
+    """Write events."""
+    found = list(rows)
+    if found:
+        conn.execute(insert(events), found)
+
+
+def of_job(conn: Connection, job_id: int, *, limit: int = 50) -> list[Row[Any]]:
+    """Return a job's newest events, oldest first."""
+    statement = select(events).where(events.c.job_id == job_id)
+    newest = conn.execute(statement.order_by(events.c.event_id.desc()).limit(limit)).all()
+    return list(reversed(newest))
+
+
+def forget_before(conn: Connection, moment: datetime) -> int:
+    """Delete events older than ``moment``; return how many."""
+    return conn.execute(delete(events).where(events.c.at < moment)).rowcount

@@ -1,0 +1,141 @@
+"""Table ``jobs``: every known RM job, and the rule that made it active or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, update
+
+from cprqueue.models import Address, Job, Verdict, name_key
+from cprqueue.tables import jobs, links
+
+_WITH_LINK = select(jobs, links).select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
+
+
+def get(conn: Connection, job_id: int) -> Row[Any] | None:
+    """Return the job's row, or None."""
+    return conn.execute(select(jobs).where(jobs.c.job_id == job_id)).first()
+
+
+_RECORDED = (
+    select(
+        jobs.c.content_hash,
+        jobs.c.observed_at,
+        jobs.c.seen_run_id,
+        jobs.c.complete_run_id,
+        jobs.c.active,
+        jobs.c.rule,
+        jobs.c.name_key,
+        links.c.state,
+        links.c.wanted_hash,
+    )
+    .select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
+    .where(jobs.c.job_id == bindparam("id"))
+)
+
+
+def recorded(conn: Connection, job_id: int) -> Any:
+    """Return what the record says of the job, with its link's state; None if unknown."""
+    return conn.execute(_RECORDED, {"id": job_id}).first()
+
+
+def columns(job: Job, verdict: Verdict) -> dict[str, Any]:
+    """Return the columns that follow from the job and the verdict alone."""
+    return {
+        "job_number": job.job_number,
+        "name_key": name_key(job.job_number),
+        "job_name": job.job_name,
+        "site_id": job.site_id,
+        "status": job.status,
+        "progress": job.progress,
+        **job.address.as_dict(),
+        "active": verdict.active,
+        "rule": verdict.rule,
+        "content_hash": job.content_hash(),
+    }
+
+
+def add(conn: Connection, job_id: int, values: dict[str, Any]) -> None:
+    """Insert a job that is not known yet."""
+    conn.execute(insert(jobs), {"job_id": job_id, **values})
+
+
+def change(conn: Connection, job_id: int, values: dict[str, Any]) -> None:
+    """Update a known job."""
+    conn.execute(update(jobs).where(jobs.c.job_id == bindparam("id")), {"id": job_id, **values})
+
+
+def read_back(row: Row[Any]) -> Job:
+    """Rebuild the job from its row."""
+    return Job(
+        job_id=row.job_id,
+        job_number=row.job_number,
+        job_name=row.job_name,
+        site_id=row.site_id,
+        status=row.status,
+        progress=row.progress,
+        address=Address(row.addr1, row.addr2, row.city, row.state, row.zip),
+    )
+
+
+def find(conn: Connection, text: str, *, limit: int = 20) -> list[Row[Any]]:
+    """Find jobs by id, number, name or part of the street; exact hits alone if there are any."""
+    key = name_key(text)
+    exact = jobs.c.name_key == key
+    if text.strip().isdigit() and len(text.strip()) < 19:
+        exact = or_(exact, jobs.c.job_id == int(text))
+    found = conn.execute(_WITH_LINK.where(exact).order_by(jobs.c.job_id).limit(limit)).all()
+    if found or not key:
+        return list(found)
+    like = f"%{_escaped(key)}%"
+    parts = (jobs.c.name_key, func.lower(jobs.c.job_name), func.lower(jobs.c.addr1))
+    anywhere = or_(*(part.like(like, escape="\\") for part in parts))
+    return list(conn.execute(_WITH_LINK.where(anywhere).order_by(jobs.c.job_id).limit(limit)))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def ids_of_number(conn: Connection, number: str) -> list[int]:
+    """Return the ids of all jobs with this number, as QuickBooks Time might compare."""
+    statement = select(jobs.c.job_id).where(jobs.c.name_key == name_key(number))
+    return list(conn.execute(statement.order_by(jobs.c.job_id)).scalars())
+
+
+def claimants(conn: Connection, keys: Sequence[str]) -> list[Row[Any]]:
+    """Return every job that wants or holds one of ``keys`` as its name.
+
+    Names are compared again in Python: a database may call more of them equal than we do.
+    """
+    wants = and_(jobs.c.active, jobs.c.name_key.in_(keys))
+    statement = select(
+        jobs.c.job_id,
+        jobs.c.job_number,
+        jobs.c.name_key,
+        jobs.c.active,
+        jobs.c.first_run_id,
+        links.c.held_key,
+        links.c.jobcode_id,
+        links.c.intent,
+    ).select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
+    return list(conn.execute(statement.where(or_(wants, links.c.held_key.in_(keys)))))
+
+
+def mark_vanished(conn: Connection, before_run_id: int, *, now: datetime, rule: str) -> list[int]:
+    """Make inactive what no complete fetch since ``before_run_id`` has shown; return their ids."""
+    gone = and_(jobs.c.active, jobs.c.complete_run_id < before_run_id)
+    gone = and_(gone, jobs.c.seen_run_id < before_run_id)
+    ids = list(conn.execute(select(jobs.c.job_id).where(gone)).scalars())
+    for part in chunks(ids):
+        values = {"active": False, "rule": rule, "content_hash": "vanished", "recorded_at": now}
+        conn.execute(update(jobs).where(jobs.c.job_id.in_(part)).values(**values))
+    return ids
+
+
+def chunks(ids: Iterable[int], size: int = 500) -> list[list[int]]:
+    """Cut ids into lists that every database takes in one IN (...)."""
+    everything = list(ids)
+    return [everything[i : i + size] for i in range(0, len(everything), size)]

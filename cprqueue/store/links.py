@@ -1,0 +1,233 @@
+"""Table ``links``: which jobcode and location each job has, and when to push it next.
+
+States: due (to be pushed now or at ``next_attempt_at``), in_sync, parked, idle (inactive).
+A claim takes due rows under a lease; every later write names the lease, so a worker that
+lost it can no longer change anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from cprqueue.models import Held, name_key
+from cprqueue.tables import jobs, links
+
+DUE, IN_SYNC, PARKED, IDLE = "due", "in_sync", "parked", "idle"
+
+FRESH: dict[str, Any] = {"attempts": 0, "error_code": None, "error_reason": None}
+
+
+def add_due(conn: Connection, job_id: int, wanted_hash: str, *, now: datetime) -> None:
+    """Give a job its link row, due now."""
+    values = {"job_id": job_id, "wanted_hash": wanted_hash, **_due(now)}
+    conn.execute(insert(links), values)
+
+
+def set_due(conn: Connection, job_id: int, wanted_hash: str, *, now: datetime) -> None:
+    """Make the job due now; a running lease stays, so that its holder ends in peace."""
+    statement = update(links).where(links.c.job_id == bindparam("id"))
+    conn.execute(statement, {"id": job_id, "wanted_hash": wanted_hash, **_due(now)})
+
+
+def _due(now: datetime) -> dict[str, Any]:
+    return {"state": DUE, "due_since": now, "next_attempt_at": now, **FRESH}
+
+
+def set_idle(conn: Connection, job_ids: Iterable[int]) -> None:
+    """Take inactive jobs out of the push; their link stays."""
+    statement = update(links).where(links.c.job_id.in_(list(job_ids)))
+    conn.execute(statement.values(state=IDLE, next_attempt_at=None, **FRESH))
+
+
+def ring_again(
+    conn: Connection, *, now: datetime, job_ids: Sequence[int] | None = None
+) -> list[int]:
+    """Make parked jobs due, and waiting ones due now; all of them where no ids are given."""
+    where: ColumnElement[bool] = links.c.state.in_((PARKED, DUE))
+    if job_ids is not None:
+        where = and_(where, links.c.job_id.in_(job_ids))
+    ids = list(conn.execute(select(links.c.job_id).where(where)).scalars())
+    if ids:
+        conn.execute(update(links).where(where).values(**_due(now)))
+    return ids
+
+
+def ring_rivals(conn: Connection, key: str, *, now: datetime) -> list[int]:
+    """Make due whoever was parked because somebody else had the number ``key``."""
+    same = select(jobs.c.job_id).where(jobs.c.name_key == key, jobs.c.active)
+    where = and_(
+        links.c.state == PARKED,
+        links.c.error_code == "doubled_number",
+        links.c.job_id.in_(same),
+    )
+    ids = list(conn.execute(select(links.c.job_id).where(where)).scalars())
+    if ids:
+        conn.execute(update(links).where(where).values(**_due(now)))
+    return ids
+
+
+def _claimable(now: datetime) -> Any:
+    free = or_(links.c.lease_until.is_(None), links.c.lease_until < now)
+    return and_(links.c.state == DUE, links.c.next_attempt_at <= now, free)
+
+
+def due_now(conn: Connection, *, now: datetime, at_most: int = 51) -> tuple[int, datetime | None]:
+    """Count claimable rows (up to ``at_most``) and tell since when the oldest is due."""
+    part = select(links.c.due_since).where(_claimable(now)).limit(at_most).subquery()
+    number, oldest = conn.execute(select(func.count(), func.min(part.c.due_since))).one()
+    return int(number), oldest
+
+
+def claim(
+    conn: Connection,
+    lease: str,
+    *,
+    now: datetime,
+    limit: int,
+    until: datetime,
+    first: int | None = None,
+    only: bool = False,
+) -> list[Row[Any]]:
+    """Lease up to ``limit`` due rows, ``first`` before all others (``only``: nobody else).
+
+    Returns the rows joined with their jobs, by job id. Two callers never get one row.
+    """
+    ready = select(links.c.job_id).where(_claimable(now))
+    order = links.c.next_attempt_at, links.c.job_id
+    ids = [] if only else list(conn.execute(ready.order_by(*order).limit(limit)).scalars())
+    if first is not None and first not in ids:
+        ids = [*conn.execute(ready.where(links.c.job_id == first)).scalars(), *ids][:limit]
+    if not ids:
+        return []
+    taken = update(links).where(links.c.job_id.in_(sorted(ids)), _claimable(now))
+    conn.execute(taken.values(lease=lease, lease_until=until))
+    return leased(conn, lease)
+
+
+def leased(conn: Connection, lease: str) -> list[Row[Any]]:
+    """Return the rows under ``lease`` with their jobs."""
+    statement = (
+        select(
+            links,
+            *(
+                jobs.c[name]
+                for name in ("job_number", "name_key", "active", "first_run_id", "addr1", "addr2")
+            ),
+            jobs.c.city,
+            jobs.c.state.label("address_state"),
+            jobs.c.zip,
+        )
+        .select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
+        .where(links.c.lease == lease)
+        .order_by(links.c.job_id)
+    )
+    return list(conn.execute(statement))
+
+
+def renew(conn: Connection, lease: str, until: datetime) -> int:
+    """Prolong the lease; return how many rows it still covers."""
+    statement = update(links).where(links.c.lease == lease)
+    return conn.execute(statement.values(lease_until=until)).rowcount
+
+
+def write(conn: Connection, job_id: int, lease: str, values: dict[str, Any]) -> bool:
+    """Update a row under our lease; False where the lease was lost."""
+    statement = update(links).where(links.c.job_id == job_id, links.c.lease == lease)
+    return conn.execute(statement.values(**values)).rowcount == 1
+
+
+def release(conn: Connection, lease: str) -> None:
+    """Give back whatever is still under the lease; the rows stay as they are."""
+    statement = update(links).where(links.c.lease == lease)
+    conn.execute(statement.values(lease=None, lease_until=None))
+
+
+def held_columns(held: Held) -> dict[str, Any]:
+    """Return the columns that say what QuickBooks Time holds."""
+    return {
+        "jobcode_id": held.jobcode_id,
+        "location_id": held.location_id,
+        "held": held.to_json(),
+        "held_key": name_key(held.name) if held.jobcode_id is not None else "",
+    }
+
+
+def set_held(conn: Connection, job_id: int, held: Held) -> None:
+    """Replace what we believe that QuickBooks Time holds for a job, lease or not."""
+    conn.execute(update(links).where(links.c.job_id == job_id).values(**held_columns(held)))
+
+
+def get(conn: Connection, job_id: int) -> Row[Any] | None:
+    """Return the link, or None."""
+    return conn.execute(select(links).where(links.c.job_id == job_id)).first()
+
+
+def with_jobcodes(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, int]:
+    """Return which job each of these jobcodes is linked to; unmanaged ones are left out."""
+    statement = select(links.c.jobcode_id, links.c.job_id)
+    found = conn.execute(statement.where(links.c.jobcode_id.in_(jobcode_ids)))
+    return {int(jobcode): int(job) for jobcode, job in found}
+
+
+def due_to_ring(conn: Connection, *, now: datetime, every: int) -> list[int]:
+    """Return one due job of each ``every``: as many doorbells as there are batches."""
+    statement = select(links.c.job_id).where(_claimable(now)).order_by(links.c.next_attempt_at)
+    return list(conn.execute(statement).scalars())[::every]
+
+
+def next_due_in(conn: Connection, *, now: datetime) -> timedelta | None:
+    """Return how long until the next row is due; None if none is."""
+    moment = conn.execute(
+        select(func.min(links.c.next_attempt_at)).where(links.c.state == DUE)
+    ).scalar()
+    return max(moment - now, timedelta(0)) if moment else None
+
+
+def counts(conn: Connection) -> dict[str, int]:
+    """Count active jobs by the state of their push, and the inactive ones."""
+    statement = (
+        select(jobs.c.active, links.c.state, func.count())
+        .select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
+        .group_by(jobs.c.active, links.c.state)
+    )
+    result = {"active": 0, "in_sync": 0, "due": 0, "parked": 0, "inactive": 0}
+    for active, state, number in conn.execute(statement):
+        if not active:
+            result["inactive"] += number
+            continue
+        result["active"] += number
+        if state in result:
+            result[state] += number
+    return result
+
+
+def failing(conn: Connection) -> list[Row[Any]]:
+    """Return parked jobs, and due ones that have failed at least once."""
+    statement = (
+        select(links, jobs.c.job_number)
+        .select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
+        .where(
+            jobs.c.active,
+            or_(
+                links.c.state == PARKED,
+                and_(links.c.state == DUE, links.c.error_code.is_not(None)),
+            ),
+        )
+        .order_by(links.c.state.desc(), jobs.c.job_number, links.c.job_id)
+    )
+    return list(conn.execute(statement))

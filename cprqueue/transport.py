@@ -1,0 +1,195 @@
+"""HTTP: one session for each service, time limits, and the one place where an answer becomes
+a value or an error.
+
+Error texts name the service, the method and the path. They never hold a query, a header or a
+body: those may carry secrets or addresses.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from cprqueue.errors import (
+    AccessStopped,
+    RateLimited,
+    Refused,
+    ServiceFailed,
+    ServiceUnreachable,
+    UnreadableAnswer,
+)
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 30
+STOPPING = frozenset({401, 402, 403, 499})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A complete answer with a status that its caller may use."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    what: str
+
+    def json(self) -> Any:
+        """Return the body as JSON. Raises UnreadableAnswer where it is something else."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            size = len(self.body)
+            raise UnreadableAnswer(
+                f"{self.what} answered {self.status} with {size} bytes that are not JSON"
+            ) from None
+
+
+class Transport:
+    """Requests to one service under one base URL.
+
+    ``total_seconds`` limits one whole request, also a slow drip. Redirects are not followed:
+    they would carry the token to wherever they point.
+    """
+
+    def __init__(self, service: str, base_url: str, *, total_seconds: float = 45) -> None:
+        self.service = service
+        self.base_url = base_url.rstrip("/")
+        self.total_seconds = total_seconds
+        self.session = requests.Session()
+        self.session.trust_env = False  # no .netrc, no proxy: secrets go nowhere unexpected
+        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=4, max_retries=0)
+        self.session.mount("https://", adapter)
+        self.session.mount("http://", adapter)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.session.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json_body: Any = None,
+        form: Mapping[str, str] | None = None,
+        accept: frozenset[int] = frozenset({200}),
+    ) -> Reply:
+        """Send one request and return its complete answer.
+
+        Statuses outside ``accept`` are raised as errors, see ``error_for``. Raises
+        ServiceUnreachable where no complete answer came; the request may have had its effect.
+        """
+        what = f"{self.service}: {method} {path}"
+        options = {"params": params, "headers": headers, "json": json_body, "data": form}
+        with self._open(what, method, path, options) as response:
+            body = b"".join(_chunks(response, what, self.total_seconds))
+        reply = Reply(status=response.status_code, body=body, headers=response.headers, what=what)
+        if reply.status not in accept:
+            raise error_for(reply)
+        return reply
+
+    @contextmanager
+    def stream(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, Any],
+        headers: Mapping[str, str],
+        total_seconds: float,
+    ) -> Iterator[Iterator[bytes]]:
+        """Open a GET whose body is read in pieces; for answers of any size."""
+        what = f"{self.service}: GET {path}"
+        with self._open(what, "GET", path, {"params": params, "headers": headers}) as response:
+            if response.status_code != 200:
+                body = b"".join(_chunks(response, what, self.total_seconds))[:10_000]
+                raise error_for(
+                    Reply(
+                        status=response.status_code, body=body, headers=response.headers, what=what
+                    )
+                )
+            yield _chunks(response, what, total_seconds)
+
+    @contextmanager
+    def _open(
+        self, what: str, method: str, path: str, options: Mapping[str, Any]
+    ) -> Iterator[requests.Response]:
+        try:
+            response = self.session.request(
+                method,
+                self.base_url + path,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                allow_redirects=False,
+                stream=True,
+                **options,
+            )
+        except requests.RequestException as error:
+            raise ServiceUnreachable(f"{what}: {_plain(error)}") from None
+        with response:
+            yield response
+
+
+def _chunks(response: requests.Response, what: str, total_seconds: float) -> Iterator[bytes]:
+    deadline = time.monotonic() + total_seconds
+    try:
+        for chunk in response.iter_content(64 * 1024):
+            yield chunk
+            if time.monotonic() > deadline:
+                raise ServiceUnreachable(f"{what}: no complete answer in {total_seconds:.0f} s")
+    except requests.RequestException as error:
+        raise ServiceUnreachable(f"{what}: the answer was cut short ({_plain(error)})") from None
+
+
+def _plain(error: requests.RequestException) -> str:
+    """Say what happened; the exception's own text may hold the URL with its query."""
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no connection within {CONNECT_SECONDS} s"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {READ_SECONDS} s"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the secure connection failed (certificate?)"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "connection closed"
+    if isinstance(error, requests.ConnectionError):
+        return "connection refused, closed or name not found"
+    return type(error).__name__
+
+
+def error_for(reply: Reply) -> Exception:
+    """Return the error for a status: total over all of them, and the only place that decides."""
+    text = f"{reply.what} answered {reply.status}{_said(reply)}"
+    if reply.status in STOPPING:
+        return AccessStopped(text, reply.status)
+    if reply.status == 429:
+        return RateLimited(text, _retry_after(reply))
+    if reply.status >= 500:
+        return ServiceFailed(text)
+    return Refused(text, reply.status)
+
+
+def _said(reply: Reply) -> str:
+    """Return the service's own words, in either of the shapes that QuickBooks Time uses."""
+    try:
+        data = json.loads(reply.body)
+    except ValueError:
+        return ""
+    if not isinstance(data, dict):
+        return ""
+    error = data.get("error", data.get("Message", ""))
+    if isinstance(error, dict):
+        error = error.get("message", "")
+    words = " ".join(f"{error} {data.get('error_description', '')}".split())
+    return f": {words[:200]}" if words else ""
+
+
+def _retry_after(reply: Reply) -> float | None:
+    text = reply.headers.get("Retry-After", "")
+    return float(text) if text.isdigit() else None
