@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cprqueue.sandbox.faults import FaultScript, is_below
@@ -109,11 +109,7 @@ class Control:
         self.qbt.advance(seconds)
 
     def _switches(self) -> dict[str, dict[str, Any]]:
-        both = {"rm": self.rm.switches, "qbt": self.qbt.switches}
-        return {
-            name: {field.name: getattr(switches, field.name) for field in fields(switches)}
-            for name, switches in both.items()
-        }
+        return {"rm": asdict(self.rm.switches), "qbt": asdict(self.qbt.switches)}
 
     def _set_switches(self, given: dict[str, dict[str, Any]]) -> None:
         self.rm.switches.update(given.get("rm") or {})

@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl, unquote
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
-from tornado.netutil import bind_sockets
 
 from cprqueue.sandbox import dataset, delivery
 from cprqueue.sandbox.client import SandboxClient
@@ -95,11 +94,12 @@ class Sandbox:
 
     def start(self) -> Self:
         """Take the port and begin to serve; OSError: the port is taken."""
-        sockets = bind_sockets(self._port, self._host)
-        self._port = sockets[0].getsockname()[1]
+        listening = socket.create_server((self._host, self._port), backlog=128)
+        listening.setblocking(False)
+        self._port = listening.getsockname()[1]
         ready = threading.Event()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(sockets, ready)), name="sandbox", daemon=True
+            target=lambda: asyncio.run(self._serve(listening, ready)), name="sandbox", daemon=True
         )
         self._thread.start()
         ready.wait()
@@ -123,11 +123,11 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    async def _serve(self, sockets: list[socket.socket], ready: threading.Event) -> None:
+    async def _serve(self, listening: socket.socket, ready: threading.Event) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         server = HTTPServer(self._on_request, max_body_size=MAX_BODY_BYTES)
-        server.add_sockets(sockets)
+        server.add_socket(listening)
         ready.set()
         await self._stop.wait()
         server.stop()

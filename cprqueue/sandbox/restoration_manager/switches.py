@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 from typing import Literal as OneOf
 
@@ -38,10 +38,6 @@ class RmSwitches:
         checked = {name: _checked(hints, name, value) for name, value in changes.items()}
         for name, value in checked.items():
             setattr(self, name, value)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return every switch with its value."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def _checked(hints: Mapping[str, Any], name: str, value: Any) -> Any:
