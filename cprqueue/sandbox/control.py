@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -36,7 +35,6 @@ class CallLog:
 
     def __init__(self) -> None:
         self._calls: list[Call] = []
-        self._lock = threading.Lock()
 
     def add(self, call: Call) -> None:
         """Keep ``call``."""
@@ -44,8 +42,7 @@ class CallLog:
 
     def clear(self) -> None:
         """Forget them all."""
-        with self._lock:
-            self._calls = []
+        self._calls = []
 
     def select(
         self, service: str | None = None, method: str | None = None, path: str | None = None

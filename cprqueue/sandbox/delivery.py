@@ -139,7 +139,7 @@ async def send(http: HTTPServerRequest, delivery: Delivery) -> None:
         await _send_pieces(connection, start, headers, delivery)
     else:
         # One write, not awaited: the common case stays within one turn of the loop.
-        connection.write_headers(start, headers, answer.body)
+        connection.write_headers(start, headers, b"" if http.method == "HEAD" else answer.body)
         connection.finish()
 
 

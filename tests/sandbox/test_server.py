@@ -176,6 +176,28 @@ def test_a_client_that_leaves_early_harms_nothing(
     assert session.get(f"{sandbox.qbt_url}/current_user", timeout=10).status_code == 200
 
 
+def test_a_question_for_headers_alone_gets_no_body(
+    sandbox: Sandbox, session: requests.Session
+) -> None:
+    for path in ("/api/Jobs", "/api/v1/jobcodes"):
+        answer = session.head(sandbox.url + path, timeout=10)
+        assert answer.status_code >= 400
+        assert answer.content == b""
+
+
+def test_a_mistake_in_a_service_hangs_up_and_is_logged(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(request: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    with Sandbox() as sandbox:
+        monkeypatch.setattr(sandbox.qbt, "handle", broken)
+        with pytest.raises(requests.ConnectionError):
+            session.get(f"{sandbox.qbt_url}/jobcodes", timeout=10)
+    assert "ZeroDivisionError" in caplog.text
+
+
 # -- the control API ---------------------------------------------------------------------
 
 
