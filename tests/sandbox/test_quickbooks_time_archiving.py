@@ -55,6 +55,33 @@ def test_restoring_brings_back_the_parents_but_no_children_and_no_assignments() 
     assert user_zero(desk, child) == [False]
 
 
+def test_of_two_archived_namesakes_either_can_be_restored_but_not_both() -> None:
+    desk = Desk()
+    first = desk.job("BMS-1")
+    desk.put("/jobcodes", {"id": first, "active": False})
+    second = desk.account.add_jobcode(name="BMS-1")
+    desk.put("/jobcodes", {"id": second, "active": False})
+    found = desk.put("/jobcodes", {"id": first, "active": 1}, {"id": second, "active": 1})
+    assert [item["_status_code"] for item in found] == [200, 417]
+
+
+@pytest.mark.parametrize(("choice", "code"), [("accepted", 417), ("refused", 417), ("twin", 200)])
+def test_a_rename_onto_an_archived_name_is_refused_unless_twins_may_be(
+    choice: str, code: int
+) -> None:
+    desk = Desk(archived_namesake=choice)
+    desk.put("/jobcodes", {"id": desk.job("Gone"), "active": False})
+    (found,) = desk.put("/jobcodes", {"id": desk.job("A"), "name": "gone"})
+    assert found["_status_code"] == code
+
+
+def test_a_restored_child_whose_parents_name_is_taken_stays_archived() -> None:
+    desk, top, child = archived_family()
+    desk.account.add_jobcode(name="Top")
+    assert "conflicts" in extra(desk.put("/jobcodes", {"id": child, "active": True})[0])
+    assert [desk.jobcode(job)["active"] for job in (top, child)] == [False, False]
+
+
 def test_a_restore_may_rename_and_assign_in_the_same_step() -> None:
     desk, top, _ = archived_family()
     item = {"id": top, "active": 1, "name": "New", "assigned_to_all": True}

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from quickbooks_time_desk import Desk, error_of, extra
 
-
 # The batch
 
 

@@ -125,10 +125,11 @@ class Jobcodes:
         restored = after.active and not before.active
         if restored:
             for parent in self.company.ancestors(after):
-                self._check_siblings(parent)
+                if not parent.active:
+                    self._check_siblings(parent, archived_too=False)
         moved = (after.name, after.parent_id) != (before.name, before.parent_id)
         if restored or moved:
-            self._check_siblings(after)
+            self._check_siblings(after, archived_too=moved)
         if restored or moved or after.short_code != before.short_code:
             self._check_short_code(after)
 
@@ -172,10 +173,11 @@ class Jobcodes:
         elif archived == "refused":
             raise conflict(other.name)
 
-    def _check_siblings(self, jobcode: Jobcode) -> None:
+    def _check_siblings(self, jobcode: Jobcode, *, archived_too: bool) -> None:
         switches = self.company.switches
+        archived_too = archived_too and switches.archived_namesake != "twin"
         for other in self.company.namesakes(jobcode):
-            if not other.active and switches.archived_namesake == "twin":
+            if not other.active and not archived_too:
                 continue
             if other.type != jobcode.type and switches.other_type_allowed:
                 continue
