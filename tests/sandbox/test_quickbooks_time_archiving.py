@@ -99,6 +99,16 @@ def test_an_archived_jobcode_cannot_be_edited_but_can_be_archived_again() -> Non
     assert desk.put("/jobcodes", {"id": top, "name": "New"})[0]["name"] == "New"
 
 
+@pytest.mark.parametrize(
+    "item",
+    [{"name": "Top"}, {"name": "New", "active": False}, {"billable": True}, {}],
+    ids=["same name", "new name while archived again", "other property", "nothing"],
+)
+def test_whatever_else_is_sent_for_an_archived_jobcode_is_refused(item: dict[str, object]) -> None:
+    desk, top, _ = archived_family()
+    assert extra(desk.put("/jobcodes", {"id": top, **item})[0]).endswith("archived")
+
+
 def test_nothing_goes_below_an_archived_parent_unless_it_may() -> None:
     desk, top, _ = archived_family()
     assert "archived" in extra(desk.post("/jobcodes", {"name": "A", "parent_id": top})[0])

@@ -172,6 +172,8 @@ def test_an_archived_location_cannot_be_edited_but_can_be_restored_in_one_step()
     assert desk.rows("locations") == []
     (refused,) = desk.put("/locations", {"id": place, "city": "Elko"})
     assert refused["_status_extra"] == "You cannot edit a location that is archived"
+    (sly,) = desk.put("/locations", {"id": place, "city": "Elko", "active": False})
+    assert sly["_status_code"] == 417
     (found,) = desk.put("/locations", {"id": place, "city": "Elko", "active": 1})
     assert (found["active"], found["city"]) == (True, "Elko")
 
