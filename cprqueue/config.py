@@ -57,6 +57,7 @@ class Settings:
     alert_urls: tuple[str, ...] = field(repr=False)
     timezone: str
     log_format: str
+    fuse: str
 
     def require_services(self) -> Settings:
         """Return these settings, or raise SettingsError where RM or QuickBooks Time lack one."""
@@ -153,6 +154,7 @@ def _read(reader: _Reader) -> Settings:
         alert_urls=reader.texts("ALERT_URLS"),
         timezone=reader.get("CPR_TIMEZONE", _timezone, "UTC"),
         log_format=reader.get("CPR_LOG_FORMAT", _one_of("text", "json"), "text"),
+        fuse=reader.text("CPR_FUSE"),
     )
 
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ijson
 
 from cprqueue.errors import AccessStopped, Refused, UnreadableAnswer
 from cprqueue.transport import Transport
+
+T = TypeVar("T")
 
 BEGINNING = datetime(2014, 12, 22, tzinfo=UTC)
 """ModifiedSince of a complete fetch: before the oldest job."""
@@ -49,28 +51,37 @@ class RestorationManager:
             raise UnreadableAnswer(f"{reply.what} answered without a token")
         self._token = token
 
-    def download(self, path: Path, *, since: datetime) -> None:
-        """Write the whole job list to ``path``; only a complete, checked answer gets there.
+    def download(
+        self,
+        path: Path,
+        *,
+        since: datetime,
+        check: Callable[[Path], T],
+        alive: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Write the whole job list to ``path``; only an answer that passes ``check`` gets there.
 
-        The file appears at once or not at all. Raises UnreadableAnswer for anything that is
-        not a list of jobs, and the errors of Transport.
+        The file appears at once or not at all; what ``check`` returns is passed on. ``alive``
+        is called now and then while the answer comes in. Raises what ``check`` raises, and the
+        errors of Transport.
         """
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             try:
-                self._download(part, since)
+                self._download(part, since, alive)
             except AccessStopped as error:
                 if error.status != 401:
                     raise
                 self._token = None
-                self._download(part, since)
-            check_job_list(part)
+                self._download(part, since, alive)
+            found = check(part)
             part.replace(path)
+            return found
         finally:
             part.unlink(missing_ok=True)
 
-    def _download(self, part: Path, since: datetime) -> None:
+    def _download(self, part: Path, since: datetime, alive: Callable[[], None]) -> None:
         params = {
             "includeRelatedData": "false",
             "ModifiedSince": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -81,6 +92,7 @@ class RestorationManager:
         with stream as chunks, part.open("wb") as file:
             for chunk in chunks:
                 file.write(chunk)
+                alive()
             file.flush()
             os.fsync(file.fileno())
 
@@ -128,31 +140,31 @@ def _token(body: bytes) -> str:
     return "" if any(c.isspace() or c in "<>{}" for c in text) else text
 
 
-def check_job_list(path: Path) -> str:
-    """Read the file to its end and return where the jobs are (an ijson prefix).
+def read_job_list(path: Path) -> Iterator[Any]:
+    """Yield the items of a job list one after another, in flat memory.
 
-    Raises UnreadableAnswer with one line for a file that is empty, cut short, not JSON, or no
-    list of jobs.
+    Numbers come as int or Decimal. Raises UnreadableAnswer with one line for a file that is
+    empty, cut short, not JSON, or no list of jobs; where it is cut short only at the end.
     """
-    prefix: str | None = None
     try:
+        prefix = _find_list(path)
         with path.open("rb") as file:
-            for place, kind, _value in ijson.parse(file):
-                if prefix is None and kind == "start_array":
-                    prefix = _list_prefix(place)
-                if prefix is None and place == "" and kind not in ("start_map", "map_key"):
-                    break
+            yield from ijson.items(file, prefix)
     except ijson.JSONError as error:
         raise UnreadableAnswer(_unreadable(path, str(error))) from None
-    if prefix is None:
-        raise UnreadableAnswer("RestorationManager's answer is JSON, but not a list of jobs")
-    return prefix
 
 
-def _list_prefix(place: str) -> str | None:
-    if place == "":
-        return "item"
-    return f"{place}.item" if place.casefold() in WRAPPINGS else None
+def _find_list(path: Path) -> str:
+    """Return where the jobs are, as an ijson prefix: at the top, or under a known name."""
+    with path.open("rb") as file:
+        for place, kind, _value in ijson.parse(file):
+            if kind == "start_array" and place == "":
+                return "item"
+            if kind == "start_array" and place.casefold() in WRAPPINGS:
+                return f"{place}.item"
+            if place == "" and kind not in ("start_map", "map_key"):
+                break
+    raise UnreadableAnswer("RestorationManager's answer is JSON, but not a list of jobs")
 
 
 def _unreadable(path: Path, problem: str) -> str:
@@ -161,14 +173,3 @@ def _unreadable(path: Path, problem: str) -> str:
     if "incomplete" in problem.casefold() or "premature" in problem.casefold():
         return "RestorationManager's answer was cut short: it is JSON without its end"
     return "RestorationManager's answer is not JSON"
-
-
-def read_job_list(path: Path, prefix: str | None = None) -> Iterator[Any]:
-    """Yield the items of a job list one after another, in flat memory.
-
-    ``prefix`` is what ``check_job_list`` returned; without it the file is checked first.
-    Numbers come as int or Decimal.
-    """
-    where = check_job_list(path) if prefix is None else prefix
-    with path.open("rb") as file:
-        yield from ijson.items(file, where)

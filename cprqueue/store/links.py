@@ -100,19 +100,19 @@ def claim(
     now: datetime,
     limit: int,
     until: datetime,
-    first: int | None = None,
-    only: bool = False,
+    only: int | None = None,
+    at_least: int = 1,
 ) -> list[Row[Any]]:
-    """Lease up to ``limit`` due rows, ``first`` before all others (``only``: nobody else).
+    """Lease up to ``limit`` due rows (``only``: this job), or none if fewer than ``at_least``.
 
     Returns the rows joined with their jobs, by job id. Two callers never get one row.
     """
     ready = select(links.c.job_id).where(_claimable(now))
+    if only is not None:
+        ready = ready.where(links.c.job_id == only)
     order = links.c.next_attempt_at, links.c.job_id
-    ids = [] if only else list(conn.execute(ready.order_by(*order).limit(limit)).scalars())
-    if first is not None and first not in ids:
-        ids = [*conn.execute(ready.where(links.c.job_id == first)).scalars(), *ids][:limit]
-    if not ids:
+    ids = list(conn.execute(ready.order_by(*order).limit(limit)).scalars())
+    if len(ids) < at_least or not ids:
         return []
     taken = update(links).where(links.c.job_id.in_(sorted(ids)), _claimable(now))
     conn.execute(taken.values(lease=lease, lease_until=until))
@@ -145,9 +145,20 @@ def renew(conn: Connection, lease: str, until: datetime) -> int:
     return conn.execute(statement.values(lease_until=until)).rowcount
 
 
-def write(conn: Connection, job_id: int, lease: str, values: dict[str, Any]) -> bool:
-    """Update a row under our lease; False where the lease was lost."""
+def write(
+    conn: Connection,
+    job_id: int,
+    lease: str,
+    values: dict[str, Any],
+    only: dict[str, Any] | None = None,
+) -> bool:
+    """Update a row under our lease, and where the columns in ``only`` are as given.
+
+    False where the lease was lost or the row has changed.
+    """
     statement = update(links).where(links.c.job_id == job_id, links.c.lease == lease)
+    for name, value in (only or {}).items():
+        statement = statement.where(links.c[name] == value)
     return conn.execute(statement.values(**values)).rowcount == 1
 
 

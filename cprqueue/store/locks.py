@@ -62,16 +62,17 @@ def drop_value(conn: Connection, name: str) -> bool:
     return conn.execute(delete(state).where(state.c.name == name)).rowcount > 0
 
 
-def claim_moment(conn: Connection, name: str, *, now: datetime, until: datetime) -> bool:
-    """Let one of many callers do something that serves them all until ``until``.
+def claim_moment(conn: Connection, name: str, *, now: datetime, moment: datetime) -> bool:
+    """Let one of many callers do something at ``moment`` that serves them all.
 
-    True for the first caller after the last moment has passed; False for the others.
+    True for whoever comes first, or names an earlier moment than the one that is claimed, or
+    comes when the claimed one has passed. False for the others.
     """
-    statement = update(state).where(state.c.name == name, state.c.updated_at <= now)
-    if conn.execute(statement.values(updated_at=until)).rowcount:
+    open_ = or_(state.c.updated_at <= now, state.c.updated_at > moment)
+    statement = update(state).where(state.c.name == name, open_)
+    if conn.execute(statement.values(updated_at=moment)).rowcount:
         return True
-    exists = conn.execute(select(state.c.name).where(state.c.name == name)).scalar()
-    if exists:
+    if conn.execute(select(state.c.name).where(state.c.name == name)).scalar():
         return False
-    conn.execute(insert(state).values(name=name, value=None, updated_at=until))
+    conn.execute(insert(state).values(name=name, value=None, updated_at=moment))
     return True

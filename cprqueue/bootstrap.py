@@ -1,0 +1,154 @@
+"""The composition root: the only module that knows every concrete class.
+
+An ``Application`` is made once in each process, after any fork; parts are built when they are
+first needed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cached_property
+from random import Random
+
+from cprqueue import alerts, config, fuse
+from cprqueue.budget import Budget
+from cprqueue.mapping import ActiveRules
+from cprqueue.qbtime import QuickBooksTime
+from cprqueue.rm import RestorationManager
+from cprqueue.services.pull import Pull
+from cprqueue.services.push import Push
+from cprqueue.services.snapshot import Snapshot
+from cprqueue.store.database import Database
+from cprqueue.transport import Transport
+
+
+class Application:
+    """Everything that a process needs, from one set of settings."""
+
+    def __init__(self, settings: config.Settings | None = None) -> None:
+        self.settings = settings or config.load()
+        fuse.arm(self.settings.fuse, self.settings.var_dir)
+
+    @cached_property
+    def db(self) -> Database:
+        """The database."""
+        return Database(self.settings.database_url)
+
+    @cached_property
+    def durable_db(self) -> Database:
+        """The database, waiting for the disk at each commit: for the push."""
+        return Database(self.settings.database_url, durable=True) if self.db.is_sqlite else self.db
+
+    @cached_property
+    def rng(self) -> Random:
+        """Randomness for jitter."""
+        return Random()  # noqa: S311  (jitter guards nothing)
+
+    @cached_property
+    def rules(self) -> ActiveRules:
+        """Which jobs are active."""
+        return ActiveRules.build(
+            site_ids=self.settings.rm_site_ids,
+            statuses=self.settings.rm_active_statuses,
+            inactive_progress=self.settings.rm_inactive_progress,
+            excluded_numbers=self.settings.rm_excluded_job_numbers,
+        )
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The call budget."""
+        return Budget(
+            self.db,
+            limit=self.settings.qbt_rate_limit,
+            window=self.settings.qbt_rate_window,
+            rng=self.rng,
+        )
+
+    @cached_property
+    def rm(self) -> RestorationManager:
+        """The client for RestorationManager."""
+        settings = self.settings.require_services()
+        return RestorationManager(
+            Transport("RestorationManager", settings.rm_base_url, total_seconds=60),
+            username=settings.rm_username,
+            password=settings.rm_password,
+            secret=settings.rm_api_secret,
+        )
+
+    def qbt(self, *, urgent: bool = False) -> QuickBooksTime:
+        """Build a client for QuickBooks Time; an urgent one may use the reserve."""
+        settings = self.settings.require_services()
+
+        def spend() -> AbstractContextManager[None]:
+            return self.budget.call(urgent=urgent)
+
+        return QuickBooksTime(
+            Transport("QuickBooks Time", settings.qbt_base_url),
+            token=lambda: settings.qbt_access_token,
+            spend=spend,
+        )
+
+    @cached_property
+    def pull(self) -> Pull:
+        """Fetches."""
+        return Pull(self.db, self.rm, self.settings.var_dir)
+
+    @cached_property
+    def push(self) -> Push:
+        """The ordinary push."""
+        return self._push(urgent=False)
+
+    @cached_property
+    def urgent_push(self) -> Push:
+        """The push that may use the reserve of the call budget."""
+        return self._push(urgent=True)
+
+    def _push(self, *, urgent: bool) -> Push:
+        qbt = self.qbt(urgent=urgent)
+        return Push(
+            db=self.durable_db,
+            budget=self.budget,
+            qbt=qbt,
+            snapshot=Snapshot(self.db, qbt),
+            lease_time=self.settings.lease,
+            retry_base=self.settings.qbt_retry_base,
+            max_attempts=self.settings.qbt_max_attempts,
+            rng=self.rng,
+            urgent=urgent,
+            alert=self.alert,
+        )
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """Snapshots."""
+        return Snapshot(self.db, self.qbt())
+
+    @property
+    def alert(self) -> Callable[[str, str], None]:
+        """Send an alert to whoever ALERT_URLS names."""
+
+        def send(title: str, text: str) -> None:
+            alerts.send(self.settings.alert_urls, title, text)
+
+        return send
+
+
+_lock = threading.Lock()
+_application: Application | None = None
+
+
+def application() -> Application:
+    """Return this process's application, made at the first call."""
+    global _application
+    with _lock:
+        if _application is None:
+            _application = Application()
+        return _application
+
+
+def forget() -> None:
+    """Drop the application; a forked child must not use its parent's connections."""
+    global _application
+    _application = None

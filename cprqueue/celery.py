@@ -1,0 +1,148 @@
+"""The Celery app: explicit settings, queues and routes.
+
+``celery -A cprqueue worker``, ``beat``, ``flower`` and ``call`` find it from the repository
+root. Messages carry work; the database is the truth. There is no result backend: outcomes
+stand in the tables.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from celery import Celery, Task, signals
+from kombu import Exchange, Queue
+
+from cprqueue import bootstrap, broker, broker_guard, config, log
+from cprqueue.errors import CprqueueError, SettingsError
+
+QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
+
+ROUTES = {
+    "cpr.fetch_jobs": {"queue": "fetch"},
+    "cpr.insert_job": {"queue": "insert"},
+    "cpr.upsert_job": {"queue": "upsert"},
+    "cpr.resync_job": {"queue": "urgent"},
+    "cpr.sweep": {"queue": "maintenance"},
+    "cpr.snapshot_and_prune": {"queue": "maintenance"},
+    "cpr.snapshot_export": {"queue": "maintenance"},
+    "cpr.prune_inactive": {"queue": "maintenance"},
+    "cpr.remove_all": {"queue": "maintenance"},
+}
+
+VISIBILITY_SECONDS = 600
+"""A message whose worker died comes back after this. Longer than any time limit."""
+
+LONG_TASK_SECONDS = 3600
+"""Limit of the tasks that may rightly take long; they are safe to run twice meanwhile."""
+
+
+def celery_settings(settings: config.Settings) -> dict[str, Any]:
+    """Return every Celery setting that we use; a test checks that each name exists.
+
+    What is not here is Celery's default on purpose.
+    """
+    redis = settings.broker_url == "" or settings.broker_url.startswith(("redis", "valkey"))
+    transport: dict[str, Any] = {}
+    if redis:
+        transport = {
+            "visibility_timeout": VISIBILITY_SECONDS,
+            # The defaults look for lost messages every 100 s only.
+            "unacked_restore_interval": 10,
+            "unacked_restore_throttle": 1,
+            # Without these a publisher hangs for as long as the broker does.
+            "socket_timeout": 10,
+            "socket_connect_timeout": 3,
+            "socket_keepalive": not settings.broker_is_embedded,
+        }
+    return {
+        "broker_url": settings.broker_url or broker.broker_url(settings.var_dir),
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": transport,
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
+        "task_routes": ROUTES,
+        "task_default_queue": "maintenance",
+        "task_create_missing_queues": False,
+        "task_ignore_result": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        # Every handler may run twice, so a message is only given up when its work is done.
+        "task_acks_late": True,
+        "task_retry_on_worker_lost": True,
+        "task_soft_time_limit": 180,
+        "task_time_limit": 240,
+        "worker_prefetch_multiplier": 1,
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "worker_hijack_root_logger": False,
+        "worker_max_tasks_per_child": 20_000,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "timezone": settings.timezone,
+        "enable_utc": True,
+        # The state file is written after each task, so a killed beat forgets nothing.
+        "beat_sync_every": 1,
+        "beat_schedule_filename": str(settings.var_dir / "beat" / "schedule"),
+        "include": [
+            "workers.fetch",
+            "workers.insert",
+            "workers.upsert",
+            "workers.maintenance",
+            "celerybeat-schedule",
+        ],
+    }
+
+
+class CprTask(Task):  # type: ignore[misc]  # Celery ships no types
+    """What all tasks share: errors that we raise on purpose are logged as one line."""
+
+    throws = (CprqueueError,)
+    max_retries = 3
+    default_retry_delay = 5
+
+
+def build(settings: config.Settings) -> Celery:
+    """Build the app from settings."""
+    broker_guard.install()
+    made = Celery("cprqueue", task_cls=CprTask)
+    made.conf.update(celery_settings(settings))
+    return made
+
+
+def _load() -> config.Settings:
+    try:
+        return config.load()
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201  (nothing is set up to log with yet)
+        raise SystemExit(error.exit_code) from None
+
+
+settings = _load()
+(settings.var_dir / "beat").mkdir(parents=True, exist_ok=True)
+app = build(settings)
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]  # Celery ships no types
+def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
+    level = loglevel if isinstance(loglevel, int) else logging.INFO
+    log.set_up(settings.log_format, level)
+    # Each task's receipt and end are events in Flower; a line each would drown the log.
+    logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
+    logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+def _after_fork(**_: Any) -> None:
+    bootstrap.forget()
+
+
+@signals.celeryd_init.connect  # type: ignore[untyped-decorator]
+def _check_settings(**_: Any) -> None:
+    """A worker with missing settings ends at once with one line for each."""
+    try:
+        settings.require_services()
+    except SettingsError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        raise SystemExit(error.exit_code) from None

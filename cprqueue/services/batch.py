@@ -1,0 +1,191 @@
+"""A claimed batch: up to 50 jobs under one lease, in memory, and how they are written back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from cprqueue.models import Address, Held, Wanted
+from cprqueue.store import events, links
+from cprqueue.store.database import Database, clock
+
+CHANGES, WHOLE = "changes", "whole"
+"""How to look: for what changed since the intent, or at everything of the job."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Item:
+    """One claimed job: what it should be, what is held, and what is uncertain."""
+
+    job_id: int
+    number: str
+    key: str
+    seniority: tuple[int, int]
+    wanted: Wanted
+    held: Held
+    attempts: int
+    look: str | None
+    intent: str | None
+    intent_at: datetime | None
+    wanted_hash: str
+    looked_whole: bool = False
+    """True once this claim has looked at everything: a refusal after that is final."""
+
+    @property
+    def label(self) -> str:
+        """What people call this job."""
+        return f"RM job {self.job_id} ({self.number})"
+
+    @property
+    def certain(self) -> bool:
+        """False while a request's fate is unknown or a look was asked for."""
+        return self.look is None and self.intent is None
+
+
+def read_item(row: Any) -> Item:
+    """Build an item from a claimed row."""
+    address = Address(row.addr1, row.addr2, row.city, row.address_state, row.zip)
+    return Item(
+        job_id=row.job_id,
+        number=row.job_number,
+        key=row.name_key,
+        seniority=(row.first_run_id, row.job_id),
+        wanted=Wanted(name=row.job_number, address=address),
+        held=Held.from_json(row.held),
+        attempts=row.attempts,
+        look=row.look or (CHANGES if row.intent else None),
+        intent=row.intent,
+        intent_at=row.intent_at,
+        wanted_hash=row.wanted_hash,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """The items of one lease. Each write names the lease, so a lost one changes nothing."""
+
+    db: Database
+    lease: str
+    lease_time: Any
+    items: dict[int, Item] = field(default_factory=dict)
+    pushed: int = 0
+    parked: int = 0
+    failed: int = 0
+
+    def intend(self, items: list[Item], kind: str) -> list[Item]:
+        """Write down what is about to be sent; return the items that are still ours."""
+        with self.db.begin() as conn:
+            now = clock(conn)
+            links.renew(conn, self.lease, now + self.lease_time)
+            ours = []
+            for item in items:
+                if links.write(conn, item.job_id, self.lease, {"intent": kind, "intent_at": now}):
+                    item.intent, item.intent_at = kind, now
+                    ours.append(item)
+        for item in items:
+            if item not in ours:
+                del self.items[item.job_id]
+        return ours
+
+    def forget_intent(self, items: list[Item]) -> None:
+        """The request was refused before it did anything: nothing is uncertain."""
+        with self.db.begin() as conn:
+            for item in items:
+                links.write(conn, item.job_id, self.lease, {"intent": None, "intent_at": None})
+                item.intent = item.intent_at = None
+
+    def believe(self, conn: Connection, item: Item, held: Held, **values: Any) -> None:
+        """Write what QuickBooks Time holds for the item; its intent is settled by that.
+
+        Where another job is linked to the jobcode or location, the database refuses; the item
+        then leaves the batch and looks again later.
+        """
+        settled = {"intent": None, "intent_at": None, "look": None}
+        columns = {**links.held_columns(held), **settled, **values}
+        try:
+            with conn.begin_nested():
+                links.write(conn, item.job_id, self.lease, columns)
+        except IntegrityError:
+            self.postpone(
+                conn, item, "conflict", "another job is linked to the same jobcode", WHOLE
+            )
+            return
+        item.held, item.intent, item.intent_at, item.look = held, None, None, None
+
+    def postpone(
+        self,
+        conn: Connection,
+        item: Item,
+        code: str,
+        reason: str,
+        look: str | None = None,
+        *,
+        at: datetime | None = None,
+        attempts: int | None = None,
+    ) -> None:
+        """Give the item back, due again at ``at`` (now where None)."""
+        now = clock(conn)
+        values = {
+            "next_attempt_at": at or now,
+            "attempts": item.attempts if attempts is None else attempts,
+            "error_code": code,
+            "error_reason": reason[:1000],
+            "lease": None,
+            "lease_until": None,
+        }
+        if look:
+            values["look"] = look
+        if links.write(conn, item.job_id, self.lease, values) and code != "waiting":
+            events.add(conn, [events.event(item.job_id, "retry", reason, at=now)])
+        self._leave(item)
+        self.failed += 1
+
+    def park(self, conn: Connection, item: Item, code: str, reason: str) -> None:
+        """Refused for good: the item waits for a person, or for its job to change."""
+        now = clock(conn)
+        free = {"lease": None, "lease_until": None, "intent": None, "intent_at": None}
+        values = {"error_code": code, "error_reason": reason[:1000], "attempts": item.attempts + 1}
+        if self._finish(conn, item, {"state": links.PARKED, **values, **free}):
+            events.add(conn, [events.event(item.job_id, "parked", reason, at=now)])
+            self.parked += 1
+        self._leave(item)
+
+    def done(self, conn: Connection, item: Item, *, changed: bool) -> None:
+        """QuickBooks Time holds what is wanted."""
+        now = clock(conn)
+        values = {
+            "state": links.IN_SYNC,
+            "pushed_hash": item.wanted_hash,
+            "pushed_at": now,
+            "next_attempt_at": None,
+            "lease": None,
+            "lease_until": None,
+            **links.FRESH,
+        }
+        if self._finish(conn, item, values):
+            self.pushed += 1
+            if changed:
+                text = f"in step: jobcode {item.held.jobcode_id}, location {item.held.location_id}"
+                events.add(conn, [events.event(item.job_id, "pushed", text, at=now)])
+        self._leave(item)
+
+    def _finish(self, conn: Connection, item: Item, values: dict[str, Any]) -> bool:
+        """End the item unless its job changed meanwhile; then it stays due and is given back."""
+        where = {"state": links.DUE, "wanted_hash": item.wanted_hash}
+        if links.write(conn, item.job_id, self.lease, values, only=where):
+            return True
+        links.write(conn, item.job_id, self.lease, {"lease": None, "lease_until": None})
+        return False
+
+    def _leave(self, item: Item) -> None:
+        self.items.pop(item.job_id, None)
+
+    def close(self) -> None:
+        """Give back whatever is left; those rows are due as they were."""
+        if self.items:
+            with self.db.begin() as conn:
+                links.release(conn, self.lease)

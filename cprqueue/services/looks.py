@@ -1,0 +1,180 @@
+"""Look before writing: find out what QuickBooks Time holds for jobs where that is uncertain.
+
+After a request whose fate is unknown, one listing of what changed since serves the whole
+batch. Whatever is not in that listing has not changed, so our record of it still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from cprqueue.models import BATCH, Held, Jobcode, Location, name_key
+from cprqueue.plan import observe
+from cprqueue.qbtime import QuickBooksTime
+from cprqueue.services.batch import CHANGES, Batch, Item
+from cprqueue.store import exports, links, runs
+from cprqueue.store.database import Database
+
+OVERLAP = timedelta(minutes=5)
+"""The clocks of QuickBooks Time and of our database may differ by this much."""
+
+ANY = {"active": "both", "type": "all"}
+
+
+def look(qbt: QuickBooksTime, batch: Batch, items: list[Item]) -> None:
+    """Read what is held for ``items`` and write it down. Raises the client's errors."""
+    recent = [item for item in items if item.look == CHANGES and item.intent_at]
+    whole = [item for item in items if item not in recent]
+    found: dict[int, Held] = {}
+    if recent:
+        found |= _look_at_changes(qbt, batch.db, recent)
+    if whole:
+        found |= _look_at_everything(qbt, batch.db, whole)
+    with batch.db.begin() as conn:
+        for item in items:
+            item.looked_whole = item.looked_whole or item in whole
+            batch.believe(conn, item, found[item.job_id])
+
+
+def _look_at_changes(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Held]:
+    since = _moment(min(item.intent_at for item in items if item.intent_at) - OVERLAP)
+    codes = {}
+    if any("jobcode" in (item.intent or "") for item in items):
+        codes = {c.id: c for c in qbt.jobcodes(modified_since=since, **ANY)}
+    places: list[Location] = []
+    if any("location" in (item.intent or "") for item in items):
+        places = list(qbt.locations(modified_since=since, active="both"))
+    free = _unmanaged(db, codes.values())
+    return {item.job_id: _held_after(item, codes, places, free) for item in items}
+
+
+def _held_after(
+    item: Item, codes: dict[int, Jobcode], places: Sequence[Location], free: Sequence[Jobcode]
+) -> Held:
+    jobcode = codes.get(item.held.jobcode_id or 0) or _unchanged(item.held)
+    if jobcode is None:
+        jobcode = choose(free, item.wanted.name)
+    if jobcode is None:
+        return Held()
+    near = {p.id: p for p in places if jobcode.id in p.jobcode_ids or p.id == item.held.location_id}
+    if item.held.location_id is not None and item.held.location_id not in near:
+        near[item.held.location_id] = _unchanged_place(item.held)
+    return observe(jobcode, near.values(), ours=item.held.location_id, address=item.wanted.address)
+
+
+def _unchanged(held: Held) -> Jobcode | None:
+    if held.jobcode_id is None:
+        return None
+    return Jobcode(
+        id=held.jobcode_id,
+        name=held.name,
+        active=held.active,
+        assigned_to_all=held.assigned_to_all,
+    )
+
+
+def _unchanged_place(held: Held) -> Location:
+    linked = (held.jobcode_id,) if held.location_linked and held.jobcode_id else ()
+    return Location(
+        id=held.location_id or 0,
+        address=held.address,
+        active=held.location_linked,
+        jobcode_ids=linked,
+    )
+
+
+def _look_at_everything(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Held]:
+    codes = _jobcodes_of(qbt, db, items)
+    ids = {i for code in codes.values() for i in code.location_ids}
+    ids |= {item.held.location_id for item in items if item.held.location_id is not None}
+    places = by_ids(qbt.locations, ids, active="both")
+    found = {}
+    for item in items:
+        code = codes.get(item.job_id)
+        found[item.job_id] = _held_now(item, code, places) if code else Held()
+    return found
+
+
+def _held_now(item: Item, code: Jobcode, places: Iterable[Location]) -> Held:
+    near = [p for p in places if code.id in p.jobcode_ids or p.id == item.held.location_id]
+    return observe(code, near, ours=item.held.location_id, address=item.wanted.address)
+
+
+def _jobcodes_of(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Jobcode]:
+    """Return each job's jobcode: by its id where we know it, else by name."""
+    ids = [item.held.jobcode_id for item in items if item.held.jobcode_id is not None]
+    known = {code.id: code for code in by_ids(qbt.jobcodes, ids, **ANY)}
+    result = {}
+    for item in items:
+        code = known.get(item.held.jobcode_id or 0)
+        if code is None:
+            code = choose(_unmanaged(db, named(qbt, item.wanted.name)), item.wanted.name)
+        if code is not None:
+            result[item.job_id] = code
+    return result
+
+
+def named(qbt: QuickBooksTime, name: str) -> list[Jobcode]:
+    """Return the ordinary top-level jobcodes, archived ones too, whose names count as ``name``.
+
+    A star in the name is a wild card for the service, so its answer is filtered again.
+    """
+    found = qbt.jobcodes(name=name, parent_ids=0, **ANY)
+    return [code for code in found if name_key(code.name) == name_key(name)]
+
+
+def by_ids(listing: Any, ids: Iterable[int], **filters: Any) -> list[Any]:
+    """Read rows by their ids, 50 a call: so many fit into any URL."""
+    everything = sorted(set(ids))
+    found: list[Any] = []
+    for start in range(0, len(everything), BATCH):
+        part = ",".join(map(str, everything[start : start + BATCH]))
+        found += listing(ids=part, **filters)
+    return found
+
+
+def choose(candidates: Iterable[Jobcode], name: str) -> Jobcode | None:
+    """Return the jobcode to adopt for ``name``: an active one first, then the exact spelling."""
+    fit = [
+        code
+        for code in candidates
+        if code.type == "regular" and code.parent_id == 0 and name_key(code.name) == name_key(name)
+    ]
+    return min(fit, key=lambda c: (not c.active, c.name != name, c.id), default=None)
+
+
+def _unmanaged(db: Database, codes: Iterable[Jobcode]) -> list[Jobcode]:
+    everything = list(codes)
+    if not everything:
+        return []
+    with db.read() as conn:
+        managed = links.with_jobcodes(conn, [code.id for code in everything])
+    return [code for code in everything if code.id not in managed]
+
+
+def adoptable(conn: Connection, items: Sequence[Item]) -> dict[int, Held]:
+    """Find jobcodes of the newest export that bear the numbers of jobs without a jobcode."""
+    run = runs.newest(conn, "snapshot", "done")
+    if run is None or not items:
+        return {}
+    rows = exports.named(conn, run.run_id, [item.key for item in items])
+    if not rows:
+        return {}
+    rows += exports.sharers(conn, run.run_id, {r.location_id for r in rows if r.location_id})
+    codes, places = exports.read_back(rows)
+    managed = links.with_jobcodes(conn, list(codes))
+    free = [code for code in codes.values() if code.id not in managed]
+    found = {item.job_id: choose(free, item.wanted.name) for item in items}
+    return {
+        item.job_id: _held_now(item, code, places.values())
+        for item in items
+        if (code := found[item.job_id])
+    }
+
+
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S+00:00")

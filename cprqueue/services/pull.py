@@ -1,0 +1,281 @@
+"""Pull the job list out of RM: one run, one file, one message for each job.
+
+What if the process dies
+- before the download is complete: a ``.part`` file stays behind, the old file stands, the run
+  stays "running". The lock ends by itself; the message comes again and the run starts afresh,
+  or the sweep calls it failed.
+- between the file and the last message: the same; messages sent twice change nothing.
+- after the run is "emitted": whoever looks next (the sweep, or ``sync --wait``) closes it.
+``since`` only moves past a run whose every message was recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from cprqueue.errors import AlreadyRunning, CprqueueError, UnreadableAnswer
+from cprqueue.mapping import read_job
+from cprqueue.models import Job
+from cprqueue.rm import BEGINNING, RestorationManager, read_job_list
+from cprqueue.store import events, jobs, links, locks, runs
+from cprqueue.store.database import Database, clock
+
+log = logging.getLogger(__name__)
+
+ALL_JOBS = "cpr_all_jobs.json"
+CHANGED_JOBS = "cpr_changed_jobs.json"
+
+OVERLAP = timedelta(hours=25)
+"""An incremental fetch asks this much further back than the last one looked.
+
+Whether RM reads ModifiedSince as UTC or as local time is not known. A day and an hour is right
+either way; jobs that did not change cost one cheap message.
+"""
+
+LOCK_LIMIT = timedelta(seconds=90)
+STALLED_AFTER = timedelta(minutes=15)
+RENEW_EVERY = 500
+
+
+@dataclass(slots=True, kw_only=True)
+class PullRun:
+    """A fetch that holds the lock."""
+
+    run_id: int
+    complete: bool
+    observed_at: datetime
+    since: datetime
+    holder: str
+    emitted: int = 0
+    skipped: int = 0
+
+
+class Pull:
+    """Fetches from RM. ``var_dir`` is where the answers are kept."""
+
+    def __init__(self, db: Database, rm: RestorationManager, var_dir: Path) -> None:
+        self.db = db
+        self.rm = rm
+        self.var_dir = var_dir
+
+    def request(self, *, complete: bool, requested_by: str) -> int:
+        """Put a run on record before its message is sent; return its id."""
+        with self.db.begin() as conn:
+            return runs.create(
+                conn, "fetch", now=clock(conn), complete=complete, requested_by=requested_by
+            )
+
+    def start(self, run_id: int | None, *, complete: bool, requested_by: str = "beat") -> PullRun:
+        """Take the lock and begin the run (a new one where ``run_id`` is None).
+
+        The first fetch of all is always complete. Raises AlreadyRunning while another fetch
+        runs or its messages are still being recorded.
+        """
+        holder = str(uuid.uuid4())
+        with self.db.begin() as conn:
+            now = clock(conn)
+            if not locks.take(conn, locks.FETCH, holder, now=now, limit=LOCK_LIMIT):
+                raise AlreadyRunning("another fetch is running")
+            close_finished(conn, now=now)
+            busy = runs.newest(conn, "fetch", "emitted")
+            if busy is not None:
+                locks.release(conn, locks.FETCH, holder)
+            else:
+                run = self._begin(conn, run_id, complete, requested_by, holder, now)
+        if busy is not None:
+            raise AlreadyRunning(f"run {busy.run_id} is still being recorded")
+        return run
+
+    def _begin(
+        self,
+        conn: Connection,
+        run_id: int | None,
+        complete: bool,
+        requested_by: str,
+        holder: str,
+        now: datetime,
+    ) -> PullRun:
+        if run_id is None:
+            run_id = runs.create(conn, "fetch", now=now, requested_by=requested_by)
+        row: Any = runs.get(conn, run_id)
+        if row.state not in ("queued", "running"):
+            raise AlreadyRunning(f"run {run_id} has already been through")
+        complete = complete or row.complete
+        since = None if complete else next_since(conn)
+        started: dict[str, Any] = {
+            "state": "running",
+            "started_at": now,
+            "touched_at": now,
+            "observed_at": now,
+        }
+        complete = since is None
+        since = since or BEGINNING
+        runs.change(conn, run_id, complete=complete, since=since, **started)
+        return PullRun(
+            run_id=run_id, complete=complete, observed_at=now, since=since, holder=holder
+        )
+
+    def messages(self, run: PullRun) -> Iterator[Job]:
+        """Download, check the whole answer, then yield each job once (the last of doubles).
+
+        Raises whatever made the answer unusable; nothing was changed then but the run's note.
+        """
+        path = self.path(complete=run.complete)
+        survey = self.rm.download(
+            path,
+            since=run.since,
+            check=lambda part: self._survey(run, part),
+            alive=_every(10, lambda: self._keep_lock(run)),
+        )
+        self._keep_lock(run)
+        for number, job in enumerate(_each_last(path, survey), 1):
+            yield job
+            if number % RENEW_EVERY == 0:
+                self._keep_lock(run)
+
+    def path(self, *, complete: bool) -> Path:
+        """Return where an answer is kept."""
+        return self.var_dir / (ALL_JOBS if complete else CHANGED_JOBS)
+
+    def _survey(self, run: PullRun, path: Path) -> Survey:
+        survey = survey_file(path)
+        run.emitted, run.skipped = len(survey.last_index), survey.skipped
+        if survey.skipped and not survey.last_index:
+            raise UnreadableAnswer("RestorationManager's answer is a list, but holds no jobs")
+        if run.complete and not survey.last_index:
+            raise UnreadableAnswer(
+                "RestorationManager's complete answer holds no job at all: nothing was changed"
+            )
+        return survey
+
+    def _keep_lock(self, run: PullRun) -> None:
+        with self.db.begin() as conn:
+            now = clock(conn)
+            if not locks.take(conn, locks.FETCH, run.holder, now=now, limit=LOCK_LIMIT):
+                raise AlreadyRunning(f"run {run.run_id} lost its lock to another fetch")
+            runs.change(conn, run.run_id, touched_at=now)
+
+    def sent(self, run: PullRun) -> None:
+        """Note that every message is out, and give the lock back."""
+        with self.db.begin() as conn:
+            now = clock(conn)
+            counts: dict[str, Any] = {"emitted": run.emitted, "skipped": run.skipped}
+            runs.change(conn, run.run_id, state="emitted", touched_at=now, **counts)
+            locks.release(conn, locks.FETCH, run.holder)
+        log.info("fetch sent", extra={"run_id": run.run_id, "jobs": run.emitted})
+
+    def failed(self, run: PullRun, error: CprqueueError) -> None:
+        """Note why the run failed, and give the lock back."""
+        with self.db.begin() as conn:
+            finish: dict[str, Any] = {
+                "state": "failed",
+                "finished_at": clock(conn),
+                "note": str(error),
+            }
+            runs.change(conn, run.run_id, **finish)
+            locks.release(conn, locks.FETCH, run.holder)
+        log.error("fetch failed", extra={"run_id": run.run_id, "reason": str(error)})
+
+    def close(self) -> bool:
+        """Close runs that are recorded to the end or stalled; True while one is still open."""
+        with self.db.begin() as conn:
+            close_finished(conn, now=clock(conn))
+            return runs.newest(conn, "fetch", "emitted") is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What one pass over the file found: the last place of each job id."""
+
+    last_index: dict[int, int]
+    skipped: int
+
+
+def survey_file(path: Path) -> Survey:
+    """Read the file once; items that cannot be read are counted, not fatal."""
+    last: dict[int, int] = {}
+    skipped = 0
+    for index, item in enumerate(read_job_list(path)):
+        try:
+            last[read_job(item).job_id] = index
+        except UnreadableAnswer:
+            skipped += 1
+    return Survey(last_index=last, skipped=skipped)
+
+
+def _every(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that does ``act`` when called, but not more often than this."""
+    last = time.monotonic()
+
+    def maybe() -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            act()
+
+    return maybe
+
+
+def _each_last(path: Path, survey: Survey) -> Iterator[Job]:
+    wanted = set(survey.last_index.values())
+    for index, item in enumerate(read_job_list(path)):
+        if index in wanted:
+            yield read_job(item)
+
+
+def next_since(conn: Connection) -> datetime | None:
+    """Return the ModifiedSince of the next incremental fetch; None while none may be taken."""
+    if runs.newest(conn, "fetch", "done", complete=True) is None:
+        return None
+    last: Any = runs.newest(conn, "fetch", "done")
+    since: datetime = max(last.observed_at - OVERLAP, BEGINNING)
+    return since
+
+
+def close_finished(conn: Connection, *, now: datetime) -> None:
+    """Close fetches that are recorded to the end; call those failed that got stuck."""
+    for run in runs.newest_few(conn, "fetch", *runs.OPEN, limit=20):
+        recorded = runs.recorded_count(conn, run.run_id) if run.state == "emitted" else 0
+        if run.state == "emitted" and recorded >= run.emitted:
+            _close(conn, run, recorded, now)
+        elif recorded > run.recorded:
+            runs.change(conn, run.run_id, recorded=recorded, touched_at=now)
+        elif run.touched_at < now - STALLED_AFTER:
+            runs.change(conn, run.run_id, state="failed", finished_at=now, note=_stuck(run))
+
+
+def _stuck(run: Any) -> str:
+    if run.state == "queued":
+        return "never started: is a worker for the fetch queue running?"
+    if run.state == "running":
+        return "the worker died in the middle: the next fetch starts from the same point"
+    return (
+        f"only {run.recorded} of {run.emitted} jobs were recorded: the next fetch sends all again"
+    )
+
+
+def _close(conn: Connection, run: Any, recorded: int, now: datetime) -> None:
+    values: dict[str, Any] = {"state": "done", "finished_at": now, "recorded": recorded}
+    if runs.change(conn, run.run_id, only_from=("emitted",), **values) and run.complete:
+        _note_vanished(conn, now)
+
+
+def _note_vanished(conn: Connection, now: datetime) -> None:
+    """Make inactive what two complete fetches in a row did not show."""
+    done = runs.newest_few(conn, "fetch", "done", complete=True, limit=2)
+    if len(done) < 2:
+        return
+    rule = f"vanished: not in the complete fetches {done[1].run_id} and {done[0].run_id}"
+    keys = jobs.mark_vanished(conn, done[1].run_id, now=now, rule=rule)
+    for part in jobs.chunks(keys):
+        links.set_idle(conn, part)
+        events.add(conn, [events.event(j, "recorded", rule, at=now) for j in part])

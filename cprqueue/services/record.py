@@ -1,0 +1,130 @@
+"""Record one RM job: the truth is what this wrote.
+
+If the process dies before the commit, nothing happened and the message comes again. If it
+dies after the commit but before the doorbell rings, the job stands there as due and the sweep
+rings. Run twice, the second time finds nothing to change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from cprqueue.mapping import ActiveRules
+from cprqueue.models import Job, Verdict, Wanted
+from cprqueue.store import events, jobs, links
+from cprqueue.store.database import Database, clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """Which fetch showed a job, and when that fetch asked. ``run_id`` 0: no fetch (resync)."""
+
+    run_id: int
+    complete: bool
+    observed_at: datetime
+
+
+def record(db: Database, rules: ActiveRules, job: Job, sighting: Sighting) -> list[int]:
+    """Write the job, the rule that decided, and whether it is due; return whom to ring.
+
+    An older sighting never overwrites a newer one. One short transaction.
+    """
+    return db.retrying(lambda conn: record_in(conn, rules, job, sighting))
+
+
+def record_in(conn: Connection, rules: ActiveRules, job: Job, sighting: Sighting) -> list[int]:
+    """Do what ``record`` does, in the caller's transaction."""
+    row = jobs.recorded(conn, job.job_id)
+    verdict = rules.judge(job)
+    if row is None:
+        return _add(conn, job, verdict, sighting)
+    seen = _seen(row, sighting)
+    if row.observed_at > sighting.observed_at:
+        if seen:
+            jobs.change(conn, job.job_id, seen)
+        return []
+    same = row.content_hash == job.content_hash() and (row.active, row.rule) == (
+        verdict.active,
+        verdict.rule,
+    )
+    if same and _settled(row):
+        jobs.change(conn, job.job_id, {**seen, "observed_at": sighting.observed_at})
+        return []
+    return _change(conn, row, job, verdict, sighting, seen)
+
+
+def _settled(row: Any) -> bool:
+    return bool(row.state) if row.active else row.state in (None, links.IDLE)
+
+
+def _seen(row: Any, sighting: Sighting) -> dict[str, Any]:
+    """Return which fetches have shown the job; late messages never turn the numbers back."""
+    seen = {}
+    if sighting.run_id > row.seen_run_id:
+        seen["seen_run_id"] = sighting.run_id
+    if sighting.complete and sighting.run_id > row.complete_run_id:
+        seen["complete_run_id"] = sighting.run_id
+    return seen
+
+
+def _add(conn: Connection, job: Job, verdict: Verdict, sighting: Sighting) -> list[int]:
+    now = clock(conn)
+    values = jobs.columns(job, verdict) | {
+        "observed_at": sighting.observed_at,
+        "recorded_at": now,
+        "first_run_id": sighting.run_id,
+        "seen_run_id": sighting.run_id,
+        "complete_run_id": sighting.run_id if sighting.complete else 0,
+    }
+    jobs.add(conn, job.job_id, values)
+    events.add(conn, [_event(job, f"new: {verdict.rule}", now, sighting)])
+    if not verdict.active:
+        return []
+    links.add_due(conn, job.job_id, wanted(job).digest(), now=now)
+    return [job.job_id]
+
+
+def _change(
+    conn: Connection, row: Any, job: Job, verdict: Verdict, sighting: Sighting, seen: dict[str, Any]
+) -> list[int]:
+    now = clock(conn)
+    values = jobs.columns(job, verdict)
+    said = f"changed: {verdict.rule}"
+    events.add(conn, [_event(job, said, now, sighting)])
+    moment = {"observed_at": sighting.observed_at, "recorded_at": now}
+    jobs.change(conn, job.job_id, values | moment | seen)
+    ring = _settle_link(conn, row, job, verdict, now)
+    left = row.active and (not verdict.active or row.name_key != values["name_key"])
+    return ring + (links.ring_rivals(conn, row.name_key, now=now) if left else [])
+
+
+def _settle_link(
+    conn: Connection, row: Any, job: Job, verdict: Verdict, now: datetime
+) -> list[int]:
+    """Make the job due if QuickBooks Time should now hold something else."""
+    if not verdict.active:
+        if row.state:
+            links.set_idle(conn, [job.job_id])
+        return []
+    digest = wanted(job).digest()
+    if row.state is None:
+        links.add_due(conn, job.job_id, digest, now=now)
+    elif row.state == links.IDLE or row.wanted_hash != digest:
+        links.set_due(conn, job.job_id, digest, now=now)
+    else:
+        return []
+    return [job.job_id]
+
+
+def wanted(job: Job) -> Wanted:
+    """Return what QuickBooks Time should hold for this job while it is active."""
+    return Wanted(name=job.job_number, address=job.address)
+
+
+def _event(job: Job, text: str, now: datetime, sighting: Sighting) -> dict[str, Any]:
+    run_id = sighting.run_id or None
+    return events.event(job.job_id, "recorded", text, at=now, run_id=run_id)

@@ -1,0 +1,143 @@
+"""Snapshot: all of QuickBooks Time's jobcodes and locations into ``qbt_export``, or nothing.
+
+If the process dies, the run stays "running" and its rows are never used; the lock ends by
+itself and the next snapshot starts afresh.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from cprqueue.errors import AlreadyRunning, CprqueueError, UnreadableAnswer
+from cprqueue.mapping import read_jobcode, read_location
+from cprqueue.models import Jobcode, Location
+from cprqueue.qbtime import QuickBooksTime
+from cprqueue.store import exports, locks, runs
+from cprqueue.store.database import Database, clock
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", Jobcode, Location)
+
+LOCK_LIMIT = timedelta(seconds=180)
+READINGS = 3
+KEPT = 5
+
+
+class Snapshot:
+    """Takes snapshots with ``qbt``."""
+
+    def __init__(self, db: Database, qbt: QuickBooksTime) -> None:
+        self.db = db
+        self.qbt = qbt
+
+    def take(self, run_id: int | None = None, *, requested_by: str = "") -> int:
+        """Take a snapshot and return its run id.
+
+        Raises AlreadyRunning while another one is being taken, and the client's errors; the
+        run is then failed and holds no rows.
+        """
+        holder = str(uuid.uuid4())
+        with self.db.begin() as conn:
+            now = clock(conn)
+            if not locks.take(conn, locks.SNAPSHOT, holder, now=now, limit=LOCK_LIMIT):
+                raise AlreadyRunning("another snapshot is being taken")
+            if run_id is None:
+                run_id = runs.create(conn, "snapshot", now=now, requested_by=requested_by)
+            runs.change(conn, run_id, state="running", started_at=now, touched_at=now)
+        try:
+            self._fill(run_id, holder)
+        except CprqueueError as error:
+            self._end(run_id, holder, state="failed", note=str(error))
+            raise
+        return run_id
+
+    def _fill(self, run_id: int, holder: str) -> None:
+        alive = self._prolong(run_id, holder)
+        both = {"active": "both"}
+        jobcodes = read_all(self.qbt, "jobcodes", read_jobcode, {**both, "type": "all"}, alive)
+        locations = read_all(self.qbt, "locations", read_location, both, alive)
+        rows = exports.rows_of(jobcodes, locations)
+        with self.db.begin() as conn:
+            exports.forget(conn, [run_id])
+        for start in range(0, len(rows), exports.WRITE_ROWS):
+            with self.db.begin() as conn:
+                exports.write(conn, run_id, rows[start : start + exports.WRITE_ROWS])
+        note = f"{len(jobcodes)} jobcodes, {len(locations)} locations"
+        self._end(run_id, holder, state="done", note=note, emitted=len(jobcodes))
+
+    def _prolong(self, run_id: int, holder: str) -> Callable[[], None]:
+        def prolong() -> None:
+            with self.db.begin() as conn:
+                now = clock(conn)
+                if not locks.take(conn, locks.SNAPSHOT, holder, now=now, limit=LOCK_LIMIT):
+                    raise AlreadyRunning("this snapshot lost its lock to another one")
+                runs.change(conn, run_id, touched_at=now)
+
+        return prolong
+
+    def _end(self, run_id: int, holder: str, **values: Any) -> None:
+        with self.db.begin() as conn:
+            runs.change(conn, run_id, finished_at=clock(conn), **values)
+            locks.release(conn, locks.SNAPSHOT, holder)
+            self._forget_old(conn)
+        log.info("snapshot ended", extra={"run_id": run_id, **values})
+
+    def _forget_old(self, conn: Any) -> None:
+        old = runs.newest_few(conn, "snapshot", "done", limit=1000)[KEPT:]
+        failed = runs.newest_few(conn, "snapshot", "failed", limit=1000)
+        exports.forget(conn, [run.run_id for run in [*old, *failed]])
+
+
+def read_all(
+    qbt: QuickBooksTime,
+    endpoint: str,
+    read: Callable[[Mapping[str, Any]], T],
+    filters: Mapping[str, Any],
+    alive: Callable[[], None] = lambda: None,
+) -> list[T]:
+    """Read a listing to its end so that no row is missing.
+
+    The order of a listing is not documented and rows may move between pages while it is read.
+    When ids only ever rise from page to page, nothing can have slipped past; otherwise it is
+    read again until two readings agree.
+    """
+    before: set[int] = set()
+    for _ in range(READINGS):
+        found, in_order = _read_once(qbt, endpoint, read, filters, alive)
+        if in_order or set(found) == before:
+            return list(found.values())
+        before = set(found)
+    raise UnreadableAnswer(
+        f"QuickBooks Time's {endpoint} kept changing while they were read: try again later"
+    )
+
+
+def _read_once(
+    qbt: QuickBooksTime,
+    endpoint: str,
+    read: Callable[[Mapping[str, Any]], T],
+    filters: Mapping[str, Any],
+    alive: Callable[[], None],
+) -> tuple[dict[int, T], bool]:
+    found: dict[int, T] = {}
+    in_order, highest = True, -1
+    for items, _more in qbt.pages(endpoint, filters):
+        values = [read(item) for item in items]
+        ids: list[int] = [value.id for value in values]
+        in_order = in_order and (not ids or min(ids) > highest)
+        highest = max([highest, *ids])
+        found.update((value.id, value) for value in values)
+        alive()
+    return found, in_order
+
+
+def newest_run_id(db: Database) -> int | None:
+    """Return the newest complete snapshot's run, or None."""
+    with db.read() as conn:
+        run = runs.newest(conn, "snapshot", "done")
+    return run.run_id if run else None

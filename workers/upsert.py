@@ -1,0 +1,56 @@
+"""Queues ``upsert`` and ``urgent``: push what is due to QuickBooks Time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from cprqueue.bootstrap import application
+from cprqueue.celery import app
+from cprqueue.models import BATCH
+from cprqueue.services.push import Rung
+from cprqueue.store import links, locks
+from cprqueue.store.database import clock
+
+LONGEST_COUNTDOWN = timedelta(seconds=60)
+SHORTEST_COUNTDOWN = timedelta(seconds=0.5)
+
+
+@app.task(name="cpr.upsert_job")
+def upsert_job(job_id: int | None = None) -> str:
+    """A doorbell: push up to 50 due jobs. ``job_id`` says who rang; it is not an order."""
+    rung = application().push.ring()
+    wake(rung)
+    return rung.said
+
+
+def ring(job_id: int, label: str) -> None:
+    """Ring the doorbell for one job."""
+    upsert_job.apply_async((job_id,), argsrepr=label)
+
+
+def ring_due() -> int:
+    """Ring once for each batch that is due; return how often."""
+    db = application().db
+    with db.read() as conn:
+        ids = links.due_to_ring(conn, now=clock(conn), every=BATCH)
+    for job_id in ids:
+        ring(job_id, f"RM job {job_id} and others")
+    return len(ids)
+
+
+def wake(rung: Rung) -> None:
+    """Have the doorbell rung again when the next job is due; one wake-up serves all workers.
+
+    The sweep rings for whatever lies further ahead than a minute.
+    """
+    if rung.wake_in is None or rung.wake_in > LONGEST_COUNTDOWN:
+        return
+    if rung.pushed and not rung.wake_in:
+        upsert_job.apply_async(argsrepr="more is due")
+        return
+    wait = max(rung.wake_in, SHORTEST_COUNTDOWN)
+    with application().db.begin() as conn:
+        now = clock(conn)
+        if not locks.claim_moment(conn, "wake", now=now, moment=now + wait):
+            return
+    upsert_job.apply_async(argsrepr="wake-up", countdown=wait.total_seconds())
