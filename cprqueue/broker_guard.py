@@ -44,7 +44,7 @@ def install() -> bool:
         return False
     if not getattr(kombu_redis.Channel._connparams, "guarded", False):
         guarded = _guarded(kombu_redis.Channel._connparams)
-        kombu_redis.Channel._connparams = guarded  # type: ignore[method-assign]
+        kombu_redis.Channel._connparams = guarded
     return True
 
 
@@ -54,5 +54,5 @@ def _guarded(original: Any) -> Any:
             raise RedisConnectionError("the connection to the broker is already closed")
         return original(self, asynchronous=asynchronous)
 
-    connparams.guarded = True  # type: ignore[attr-defined]
+    connparams.guarded = True
     return connparams

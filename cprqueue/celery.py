@@ -124,7 +124,7 @@ settings = _load()
 app = build(settings)
 
 
-@signals.setup_logging.connect  # type: ignore[untyped-decorator]  # Celery ships no types
+@signals.setup_logging.connect
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     level = loglevel if isinstance(loglevel, int) else logging.INFO
     log.set_up(settings.log_format, level)
@@ -133,12 +133,12 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
 
 
-@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+@signals.worker_process_init.connect
 def _after_fork(**_: Any) -> None:
     bootstrap.forget()
 
 
-@signals.celeryd_init.connect  # type: ignore[untyped-decorator]
+@signals.celeryd_init.connect
 def _check_settings(**_: Any) -> None:
     """A worker with missing settings ends at once with one line for each."""
     try:

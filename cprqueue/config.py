@@ -95,6 +95,12 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
+def log_format(environ: Mapping[str, str] | None = None) -> str:
+    """Return how to log, before all settings are read; a wrong value counts as text here."""
+    found = (environment() if environ is None else environ).get("CPR_LOG_FORMAT", "")
+    return "json" if found.strip() == "json" else "text"
+
+
 class _Reader:
     """Reads one variable after another and collects what is wrong."""
 

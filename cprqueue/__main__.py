@@ -1,0 +1,5 @@
+"""``python -m cprqueue``"""
+
+from cprqueue.cli import main
+
+main()

@@ -1,0 +1,60 @@
+"""The command line: ``python -m cprqueue`` or ``cprqueue``.
+
+Results go to standard output, logs and progress to standard error. Exit codes: 0 done,
+1 some jobs failed or were held, 2 wrong use or settings, 3 timed out or a service was out of
+reach.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from cprqueue import config, log
+from cprqueue.cli.console import say_error
+from cprqueue.errors import CprqueueError
+
+app = typer.Typer(
+    name="cprqueue",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Keeps RestorationManager's jobs in step with QuickBooks Time, one way.",
+    epilog="Try it without any account:  cprqueue demo",
+)
+
+
+def _register() -> None:
+    """Hang each command's function into the app; one module for each."""
+    from cprqueue.cli import check, demo, files, inspect, sandbox, sync, up
+
+    app.command(rich_help_panel="Run")(up.up)
+    app.command(rich_help_panel="Run")(sync.sync)
+    app.command(rich_help_panel="Run")(files.fetch)
+    app.command("import", rich_help_panel="Run")(files.import_)
+    app.command(rich_help_panel="Look")(inspect.status)
+    app.command(rich_help_panel="Look")(inspect.failures)
+    app.command(rich_help_panel="Look")(inspect.history)
+    app.command(rich_help_panel="Look")(check.check)
+    app.command(rich_help_panel="Try")(sandbox.sandbox)
+    app.command(rich_help_panel="Try")(demo.demo)
+
+
+def main() -> None:
+    """Run the command line; errors that we raise on purpose are lines, never tracebacks."""
+    try:
+        log.set_up(config.log_format(), logging.WARNING)
+        _register()
+        app()
+    except CprqueueError as error:
+        say_error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say_error("stopped")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
