@@ -63,7 +63,7 @@ def wait_until_answering(url: str, timeout_seconds: float) -> None:
     Raises ServiceUnreachable after ``timeout_seconds``, with the last reason; passwords in
     the URL are left out of the text.
     """
-    with Connection(url, connect_timeout=2) as connection:  # type: ignore[no-untyped-call]
+    with Connection(url, connect_timeout=2) as connection:
         try:
             connection.ensure_connection(
                 timeout=max(timeout_seconds, 0.001), interval_start=0.1, interval_step=0
