@@ -254,7 +254,8 @@ def start_alone(mark: Path, *, child: str, stop_seconds: float = 20) -> subproce
 WITH_CHILD = f"""{STUBBORN} import os
 if os.fork() == 0:
     import ctypes; ctypes.CDLL(None).prctl(1, 9)  # what a Celery pool child does
-print("is up", flush=True); time.sleep(600)"""
+    print("is up", flush=True)
+time.sleep(600)"""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")
