@@ -19,7 +19,9 @@ from cprqueue.qbtime import QuickBooksTime
 from cprqueue.rm import RestorationManager
 from cprqueue.services.pull import Pull
 from cprqueue.services.push import Push
+from cprqueue.services.resync import Resync
 from cprqueue.services.snapshot import Snapshot
+from cprqueue.services.token import Grant, Token
 from cprqueue.store.database import Database
 from cprqueue.transport import Transport
 
@@ -86,9 +88,22 @@ class Application:
 
         return QuickBooksTime(
             Transport("QuickBooks Time", settings.qbt_base_url),
-            token=lambda: settings.qbt_access_token,
+            token=self.token.current,
+            renew=self.token.renew,
             spend=spend,
         )
+
+    @cached_property
+    def token(self) -> Token:
+        """The access token, renewed where the settings allow it."""
+        settings = self.settings
+        grant = Grant(
+            access_token=settings.qbt_access_token,
+            client_id=settings.qbt_client_id,
+            client_secret=settings.qbt_client_secret,
+            refresh_token=settings.qbt_refresh_token,
+        )
+        return Token(self.durable_db, Transport("QuickBooks Time", settings.qbt_base_url), grant)
 
     @cached_property
     def pull(self) -> Pull:
@@ -118,6 +133,17 @@ class Application:
             rng=self.rng,
             urgent=urgent,
             alert=self.alert,
+        )
+
+    @cached_property
+    def resync(self) -> Resync:
+        """Resyncs of single jobs."""
+        return Resync(
+            db=self.db,
+            rm=self.rm,
+            rules=self.rules,
+            push=self.urgent_push,
+            var_dir=self.settings.var_dir,
         )
 
     @cached_property

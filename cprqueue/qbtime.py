@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from cprqueue.errors import ServiceFailed, UnreadableAnswer
+from cprqueue.errors import AccessStopped, ServiceFailed, UnreadableAnswer
 from cprqueue.mapping import read_item_result, read_jobcode, read_location
 from cprqueue.models import BATCH, PAGE, ItemResult, Jobcode, Location
 from cprqueue.transport import Reply, Transport, error_for
@@ -25,8 +25,9 @@ WITH_RESULTS = frozenset({200, 201, 207, 400, 404, 406, 409, 417})
 class QuickBooksTime:
     """The account behind one token.
 
-    ``token`` is asked for each request, so that a refreshed one is used at once. ``spend``
-    is entered around each call and raises OutOfCalls where the budget is used up.
+    ``token`` is asked for each request, so that a refreshed one is used at once. ``renew`` is
+    given a token that was refused with 401 and returns another one, or raises. ``spend`` is
+    entered around each call and raises OutOfCalls where the budget is used up.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class QuickBooksTime:
         transport: Transport,
         *,
         token: Callable[[], str],
+        renew: Callable[[str], str],
         spend: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self.transport = transport
         self._token = token
+        self._renew = renew
         self._spend = spend
 
     # --- reading ---
@@ -113,29 +116,30 @@ class QuickBooksTime:
     # --- one call ---
 
     def _get(self, endpoint: str, query: Mapping[str, Any]) -> dict[str, Any]:
-        with self._spend():
-            reply = self.transport.request(
-                "GET", f"/{endpoint}", params=query, headers=self._headers()
-            )
-        return _object(reply)
+        return _object(self._call("GET", endpoint, params=query))
 
     def _write(
         self, method: str, endpoint: str, items: Sequence[Mapping[str, Any]]
     ) -> list[ItemResult]:
         if not 1 <= len(items) <= BATCH:
             raise ValueError(f"a batch has 1 to {BATCH} items, not {len(items)}")
-        with self._spend():
-            reply = self.transport.request(
-                method,
-                f"/{endpoint}",
-                headers=self._headers(),
-                json_body={"data": list(items)},
-                accept=WITH_RESULTS,
-            )
+        reply = self._call(method, endpoint, json_body={"data": list(items)}, accept=WITH_RESULTS)
         return _item_results(reply, endpoint, len(items))
 
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._token()}", "Accept": "application/json"}
+    def _call(self, method: str, endpoint: str, **options: Any) -> Reply:
+        """Send one request; after a 401 once more with a renewed token."""
+        token = self._token()
+        try:
+            return self._send(method, endpoint, token, options)
+        except AccessStopped as error:
+            if error.status != 401:
+                raise
+            return self._send(method, endpoint, self._renew(token), options)
+
+    def _send(self, method: str, endpoint: str, token: str, options: Mapping[str, Any]) -> Reply:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        with self._spend():
+            return self.transport.request(method, f"/{endpoint}", headers=headers, **options)
 
 
 def _object(reply: Reply) -> dict[str, Any]:

@@ -5,13 +5,22 @@ from __future__ import annotations
 from cprqueue.bootstrap import application
 from cprqueue.celery import LONG_TASK_SECONDS, app
 from cprqueue.errors import Permanent
+from cprqueue.services import stop
+from cprqueue.services.tidy import tidy
 from workers.upsert import ring_due
 
 
 @app.task(name="cpr.sweep")
 def sweep() -> str:
-    """Close finished runs, and ring for whatever is due: nothing waits on a lost message."""
-    application().pull.close()
+    """Close finished runs, try a stopped push, and ring for whatever is due.
+
+    So nothing ever waits for a message that was lost.
+    """
+    here = application()
+    here.pull.close()
+    tidy(here.db)
+    if not stop.probe(here.db, here.push.qbt, here.alert):
+        return "the push is stopped"
     return f"{ring_due()} batches are due"
 
 

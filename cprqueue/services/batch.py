@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,8 @@ from cprqueue.store.database import Database, clock
 
 CHANGES, WHOLE = "changes", "whole"
 """How to look: for what changed since the intent, or at everything of the job."""
+
+CREATE = "create_jobcode"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +41,16 @@ class Item:
     def label(self) -> str:
         """What people call this job."""
         return f"RM job {self.job_id} ({self.number})"
+
+    @property
+    def names(self) -> list[str]:
+        """The names under which this job's jobcode may be found while it has no id.
+
+        Besides its number, the one that a create of unknown fate sent: the number may have
+        changed since, and the jobcode of the old one must not be left behind.
+        """
+        sent = self.held.name if self.intent == CREATE else ""
+        return list(dict.fromkeys(name for name in (sent, self.wanted.name) if name))
 
     @property
     def certain(self) -> bool:
@@ -83,7 +95,11 @@ class Batch:
             links.renew(conn, self.lease, now + self.lease_time)
             ours = []
             for item in items:
-                if links.write(conn, item.job_id, self.lease, {"intent": kind, "intent_at": now}):
+                values: dict[str, Any] = {"intent": kind, "intent_at": now}
+                if kind == CREATE:
+                    item.held = replace(item.held, name=item.wanted.name)
+                    values |= links.held_columns(item.held)
+                if links.write(conn, item.job_id, self.lease, values):
                     item.intent, item.intent_at = kind, now
                     ours.append(item)
         for item in items:
@@ -102,7 +118,7 @@ class Batch:
         """Write what QuickBooks Time holds for the item; its intent is settled by that.
 
         Where another job is linked to the jobcode or location, the database refuses; the item
-        then leaves the batch and looks again later.
+        then leaves the batch, and both look again: one of the two records is out of date.
         """
         settled = {"intent": None, "intent_at": None, "look": None}
         columns = {**links.held_columns(held), **settled, **values}
@@ -110,6 +126,7 @@ class Batch:
             with conn.begin_nested():
                 links.write(conn, item.job_id, self.lease, columns)
         except IntegrityError:
+            links.doubt(conn, held, but=item.job_id, look=WHOLE, now=clock(conn))
             self.postpone(
                 conn, item, "conflict", "another job is linked to the same jobcode", WHOLE
             )

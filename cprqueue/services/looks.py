@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from cprqueue.models import BATCH, Held, Jobcode, Location, name_key
+from cprqueue.models import BATCH, Address, Held, Jobcode, Location, name_key
 from cprqueue.plan import observe
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.services.batch import CHANGES, Batch, Item
@@ -56,13 +56,12 @@ def _held_after(
     item: Item, codes: dict[int, Jobcode], places: Sequence[Location], free: Sequence[Jobcode]
 ) -> Held:
     jobcode = codes.get(item.held.jobcode_id or 0) or _unchanged(item.held)
-    if jobcode is None:
-        jobcode = choose(free, item.wanted.name)
+    for name in item.names if jobcode is None else ():
+        jobcode = jobcode or choose(free, name)
     if jobcode is None:
         return Held()
-    near = {p.id: p for p in places if jobcode.id in p.jobcode_ids or p.id == item.held.location_id}
-    if item.held.location_id is not None and item.held.location_id not in near:
-        near[item.held.location_id] = _unchanged_place(item.held)
+    near = {place.id: place for place in _unchanged_places(item.held)}
+    near |= {p.id: p for p in places if jobcode.id in p.jobcode_ids or p.id in near}
     return observe(jobcode, near.values(), ours=item.held.location_id, address=item.wanted.address)
 
 
@@ -77,14 +76,25 @@ def _unchanged(held: Held) -> Jobcode | None:
     )
 
 
-def _unchanged_place(held: Held) -> Location:
-    linked = (held.jobcode_id,) if held.location_linked and held.jobcode_id else ()
-    return Location(
-        id=held.location_id or 0,
-        address=held.address,
-        active=held.location_linked,
-        jobcode_ids=linked,
-    )
+def _unchanged_places(held: Held) -> list[Location]:
+    """Rebuild our location and the spare ones; of a spare one the address is not on record."""
+    if held.jobcode_id is None:
+        return []
+    own = (held.jobcode_id,)
+    places = [
+        Location(id=spare.location_id, address=Address(), jobcode_ids=(*own, *spare.others))
+        for spare in held.spares
+    ]
+    if held.location_id is not None:
+        linked = held.location_linked
+        place = Location(
+            id=held.location_id,
+            address=held.address,
+            active=linked,
+            jobcode_ids=own if linked else (),
+        )
+        places.append(place)
+    return places
 
 
 def _look_at_everything(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Held]:
@@ -111,8 +121,8 @@ def _jobcodes_of(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[i
     result = {}
     for item in items:
         code = known.get(item.held.jobcode_id or 0)
-        if code is None:
-            code = choose(_unmanaged(db, named(qbt, item.wanted.name)), item.wanted.name)
+        for name in item.names if code is None else ():
+            code = code or choose(_unmanaged(db, named(qbt, name)), name)
         if code is not None:
             result[item.job_id] = code
     return result

@@ -96,21 +96,28 @@ class Push:
         fuse.point("claimed")
         return self._finish(batch)
 
-    def push_job(self, job_id: int) -> Batch:
+    def push_job(self, job_id: int, compared: Callable[[Item], None]) -> bool:
         """Push one job now, from a fresh look at everything that QuickBooks Time holds for it.
 
-        Waits for nobody: a job that another worker holds right now is left to it. Raises what
-        stops the push as a whole.
+        ``compared`` is called after the look and before anything is written. False where the
+        job is not due, or another worker holds it right now. Raises what stops the push.
         """
         with self.db.begin() as conn:
-            batch = self._claim(conn, at_least=1, only=job_id)
-        for item in batch.items.values():
-            item.look = WHOLE
+            batch = self._claim(conn, only=job_id)
         try:
-            self._work(batch)
+            for item in list(batch.items.values()):
+                item.look = WHOLE
+                self._look(batch, [item])
+                if item.certain:
+                    compared(item)
+                self._work(batch)
+                return True
+        except CprqueueError as error:
+            self._halted(error)
+            raise
         finally:
             batch.close()
-        return batch
+        return False
 
     def _not_now(self) -> Rung | None:
         with self.db.read() as conn:
@@ -156,7 +163,7 @@ class Push:
                 return 0
             time.sleep(POLL_SECONDS)  # filling a batch: fifty jobs cost the calls of one
 
-    def _claim(self, conn: Connection, *, at_least: int, only: int | None = None) -> Batch:
+    def _claim(self, conn: Connection, *, at_least: int = 1, only: int | None = None) -> Batch:
         now = clock(conn)
         lease = str(uuid.uuid4())
         until = now + self.lease_time

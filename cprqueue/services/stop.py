@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
-from cprqueue.errors import AccessStopped
+from cprqueue.errors import AccessStopped, CprqueueError
+from cprqueue.mapping import truth
+from cprqueue.qbtime import QuickBooksTime
 from cprqueue.store import locks
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
 
 NAME = "push_stopped"
+ALERTED = "push_stop_alerted"
+
+QUIET = timedelta(hours=6)
+"""A stop for the same reason that comes back within this is not told again."""
 
 CURES = {
     401: "the token is not accepted: put a valid QBT_ACCESS_TOKEN into .env",
@@ -27,6 +34,8 @@ CURES = {
     499: "this machine's address is blocked: allow it in QuickBooks Time's IP authorization",
 }
 
+Alert = Callable[[str, str], None]
+
 
 def stopped(conn: Connection) -> dict[str, Any] | None:
     """Return ``{"status", "text", "since"}`` while the push is stopped."""
@@ -34,25 +43,67 @@ def stopped(conn: Connection) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def stop(db: Database, error: AccessStopped, alert: Callable[[str, str], None]) -> None:
+def stop(db: Database, error: AccessStopped, alert: Alert) -> None:
     """Stop the push; only the first of many workers raises the alert."""
     text = f"{error}: {CURES.get(error.status, 'see the API documentation')}"
     with db.begin() as conn:
-        first = stopped(conn) is None
-        if first:
-            now = clock(conn)
-            value = {"status": error.status, "text": text, "since": now.isoformat()}
-            locks.set_value(conn, NAME, value, now=now)
-    if first:
-        log.error("push stopped", extra={"reason": text})
+        if stopped(conn) is not None:
+            return
+        now = clock(conn)
+        value = {"status": error.status, "text": text, "since": now.isoformat()}
+        locks.set_value(conn, NAME, value, now=now)
+        tell = _is_news(conn, error.status, now)
+    log.error("push stopped", extra={"reason": text})
+    if tell:
         alert("QuickBooks Time push stopped", text)
 
 
-def resume(db: Database, alert: Callable[[str, str], None]) -> bool:
-    """Let the push go on; True if it was stopped."""
+def _is_news(conn: Connection, status: int, now: datetime) -> bool:
+    told = locks.get_value(conn, ALERTED)
+    if told and told["status"] == status and now - datetime.fromisoformat(told["at"]) < QUIET:
+        return False
+    value = {"status": status, "at": now.isoformat(), "open": True}
+    locks.set_value(conn, ALERTED, value, now=now)
+    return True
+
+
+def resume(db: Database, alert: Alert) -> bool:
+    """Let the push go on; True if it was stopped. Tells people once for each alert."""
     with db.begin() as conn:
         was = locks.drop_value(conn, NAME)
+        told = locks.get_value(conn, ALERTED)
+        tell = bool(was and told and told["open"])
+        if tell:
+            locks.set_value(conn, ALERTED, {**told, "open": False}, now=clock(conn))
     if was:
-        log.info("push resumed")
+        log.warning("push resumed")
+    if tell:
         alert("QuickBooks Time push goes on", "QuickBooks Time accepts our requests again.")
     return was
+
+
+def probe(db: Database, qbt: QuickBooksTime, alert: Alert) -> bool:
+    """Where the push is stopped, try whether the way is clear; True if the push may run now.
+
+    Costs one call while stopped, none otherwise.
+    """
+    with db.read() as conn:
+        if stopped(conn) is None:
+            return True
+    try:
+        user = qbt.current_user()
+    except CprqueueError as error:
+        log.info("push still stopped", extra={"reason": str(error)})
+        return False
+    if not may_manage(user):
+        return False
+    resume(db, alert)
+    return True
+
+
+def may_manage(user: dict[str, Any]) -> bool:
+    """Tell whether the token's user may create and archive jobcodes ("Permissions")."""
+    permissions = user.get("permissions")
+    if not isinstance(permissions, dict):
+        return False
+    return truth(permissions.get("admin")) or truth(permissions.get("manage_jobcodes"))

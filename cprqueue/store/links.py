@@ -183,6 +183,23 @@ def set_held(conn: Connection, job_id: int, held: Held) -> None:
     conn.execute(update(links).where(links.c.job_id == job_id).values(**held_columns(held)))
 
 
+def doubt(conn: Connection, held: Held, *, but: int, look: str, now: datetime) -> None:
+    """Let the other jobs on record with this jobcode or location look before they write.
+
+    ``held`` was just read, so their records are out of date. A location is taken off them at
+    once, because a job that nobody pushes would keep it for ever.
+    """
+    for column, lost in ((links.c.jobcode_id, {}), (links.c.location_id, {"location_id": None})):
+        value = getattr(held, column.name)
+        if value is None:
+            continue
+        others = select(links.c.job_id).where(column == value, links.c.job_id != but)
+        ids = list(conn.execute(others).scalars())
+        own = update(links).where(links.c.job_id.in_(ids))
+        conn.execute(own.values(look=look, **lost))
+        conn.execute(own.where(links.c.state == IN_SYNC).values(**_due(now)))
+
+
 def get(conn: Connection, job_id: int) -> Row[Any] | None:
     """Return the link, or None."""
     return conn.execute(select(links).where(links.c.job_id == job_id)).first()

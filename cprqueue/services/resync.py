@@ -1,0 +1,195 @@
+"""Resync one job, in five steps that a person can read.
+
+Each step may be run again; the result of the push stands in the link as always. What if the
+process dies: before the record, nothing happened; after it, the job is due and the ordinary
+push takes it up.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
+from cprqueue.mapping import ActiveRules, read_job
+from cprqueue.models import Job, name_key
+from cprqueue.plan import differences
+from cprqueue.rm import BEGINNING, RestorationManager, read_job_list
+from cprqueue.services.batch import Item
+from cprqueue.services.push import Push
+from cprqueue.services.record import Sighting, record_in, wanted
+from cprqueue.store import jobs, links, runs
+from cprqueue.store.database import Database, clock
+
+STEPS = ("found in RestorationManager", "rule", "recorded", "compared", "done")
+PATIENCE_SECONDS = 10
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What a resync did for one job. ``ok`` is False where the job is not in step after it."""
+
+    job_id: int | None
+    job_number: str
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    fields: list[dict[str, Any]] = field(default_factory=list)
+    ok: bool = True
+
+    def step(self, text: str, *, ok: bool = True) -> None:
+        """Add the next step."""
+        name = STEPS[min(len(self.steps), len(STEPS) - 1)]
+        self.steps.append({"step": name, "ok": ok, "text": text})
+        self.ok = self.ok and ok
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for the run's detail."""
+        return {
+            "job_id": self.job_id,
+            "job_number": self.job_number,
+            "ok": self.ok,
+            "steps": self.steps,
+            "fields": self.fields,
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Resync:
+    """Resyncs jobs with an urgent ``push``."""
+
+    db: Database
+    rm: RestorationManager
+    rules: ActiveRules
+    push: Push
+    var_dir: Path
+
+    def request(self, job: str) -> int:
+        """Put a run on record before its message is sent; return its id."""
+        with self.db.begin() as conn:
+            return runs.create(conn, "resync", now=clock(conn), requested_by=job[:40])
+
+    def run(self, job: str, run_id: int | None) -> list[Report]:
+        """Resync the job with this id or number (all jobs that share the number).
+
+        The reports stand in the run's detail, also when something fails half way.
+        """
+        run_id = run_id or self.request(job)
+        with self.db.begin() as conn:
+            runs.change(conn, run_id, state="running", started_at=clock(conn))
+        reports: list[Report] = []
+        try:
+            for found, observed_at in self._find(job):
+                reports.append(self._one(found, observed_at))
+        except CprqueueError as error:
+            reports.append(_failed(job, error))
+        self._end(run_id, reports)
+        return reports
+
+    def _end(self, run_id: int, reports: list[Report]) -> None:
+        ok = bool(reports) and all(report.ok for report in reports)
+        with self.db.begin() as conn:
+            runs.set_detail(conn, run_id, [report.as_dict() for report in reports])
+            note = None if ok else next(r.steps[-1]["text"] for r in reports if not r.ok)
+            state = "done" if ok else "failed"
+            runs.change(conn, run_id, state=state, finished_at=clock(conn), note=note)
+
+    def _find(self, text: str) -> Iterable[tuple[Job, datetime]]:
+        """Yield the jobs meant by ``text`` as RM has them now. Raises UsageError without any."""
+        with self.db.read() as conn:
+            observed_at = clock(conn)
+            ids = jobs.ids_of_number(conn, text)
+            if not ids and text.strip().isdigit():
+                ids = [int(text)]
+        found = [read_job(item) for item in map(self.rm.get_job, ids) if item is not None]
+        missing = set(ids) - {job.job_id for job in found}
+        if missing or not ids:
+            found += self._in_complete_list(missing, text)
+        if not found:
+            raise UsageError(f"RestorationManager has no job {text!r}: check the number")
+        return [(job, observed_at) for job in found]
+
+    def _in_complete_list(self, ids: set[int], text: str) -> list[Job]:
+        """Look through RM's whole list; for an RM that does not offer single jobs."""
+        key = name_key(text)
+
+        def pick(path: Path) -> list[Job]:
+            return [j for j in _readable(path) if j.job_id in ids or name_key(j.job_number) == key]
+
+        with tempfile.TemporaryDirectory(dir=self.var_dir) as directory:
+            picked = self.rm.download(Path(directory) / "all.json", since=BEGINNING, check=pick)
+        return list({job.job_id: job for job in picked}.values())
+
+    def _one(self, job: Job, observed_at: datetime) -> Report:
+        report = Report(job_id=job.job_id, job_number=job.job_number)
+        report.step(f"{job.label}, status {job.status}, progress {job.progress or 'missing'}")
+        verdict = self.rules.judge(job)
+        report.step(verdict.rule)
+        self._record(job, observed_at, active=verdict.active)
+        report.step("written to the database")
+        if not verdict.active:
+            report.step("not compared: an inactive job is left as it is until the monthly prune")
+            report.step("nothing to push")
+            return report
+        self._push(job, report)
+        return report
+
+    def _record(self, job: Job, observed_at: datetime, *, active: bool) -> None:
+        sighting = Sighting(run_id=0, complete=False, observed_at=observed_at)
+        with self.db.begin() as conn:
+            record_in(conn, self.rules, job, sighting)
+            if active:
+                links.set_due(conn, job.job_id, wanted(job).digest(), now=clock(conn))
+
+    def _push(self, job: Job, report: Report) -> None:
+        def compared(item: Item) -> None:
+            rows = differences(item.wanted, item.held)
+            names = ("field", "wanted", "held", "equal")
+            report.fields = [dict(zip(names, row, strict=True)) for row in rows]
+            unequal = [name for name, _, _, equal in rows if not equal]
+            report.step(f"differs in {', '.join(unequal)}" if unequal else "all fields are equal")
+
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        try:
+            while not self.push.push_job(job.job_id, compared):
+                if time.monotonic() > deadline or not self._is_due(job.job_id):
+                    break
+                time.sleep(0.2)  # another worker holds this very job and is about to end
+        except CprqueueError as error:
+            report.step(str(error), ok=False)
+            return
+        self._outcome(job, report)
+
+    def _is_due(self, job_id: int) -> bool:
+        with self.db.read() as conn:
+            link = links.get(conn, job_id)
+        return link is not None and link.state == links.DUE
+
+    def _outcome(self, job: Job, report: Report) -> None:
+        with self.db.read() as conn:
+            link: Any = links.get(conn, job.job_id)
+        if len(report.steps) < 4:
+            report.step("another worker compared it")
+        if link.state == links.IN_SYNC:
+            report.step(
+                f"in step: jobcode {link.jobcode_id}, location {link.location_id or 'none'}"
+            )
+        else:
+            report.step(f"{link.state}: {link.error_reason or 'will be pushed soon'}", ok=False)
+
+
+def _readable(path: Path) -> Iterable[Job]:
+    for item in read_job_list(path):
+        try:
+            yield read_job(item)
+        except UnreadableAnswer:
+            continue  # an item without a job id is no job that anybody can ask for
+
+
+def _failed(job: str, error: CprqueueError) -> Report:
+    report = Report(job_id=None, job_number=job)
+    report.step(str(error), ok=False)
+    return report

@@ -1,0 +1,32 @@
+"""Tidy: forget what is too old to help anybody, and close what died."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from cprqueue.store import events, runs
+from cprqueue.store.database import Database, clock
+from cprqueue.store.locks import claim_moment
+
+EVENTS_KEPT = timedelta(days=400)
+STUCK_AFTER = timedelta(minutes=30)
+
+
+def tidy(db: Database) -> None:
+    """Do the housekeeping, at most once an hour however often it is called."""
+    with db.begin() as conn:
+        now = clock(conn)
+        _close_dead(conn, now)
+        if claim_moment(conn, "tidy", now=now, moment=now + timedelta(hours=1)):
+            events.forget_before(conn, now - EVENTS_KEPT)
+
+
+def _close_dead(conn: Connection, now: datetime) -> None:
+    """Call runs failed that nobody has touched for long; their work is done by the next one."""
+    for kind in ("snapshot", "resync"):
+        for run in runs.newest_few(conn, kind, "queued", "running", limit=20):
+            if (run.touched_at or run.created_at) < now - STUCK_AFTER:
+                note = "ended without a word: its worker died or its message was lost"
+                runs.change(conn, run.run_id, state="failed", finished_at=now, note=note)
