@@ -73,9 +73,11 @@ class Budget:
             conn.execute(update(call_slots).values(used_at_ms=now_ms()))
 
     def free(self, conn: Connection, *, urgent: bool = True) -> int:
-        """Count the slots that are free now."""
-        statement = select(func.count()).select_from(call_slots)
-        return int(conn.execute(statement.where(*self._usable(urgent))).scalar_one())
+        """Count the slots that are free now; those that nobody has used yet are."""
+        recent = call_slots.c.used_at_ms > now_ms() - self.window_ms
+        statement = select(func.count()).select_from(call_slots).where(*self._mine(urgent), recent)
+        size = self.limit if urgent else self.limit - self.reserve
+        return size - int(conn.execute(statement).scalar_one())
 
     def calls_so_far(self, conn: Connection) -> int:
         """Return how many calls were ever made; the difference of two readings counts a span."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +45,16 @@ def table(title: str, *columns: str) -> Table:
     made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for name in columns:
         made.add_column(name, overflow="fold")
+    return made
+
+
+def pairs(rows: Mapping[str, str]) -> Table:
+    """Build two columns without a head: what it is, and what is to say about it."""
+    made = Table(show_header=False, box=None, pad_edge=False)
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, text in rows.items():
+        made.add_row(name, Text(text))
     return made
 
 

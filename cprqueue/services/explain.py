@@ -1,0 +1,164 @@
+"""Explain from the record alone why a job is, or is not, in QuickBooks Time.
+
+Answers hold addresses: they are for the operator's own terminal, never for a log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from cprqueue.models import Held, Job
+from cprqueue.plan import differences
+from cprqueue.services import stop
+from cprqueue.services.record import wanted
+from cprqueue.store import events, jobs, links
+from cprqueue.store.database import Database, clock
+
+MOST_HITS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The answer for one job; ``differences`` is empty where nothing is wanted."""
+
+    sentence: str
+    job: dict[str, Any]
+    rule: str
+    link: dict[str, Any] | None
+    differences: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+
+
+def search(db: Database, text: str) -> list[dict[str, Any]]:
+    """Find jobs by id, number, name or part of the street: at most 20, as short values."""
+    with db.read() as conn:
+        rows = jobs.find(conn, text, limit=MOST_HITS)
+        found = [(row, links.get(conn, row.job_id)) for row in rows]
+    return [_hit(row, link) for row, link in found]
+
+
+def _hit(row: Row[Any], link: Row[Any] | None) -> dict[str, Any]:
+    return {
+        "job_id": row.job_id,
+        "job_number": row.job_number,
+        "job_name": row.job_name,
+        "street": row.addr1,
+        "state": link.state if link and row.active else "due" if row.active else "inactive",
+    }
+
+
+def explain(db: Database, job_id: int) -> Explanation:
+    """Explain one known job."""
+    with db.read() as conn:
+        now = clock(conn)
+        row: Any = jobs.get(conn, job_id)
+        link = links.get(conn, job_id)
+        stopped = stop.stopped(conn)
+        happened = events.of_job(conn, job_id)
+    job = jobs.read_back(row)
+    held = Held.from_json(link.held if link else None)
+    compared = differences(wanted(job), held) if row.active else []
+    return Explanation(
+        sentence=sentence(job, row, link, held, stopped=stopped, now=now),
+        job={**job.as_message(), "active": row.active, "recorded_at": row.recorded_at},
+        rule=row.rule,
+        link=_link(link),
+        differences=[
+            {"field": name, "wanted": want, "held": have, "equal": equal}
+            for name, want, have, equal in compared
+        ],
+        events=[
+            {"at": event.at, "kind": event.kind, "text": event.text, "run_id": event.run_id}
+            for event in happened
+        ],
+    )
+
+
+_LINK_FIELDS = (
+    "state",
+    "jobcode_id",
+    "location_id",
+    "pushed_at",
+    "attempts",
+    "due_since",
+    "next_attempt_at",
+    "intent",
+    "intent_at",
+    "look",
+    "error_code",
+    "error_reason",
+)
+
+
+def _link(link: Row[Any] | None) -> dict[str, Any] | None:
+    return {name: getattr(link, name) for name in _LINK_FIELDS} if link is not None else None
+
+
+def sentence(
+    job: Job,
+    row: Any,
+    link: Any,
+    held: Held,
+    *,
+    stopped: dict[str, Any] | None,
+    now: datetime,
+) -> str:
+    """Answer the question in one plain sentence. ``row`` and ``link`` are the job's rows."""
+    name = job.job_number or f"RM job {job.job_id}"
+    if not row.active:
+        return _inactive(name, row.rule, held)
+    if link is None:
+        return f"{name} is due: it is recorded, and its first push has yet to come."
+    if link.state == links.IN_SYNC:
+        return (
+            f"{name} is in QuickBooks Time as jobcode {link.jobcode_id} {_place(job, held)}, "
+            f"in step since {_time(link.pushed_at)}."
+        )
+    if link.state == links.PARKED:
+        return f"{name} is parked{_left(held)}: {link.error_reason}."
+    return f"{name} is due{_left(held)}: {_waiting(link, stopped, now)}."
+
+
+def _inactive(name: str, rule: str, held: Held) -> str:
+    because = f"because {'it ' if rule.startswith('vanished') else ''}{rule}"
+    if held.jobcode_id is None:
+        return f"{name} is not in QuickBooks Time, {because}."
+    if held.active:
+        return (
+            f"{name} should not be in QuickBooks Time, {because}; "
+            f"its jobcode {held.jobcode_id} stays until the monthly prune archives it."
+        )
+    return f"{name} is archived in QuickBooks Time (jobcode {held.jobcode_id}), {because}."
+
+
+def _place(job: Job, held: Held) -> str:
+    if held.location_linked:
+        return f"with location {held.location_id}"
+    return "without a location" + ("" if job.address else ", because RM has no address for it")
+
+
+def _left(held: Held) -> str:
+    """Say what is there meanwhile."""
+    if held.jobcode_id is None:
+        return ", and not in QuickBooks Time yet"
+    return f", while jobcode {held.jobcode_id} stays as it was"
+
+
+def _waiting(link: Any, stopped: dict[str, Any] | None, now: datetime) -> str:
+    if stopped:
+        return f"the push is stopped since {stopped['since'][:16]}: {stopped['text']}"
+    if link.lease and link.lease_until and link.lease_until > now:
+        return "a worker is pushing it right now"
+    last = f"last answer: {link.error_reason}; " if link.error_reason else ""
+    wait = (link.next_attempt_at - now).total_seconds()
+    if wait > 0:
+        return f"{last}next try in {wait:.0f} s, after {link.attempts} tries"
+    return f"{last}waiting for a worker since {_time(link.due_since)}"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
