@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import Any
 
 from celery import Celery, Task, signals
@@ -36,6 +37,11 @@ VISIBILITY_SECONDS = 600
 
 LONG_TASK_SECONDS = 3600
 """Limit of the tasks that may rightly take long; they are safe to run twice meanwhile."""
+
+READY = "cprqueue.ready"
+
+# Celery warns root because of pickled messages, which would run as code; here they are JSON.
+warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
 
 
 def celery_settings(settings: config.Settings) -> dict[str, Any]:
@@ -128,9 +134,17 @@ app = build(settings)
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     level = loglevel if isinstance(loglevel, int) else logging.INFO
     log.set_up(settings.log_format, level)
+    logging.getLogger(READY).setLevel(logging.INFO)
     # Each task's receipt and end are events in Flower; a line each would drown the log.
     logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
+
+
+@signals.worker_ready.connect
+@signals.beat_init.connect
+def _say_ready(**_: Any) -> None:
+    """Whoever waits for a worker or for beat reads this line, at any log level."""
+    logging.getLogger(READY).info("at work")
 
 
 @signals.worker_process_init.connect

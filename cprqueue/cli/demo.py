@@ -1,0 +1,3 @@
+"""``cprqueue demo``."""
+def demo() -> None:
+    """Demo."""

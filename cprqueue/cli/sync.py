@@ -1,0 +1,113 @@
+"""``cprqueue sync``: fetch now, and watch until every job is pushed or parked."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from cprqueue.bootstrap import Application, application
+from cprqueue.cli.console import note, print_json, say_error
+from cprqueue.cli.progress_bar import SyncDisplay
+from cprqueue.errors import ServiceUnreachable
+from cprqueue.services import progress
+from cprqueue.services.progress import Progress
+from cprqueue.store import schema
+
+POLL_SECONDS = 0.25
+SILENCE_SECONDS = 15.0
+"""After so long without any change somebody asks whether the workers are still there."""
+
+DONE, SOME_FAILED, TIMED_OUT = 0, 1, 3
+
+
+def sync(
+    full: Annotated[bool, typer.Option("--full", help="All jobs, not only changed ones.")] = False,
+    wait: Annotated[bool, typer.Option(help="Watch until all is done.")] = True,
+    timeout: Annotated[float, typer.Option(min=0, metavar="S", help="Seconds to watch.")] = 3600,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Fetch the jobs from RestorationManager and push them to QuickBooks Time.
+
+    The workers do it: `cprqueue up` must be running.
+    """
+    from cprqueue.cli import orders  # not at the top: reads the settings at once
+
+    app = application()
+    app.settings.require_services()
+    schema.require_current(app.db)
+    if wait:
+        orders.require_workers(orders.FOR_SYNC)
+    with app.db.read() as conn:
+        before = app.budget.calls_so_far(conn)
+    run_id = app.pull.request(complete=full, requested_by="sync")
+    orders.send("cpr.fetch_jobs", full=full, run_id=run_id)
+    if wait:
+        end = _watch(app, run_id, calls_before=before, timeout_seconds=timeout)
+    else:
+        end = progress.look(app.db, app.budget, run_id, calls_before=before)
+    if json:
+        print_json(end.as_json())
+    raise typer.Exit(_verdict(end) if wait else _queued(end))
+
+
+def _watch(app: Application, run_id: int, *, calls_before: int, timeout_seconds: float) -> Progress:
+    """Return the last look: all done, out of time, or nobody left to wait for."""
+    deadline = time.monotonic() + timeout_seconds
+    pulse = _Pulse()
+    with SyncDisplay() as display:
+        while True:
+            app.pull.close()
+            look = progress.look(app.db, app.budget, run_id, calls_before=calls_before)
+            display.show(look)
+            if look.finished or time.monotonic() > deadline or not pulse.beats(look):
+                return look
+            if look.stopped and look.state == "done":
+                return look
+            time.sleep(POLL_SECONDS)  # between two looks
+
+
+class _Pulse:
+    """Tells whether it makes sense to go on waiting."""
+
+    def __init__(self) -> None:
+        self._last: Progress | None = None
+        self._quiet_since = time.monotonic()
+
+    def beats(self, look: Progress) -> bool:
+        """True if something moved lately, or else if the workers answer."""
+        from cprqueue.cli import orders
+
+        if look != self._last:
+            self._last, self._quiet_since = look, time.monotonic()
+        elif time.monotonic() - self._quiet_since > SILENCE_SECONDS:
+            self._quiet_since = time.monotonic()
+            try:
+                orders.require_workers(orders.FOR_SYNC)
+            except ServiceUnreachable as error:
+                say_error(str(error))
+                return False
+        return True
+
+
+def _verdict(end: Progress) -> int:
+    """Say in one line what went wrong, if anything; return the exit code."""
+    if end.state == "failed":
+        say_error(end.note)
+        return SOME_FAILED
+    if end.stopped:
+        say_error(f"the push is stopped: {end.stopped}")
+        return TIMED_OUT
+    if not end.finished:
+        say_error(f"run {end.run_id} is not finished; it goes on: see `cprqueue status`")
+        return TIMED_OUT
+    if end.parked:
+        say_error(f"{end.parked} jobs are parked: see `cprqueue failures`")
+        return SOME_FAILED
+    return DONE
+
+
+def _queued(end: Progress) -> int:
+    note(f"run {end.run_id} is queued: see `cprqueue status`")
+    return DONE

@@ -1,0 +1,79 @@
+"""``cprqueue up``: the whole system on this machine, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from cprqueue import broker, config
+from cprqueue.cli import programs
+from cprqueue.cli.voice import Voice
+from cprqueue.errors import AlreadyRunning, UsageError
+from cprqueue.store import schema
+from cprqueue.store.database import Database
+from cprqueue.supervisor import Program, Supervisor
+
+BROKER_PATIENCE_SECONDS = 10
+
+
+def up(
+    beat: Annotated[bool, typer.Option(help="Run the timetable.")] = True,
+    flower: Annotated[bool, typer.Option(help="Run the dashboard.")] = True,
+    flower_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 5555,
+) -> None:
+    """Start everything: broker, workers for all queues, beat, Flower. Ctrl-C ends it."""
+    environ = config.environment()
+    settings = config.load(environ).require_services()
+    port = free_port(flower_port) if flower else None
+    crew = _prepare(settings, environ, beat=beat, flower_port=port)
+
+    def all_ready() -> None:
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        if port is not None:
+            voice.say(f"Flower: http://{programs.FLOWER_ADDRESS}:{port}/")
+        voice.say("Ctrl-C ends everything")
+
+    voice = Voice(as_json=settings.log_format == "json", on_all_ready=all_ready)
+    voice.say(f"starting {', '.join(program.name for program in crew)}")
+    raise typer.Exit(Supervisor(crew, on_event=voice).run())
+
+
+def free_port(port: int) -> int:
+    """Return ``port``, or any free one for 0. Raises UsageError where it is taken."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((programs.FLOWER_ADDRESS, port))
+        except OSError as error:
+            raise UsageError(
+                f"port {port} is not free for Flower ({error.strerror}): "
+                "choose another with --flower-port, or --no-flower"
+            ) from None
+        return int(trial.getsockname()[1])
+
+
+def _prepare(
+    settings: config.Settings,
+    environ: Mapping[str, str],
+    *,
+    beat: bool,
+    flower_port: int | None,
+) -> list[Program]:
+    """Do what has to be done once before the programs start: locks, broker, tables."""
+    try:
+        crew = programs.all_programs(settings, environ, beat=beat, flower_port=flower_port)
+    except AlreadyRunning as error:
+        raise UsageError(str(error)) from None
+    if not settings.broker_is_embedded:
+        broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS)
+    db = Database(settings.database_url)
+    try:
+        schema.upgrade(db)
+    finally:
+        db.close()
+    return crew

@@ -1,0 +1,78 @@
+"""What people hear from the programs that run: their own lines, deaths and restarts."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+
+from cprqueue.cli import programs
+from cprqueue.cli.console import note
+from cprqueue.supervisor import Event
+
+log = logging.getLogger(__name__)
+
+_TORNADO = re.compile(r"\[([DIWEC]) ")  # how each of Flower's lines begins
+_NOISE = (
+    programs.READY_LINE,
+    "worker: Warm shutdown",
+    "Inspect method",  # Flower asks before the workers are there; it asks again
+    "Memory overcommit",  # about forks of a large server; ours holds a few messages
+    "ready to exit",
+)
+
+
+class Voice:
+    """Tells on standard error what happens, each line with its program's name in front.
+
+    ``as_json``: what programs log as JSON stays JSON, with the name in it.
+    """
+
+    def __init__(self, *, as_json: bool, on_all_ready: Callable[[], None]) -> None:
+        self._as_json = as_json
+        self._on_all_ready = on_all_ready
+        self._all_ready = False
+        self._flower_matters = False
+        log.setLevel(logging.INFO)
+
+    def __call__(self, event: Event) -> None:
+        """Take one event of the supervisor."""
+        if event.kind == "output":
+            self._pass_on(event.program, event.detail)
+        elif event.kind == "died":
+            self.say(f"{event.program} died: {event.detail}")
+        elif event.kind == "restarting":
+            self.say(f"{event.program} is started again in {event.delay_seconds or 0:.1f} s")
+        elif event.kind == "ready" and self._all_ready:
+            self.say(f"{event.program} is back")
+        elif event.kind == "all_ready":
+            self._all_ready = True
+            self._on_all_ready()
+
+    def say(self, text: str) -> None:
+        """Tell something of our own."""
+        if self._as_json:
+            log.info(text)
+        else:
+            note(text)
+
+    def _pass_on(self, program: str, line: str) -> None:
+        if not line.strip() or any(words in line for words in _NOISE):
+            return
+        if program == "flower" and not self._flower_says_something(line):
+            return
+        if program == "broker" and " # " not in line:  # how Valkey marks a warning
+            return
+        if self._as_json and line.startswith("{"):
+            sys.stderr.write(f'{{"program": "{program}", {line[1:]}\n')
+        else:
+            sys.stderr.write(f"{program:<12}| {line}\n")
+        sys.stderr.flush()
+
+    def _flower_says_something(self, line: str) -> bool:
+        """Leave out its greeting, which goes on over several lines; warnings stay."""
+        found = _TORNADO.match(line)
+        if found:
+            self._flower_matters = found[1] in "WEC"
+        return self._flower_matters
