@@ -73,11 +73,23 @@ class QuickBooksTime:
         for items, _more in self.pages(endpoint, filters):
             yield from map(read, items)
 
-    def on_the_clock(self, jobcode_ids: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the running timesheets of these jobcodes and their children."""
+    def on_the_clock(self, jobcode_ids: Sequence[int], *, since: str) -> list[dict[str, Any]]:
+        """Return the running timesheets of these jobcodes and their children.
+
+        ``since`` (YYYY-MM-DD): the listing refuses to answer without a range of dates.
+        """
         ids = ",".join(map(str, jobcode_ids))
-        filters = {"on_the_clock": "yes", "jobcode_ids": ids}
+        filters = {"on_the_clock": "yes", "jobcode_ids": ids, "start_date": since}
         return [item for items, _ in self.pages("timesheets", filters) for item in items]
+
+    def assignments(self) -> list[dict[str, Any]]:
+        """Return all active assignments of jobcodes to people; user 0 stands for everybody."""
+        filters = {"active": "yes", "type": "all"}
+        return [item for items, _ in self.pages("jobcode_assignments", filters) for item in items]
+
+    def assign(self, items: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+        """Assign jobcodes to people (``{"user_id", "jobcode_id"}``), at most 50."""
+        return self._write("POST", "jobcode_assignments", items)
 
     def current_user(self) -> dict[str, Any]:
         """Return the user whom the token belongs to, with ``permissions``."""

@@ -21,11 +21,15 @@ from cprqueue.store.database import Database, clock
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """Which fetch showed a job, and when that fetch asked. ``run_id`` 0: no fetch (resync)."""
+    """Which fetch showed a job, and when that fetch asked. ``run_id`` 0: no fetch.
+
+    ``event_run_id`` names the run in the job's history where it was no fetch (an import).
+    """
 
     run_id: int
     complete: bool
     observed_at: datetime
+    event_run_id: int | None = None
 
 
 def record(db: Database, rules: ActiveRules, job: Job, sighting: Sighting) -> list[int]:
@@ -111,6 +115,8 @@ def _settle_link(
             links.set_idle(conn, [job.job_id])
         return []
     digest = wanted(job).digest()
+    if row.state == links.IDLE:
+        links.doubt_idle(conn, job.job_id)
     if row.state is None:
         links.add_due(conn, job.job_id, digest, now=now)
     elif row.state == links.IDLE or row.wanted_hash != digest:
@@ -126,5 +132,5 @@ def wanted(job: Job) -> Wanted:
 
 
 def _event(job: Job, text: str, now: datetime, sighting: Sighting) -> dict[str, Any]:
-    run_id = sighting.run_id or None
+    run_id = sighting.run_id or sighting.event_run_id
     return events.event(job.job_id, "recorded", text, at=now, run_id=run_id)

@@ -8,6 +8,7 @@ lost it can no longer change anything.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,12 +20,13 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    not_,
     or_,
     select,
     update,
 )
 
-from cprqueue.models import Held, name_key
+from cprqueue.models import Held, Jobcode, name_key
 from cprqueue.tables import jobs, links
 
 DUE, IN_SYNC, PARKED, IDLE = "due", "in_sync", "parked", "idle"
@@ -68,17 +70,43 @@ def ring_again(
 
 
 def ring_rivals(conn: Connection, key: str, *, now: datetime) -> list[int]:
-    """Make due whoever was parked because somebody else had the number ``key``."""
+    """Make due whoever was parked because something else had the number ``key``."""
     same = select(jobs.c.job_id).where(jobs.c.name_key == key, jobs.c.active)
     where = and_(
         links.c.state == PARKED,
-        links.c.error_code == "doubled_number",
+        or_(links.c.error_code == "doubled_number", links.c.error_code.like("refused%")),
         links.c.job_id.in_(same),
     )
     ids = list(conn.execute(select(links.c.job_id).where(where)).scalars())
     if ids:
         conn.execute(update(links).where(where).values(**_due(now)))
     return ids
+
+
+def ring_if_all_wait(conn: Connection, key: str, *, but: int, now: datetime) -> None:
+    """Make due the others with the number ``key`` where each of them was parked for another.
+
+    Who came first may change when a look corrects the record; then all would wait for ever.
+    """
+    waits = and_(links.c.state == PARKED, links.c.error_code == "doubled_number")
+    same = select(links.c.job_id).select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
+    same = same.where(jobs.c.name_key == key, jobs.c.active, links.c.job_id != but)
+    if conn.execute(same.where(not_(waits)).limit(1)).first() is None:
+        ids = list(conn.execute(same).scalars())
+        conn.execute(update(links).where(links.c.job_id.in_(ids)).values(**_due(now)))
+
+
+def seen(conn: Connection, job_id: int, code: Jobcode, *, now: datetime) -> None:
+    """Correct the record of a job whose jobcode was just seen; due again where it differs."""
+    row = get(conn, job_id)
+    before = Held.from_json(row.held if row else None)
+    after = replace(
+        before, name=code.name, active=code.active, assigned_to_all=code.assigned_to_all
+    )
+    if after != before:
+        set_held(conn, job_id, after)
+        in_sync = and_(links.c.job_id == job_id, links.c.state == IN_SYNC)
+        conn.execute(update(links).where(in_sync).values(**_due(now)))
 
 
 def _claimable(now: datetime) -> Any:
@@ -198,6 +226,16 @@ def doubt(conn: Connection, held: Held, *, but: int, look: str, now: datetime) -
         own = update(links).where(links.c.job_id.in_(ids))
         conn.execute(own.values(look=look, **lost))
         conn.execute(own.where(links.c.state == IN_SYNC).values(**_due(now)))
+
+
+def doubt_idle(conn: Connection, job_id: int) -> None:
+    """Believe that an idle job's jobcode is archived, because nobody watched it.
+
+    The next push then restores it, which changes nothing where it was never archived.
+    """
+    row = get(conn, job_id)
+    if row is not None and row.jobcode_id is not None:
+        set_held(conn, job_id, replace(Held.from_json(row.held), active=False))
 
 
 def get(conn: Connection, job_id: int) -> Row[Any] | None:
