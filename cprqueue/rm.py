@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ T = TypeVar("T")
 BEGINNING = datetime(2014, 12, 22, tzinfo=UTC)
 """ModifiedSince of a complete fetch: before the oldest job."""
 
+ANSWER = "RestorationManager's answer"
 WRAPPINGS = ("results", "jobs", "value")
 DOWNLOAD_SECONDS = 1800
 
@@ -57,13 +59,14 @@ class RestorationManager:
         *,
         since: datetime,
         check: Callable[[Path], T],
-        alive: Callable[[], None] = lambda: None,
+        alive: Callable[[int], None] = lambda _bytes: None,
     ) -> T:
         """Write the whole job list to ``path``; only an answer that passes ``check`` gets there.
 
-        The file appears at once or not at all; what ``check`` returns is passed on. ``alive``
-        is called now and then while the answer comes in. Raises what ``check`` raises, and the
-        errors of Transport.
+        The file appears at once or not at all, dated when it was asked for: nothing in it is
+        newer than that for sure. What ``check`` returns is passed on. ``alive`` is called with
+        the bytes so far while the answer comes in. Raises what ``check`` raises, and the errors
+        of Transport.
         """
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,20 +84,34 @@ class RestorationManager:
         finally:
             part.unlink(missing_ok=True)
 
-    def _download(self, part: Path, since: datetime, alive: Callable[[], None]) -> None:
-        params = {
-            "includeRelatedData": "false",
-            "ModifiedSince": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
+    def _download(self, part: Path, since: datetime, alive: Callable[[int], None]) -> None:
         stream = self.transport.stream(
-            "/api/Jobs", params=params, headers=self._headers(), total_seconds=DOWNLOAD_SECONDS
+            "/api/Jobs",
+            params=_query(since),
+            headers=self._headers(),
+            total_seconds=DOWNLOAD_SECONDS,
         )
+        asked_at = time.time()
         with stream as chunks, part.open("wb") as file:
             for chunk in chunks:
                 file.write(chunk)
-                alive()
+                alive(file.tell())
             file.flush()
             os.fsync(file.fileno())
+        os.utime(part, (asked_at, asked_at))
+
+    def probe(self, *, since: datetime) -> None:
+        """Open the job list and read no more than its beginning: login and secret are right.
+
+        Raises the errors of Transport, and UnreadableAnswer where it does not begin like JSON.
+        """
+        stream = self.transport.stream(
+            "/api/Jobs", params=_query(since), headers=self._headers(), total_seconds=60
+        )
+        with stream as chunks:
+            first = next(chunks, b"").removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+        if first not in (b"[", b"{"):
+            raise UnreadableAnswer("RestorationManager: GET /api/Jobs answered no JSON")
 
     def get_job(self, job_id: int) -> Any:
         """Return one job as RM sends it.
@@ -127,6 +144,11 @@ class RestorationManager:
         return {"Token": self._token or "", "ApiSecret": self._secret}
 
 
+def _query(since: datetime) -> dict[str, str]:
+    moment = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"includeRelatedData": "false", "ModifiedSince": moment}
+
+
 def _quoted(text: str) -> str:
     # The login text is a JavaScript object literal with single-quoted strings.
     return text.replace("\\", "\\\\").replace("'", "\\'")
@@ -140,21 +162,22 @@ def _token(body: bytes) -> str:
     return "" if any(c.isspace() or c in "<>{}" for c in text) else text
 
 
-def read_job_list(path: Path) -> Iterator[Any]:
+def read_job_list(path: Path, name: str = ANSWER) -> Iterator[Any]:
     """Yield the items of a job list one after another, in flat memory.
 
-    Numbers come as int or Decimal. Raises UnreadableAnswer with one line for a file that is
-    empty, cut short, not JSON, or no list of jobs; where it is cut short only at the end.
+    Numbers come as int or Decimal. Raises UnreadableAnswer with one line, which calls the file
+    ``name``, for one that is empty, cut short, not JSON, or no list of jobs; where it is cut
+    short only at the end.
     """
     try:
-        prefix = _find_list(path)
+        prefix = _find_list(path, name)
         with path.open("rb") as file:
             yield from ijson.items(file, prefix)
-    except ijson.JSONError as error:
-        raise UnreadableAnswer(_unreadable(path, str(error))) from None
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        raise UnreadableAnswer(f"{name} {_problem(path, str(error))}") from None
 
 
-def _find_list(path: Path) -> str:
+def _find_list(path: Path, name: str) -> str:
     """Return where the jobs are, as an ijson prefix: at the top, or under a known name."""
     with path.open("rb") as file:
         for place, kind, _value in ijson.parse(file):
@@ -164,12 +187,12 @@ def _find_list(path: Path) -> str:
                 return f"{place}.item"
             if place == "" and kind not in ("start_map", "map_key"):
                 break
-    raise UnreadableAnswer("RestorationManager's answer is JSON, but not a list of jobs")
+    raise UnreadableAnswer(f"{name} is JSON, but not a list of jobs")
 
 
-def _unreadable(path: Path, problem: str) -> str:
+def _problem(path: Path, problem: str) -> str:
     if path.stat().st_size == 0:
-        return "RestorationManager's answer is empty"
+        return "is empty"
     if "incomplete" in problem.casefold() or "premature" in problem.casefold():
-        return "RestorationManager's answer was cut short: it is JSON without its end"
-    return "RestorationManager's answer is not JSON"
+        return "was cut short: it is JSON without its end"
+    return "is not JSON"

@@ -40,6 +40,11 @@ def note(text: str) -> None:
     err.print(Text(text), soft_wrap=True, highlight=False)
 
 
+def say(text: str) -> None:
+    """Print one line of result on standard output."""
+    out.print(Text(text), soft_wrap=True, highlight=False)
+
+
 def table(title: str, *columns: str) -> Table:
     """Start a table in the house style."""
     made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli import queues
-from cprqueue.cli.console import note, out, pairs, print_json, table, when
+from cprqueue.cli.console import note, out, pairs, print_json, say, table, when
 from cprqueue.cli.explained import show_choice, show_explanation
 from cprqueue.errors import UsageError
 from cprqueue.services import explain as explaining
@@ -44,7 +44,7 @@ def status(json: Json = False) -> None:
 
 def _broker_warnings(broker: queues.Broker, due: int) -> list[str]:
     if broker.problem:
-        return [f"{broker.problem}: is `cprqueue up` running?"]
+        return [broker.problem]
     if not broker.workers:
         waiting = f", and {due} jobs are due" if due else ""
         return [f"no worker answers{waiting}: start `cprqueue up`"]
@@ -102,7 +102,7 @@ def failures(json: Json = False) -> None:
     if json:
         print_json(found)
     elif not found:
-        out.print("no job is parked or failing")
+        say("no job is parked or failing")
     else:
         _show_failures(found)
 
@@ -141,7 +141,7 @@ def retry(
     idle = [job_id for job_id in ids or [] if job_id not in rung]
     for job_id in idle:
         note(f"RM job {job_id} is neither parked nor due: see `cprqueue explain {job_id}`")
-    note(f"{len(rung)} due now")
+    say(f"{len(rung)} due now")
     if rung:
         queues.ring(rung)
 
@@ -165,7 +165,7 @@ def history(
     if json:
         print_json(found)
     elif not found:
-        out.print("no run yet: start one with `cprqueue sync`")
+        say("no run yet: start one with `cprqueue sync`")
     else:
         _show_history(found)
 

@@ -70,9 +70,16 @@ def connection() -> Iterator[Any]:
             conn.ensure_connection(max_retries=1, timeout=CONNECT_SECONDS, interval_start=0.1)
             yield conn
     except (OSError, OperationalError, *conn.connection_errors, *conn.channel_errors) as error:
-        reason = type(error.__cause__ or error).__name__
-        text = f"the broker {conn.as_uri()} does not answer: {reason}"
-        raise ServiceUnreachable(text) from None
+        raise ServiceUnreachable(_away(conn, error)) from None
+
+
+def _away(conn: Any, error: BaseException) -> str:
+    from cprqueue.celery import settings
+
+    if settings.broker_is_embedded:
+        return "the embedded broker is not running: start `cprqueue up`"
+    reason = type(error.__cause__ or error).__name__
+    return f"the broker {conn.as_uri()} does not answer ({reason}): check CELERY_BROKER_URL"
 
 
 def _length(conn: Any, queue: str) -> int:

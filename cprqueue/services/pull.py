@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 from cprqueue.errors import AlreadyRunning, CprqueueError, UnreadableAnswer
 from cprqueue.mapping import read_job
 from cprqueue.models import Job
-from cprqueue.rm import BEGINNING, RestorationManager, read_job_list
+from cprqueue.rm import ANSWER, BEGINNING, RestorationManager, read_job_list
 from cprqueue.store import events, jobs, links, locks, runs
 from cprqueue.store.database import Database, clock
 
@@ -134,10 +134,10 @@ class Pull:
             path,
             since=run.since,
             check=lambda part: self._survey(run, part),
-            alive=_every(10, lambda: self._keep_lock(run)),
+            alive=every(10, lambda: self._keep_lock(run)),
         )
         self._keep_lock(run)
-        for number, job in enumerate(_each_last(path, survey), 1):
+        for number, job in enumerate(each_last(path, survey), 1):
             yield job
             if number % RENEW_EVERY == 0:
                 self._keep_lock(run)
@@ -149,12 +149,7 @@ class Pull:
     def _survey(self, run: PullRun, path: Path) -> Survey:
         survey = survey_file(path)
         run.emitted, run.skipped = len(survey.last_index), survey.skipped
-        if survey.skipped and not survey.last_index:
-            raise UnreadableAnswer("RestorationManager's answer is a list, but holds no jobs")
-        if run.complete and not survey.last_index:
-            raise UnreadableAnswer(
-                "RestorationManager's complete answer holds no job at all: nothing was changed"
-            )
+        require_jobs(survey, complete=run.complete)
         return survey
 
     def _keep_lock(self, run: PullRun) -> None:
@@ -200,23 +195,42 @@ class Survey:
     skipped: int
 
 
-def survey_file(path: Path) -> Survey:
-    """Read the file once; items that cannot be read are counted, not fatal."""
+def survey_file(
+    path: Path, name: str = ANSWER, seen: Callable[[int], None] = lambda _items: None
+) -> Survey:
+    """Read the file once; items that cannot be read are counted, not fatal.
+
+    Errors call the file ``name``; ``seen`` is called with the number of items so far.
+    """
     last: dict[int, int] = {}
     skipped = 0
-    for index, item in enumerate(read_job_list(path)):
+    for index, item in enumerate(read_job_list(path, name)):
         try:
             last[read_job(item).job_id] = index
         except UnreadableAnswer:
             skipped += 1
+        seen(index + 1)
+    if skipped and not last:
+        raise UnreadableAnswer(f"{name} is a list, but holds no jobs")
     return Survey(last_index=last, skipped=skipped)
 
 
-def _every(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
-    """Return a function that does ``act`` when called, but not more often than this."""
+def require_jobs(survey: Survey, *, complete: bool) -> None:
+    """Raise UnreadableAnswer for a complete answer without any job: that is never true."""
+    if complete and not survey.last_index:
+        raise UnreadableAnswer(
+            "RestorationManager's complete answer holds no job at all: nothing was changed"
+        )
+
+
+def every(seconds: float, act: Callable[[], None]) -> Callable[[int], None]:
+    """Return a function that does ``act`` when called, but not more often than this.
+
+    It takes how far the work has come, and has no use for it.
+    """
     last = time.monotonic()
 
-    def maybe() -> None:
+    def maybe(_so_far: int) -> None:
         nonlocal last
         if time.monotonic() - last >= seconds:
             last = time.monotonic()
@@ -225,7 +239,8 @@ def _every(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
     return maybe
 
 
-def _each_last(path: Path, survey: Survey) -> Iterator[Job]:
+def each_last(path: Path, survey: Survey) -> Iterator[Job]:
+    """Yield each job of a surveyed file once: of doubles the last."""
     wanted = set(survey.last_index.values())
     for index, item in enumerate(read_job_list(path)):
         if index in wanted:
@@ -275,7 +290,9 @@ def _note_vanished(conn: Connection, now: datetime) -> None:
     if len(done) < 2:
         return
     rule = f"vanished: not in the complete fetches {done[1].run_id} and {done[0].run_id}"
-    keys = jobs.mark_vanished(conn, done[1].run_id, now=now, rule=rule)
+    keys = jobs.mark_vanished(
+        conn, done[1].run_id, observed_at=done[0].observed_at, now=now, rule=rule
+    )
     for part in jobs.chunks(keys):
         links.set_idle(conn, part)
         events.add(conn, [events.event(j, "recorded", rule, at=now) for j in part])

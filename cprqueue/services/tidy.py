@@ -25,7 +25,7 @@ def tidy(db: Database) -> None:
 
 def _close_dead(conn: Connection, now: datetime) -> None:
     """Call runs failed that nobody has touched for long; their work is done by the next one."""
-    for kind in ("snapshot", "resync"):
+    for kind in ("snapshot", "resync", "import"):
         for run in runs.newest_few(conn, kind, "queued", "running", limit=20):
             if (run.touched_at or run.created_at) < now - STUCK_AFTER:
                 note = "ended without a word: its worker died or its message was lost"

@@ -89,9 +89,13 @@ def find(conn: Connection, text: str, *, limit: int = 20) -> list[Row[Any]]:
     found = conn.execute(_WITH_LINK.where(exact).order_by(jobs.c.job_id).limit(limit)).all()
     if found or not key:
         return list(found)
-    like = f"%{_escaped(key)}%"
+    like, as_typed = f"%{_escaped(key)}%", f"%{_escaped(text.strip())}%"
     parts = (jobs.c.name_key, func.lower(jobs.c.job_name), func.lower(jobs.c.addr1))
-    anywhere = or_(*(part.like(like, escape="\\") for part in parts))
+    anywhere = or_(
+        *(part.like(like, escape="\\") for part in parts),
+        # SQLite's lower() leaves letters outside ASCII as they are.
+        *(part.like(as_typed, escape="\\") for part in (jobs.c.job_name, jobs.c.addr1)),
+    )
     return list(conn.execute(_WITH_LINK.where(anywhere).order_by(jobs.c.job_id).limit(limit)))
 
 
@@ -124,14 +128,20 @@ def claimants(conn: Connection, keys: Sequence[str]) -> list[Row[Any]]:
     return list(conn.execute(statement.where(or_(wants, links.c.held_key.in_(keys)))))
 
 
-def mark_vanished(conn: Connection, before_run_id: int, *, now: datetime, rule: str) -> list[int]:
-    """Make inactive what no complete fetch since ``before_run_id`` has shown; return their ids."""
+def mark_vanished(
+    conn: Connection, before_run_id: int, *, observed_at: datetime, now: datetime, rule: str
+) -> list[int]:
+    """Make inactive what no complete fetch since ``before_run_id`` has shown; return their ids.
+
+    ``observed_at`` is when the last of them asked: nothing older brings the jobs back.
+    """
     gone = and_(jobs.c.active, jobs.c.complete_run_id < before_run_id)
     gone = and_(gone, jobs.c.seen_run_id < before_run_id)
     ids = list(conn.execute(select(jobs.c.job_id).where(gone)).scalars())
     for part in chunks(ids):
         values = {"active": False, "rule": rule, "content_hash": "vanished", "recorded_at": now}
-        conn.execute(update(jobs).where(jobs.c.job_id.in_(part)).values(**values))
+        each = update(jobs).where(jobs.c.job_id.in_(part))
+        conn.execute(each.values(observed_at=observed_at, **values))
     return ids
 
 
