@@ -77,19 +77,25 @@ class _Lines:
     def __init__(self) -> None:
         self._next = time.monotonic() + LINE_EVERY_SECONDS / 5
         self._last: Look | None = None
+        self._said: Look | None = None
 
     def start(self) -> None:
         pass
 
     def stop(self) -> None:
         if self._last is not None:
-            note(_line(self._last))
+            self._say(self._last)
 
     def show(self, look: Look) -> None:
         self._last = look
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_EVERY_SECONDS
+            self._say(look)
+
+    def _say(self, look: Look) -> None:
+        if look != self._said:
             note(_line(look))
+        self._said = look
 
 
 _WAITING = {

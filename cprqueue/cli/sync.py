@@ -103,7 +103,7 @@ def _verdict(end: Progress) -> int:
         say_error(f"run {end.run_id} is not finished; it goes on: see `cprqueue status`")
         return TIMED_OUT
     if end.parked:
-        say_error(f"{end.parked} jobs are parked: see `cprqueue failures`")
+        note(f"{end.parked} jobs are parked: see `cprqueue failures`")
         return SOME_FAILED
     return DONE
 

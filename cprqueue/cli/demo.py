@@ -1,3 +1,0 @@
-"""``cprqueue demo``."""
-def demo() -> None:
-    """Demo."""

@@ -1,0 +1,84 @@
+"""``cprqueue demo``: the whole system on embedded parts, start to end, checked and reported."""
+
+from __future__ import annotations
+
+import random
+import signal
+from typing import Annotated
+
+import typer
+
+from cprqueue.cli.console import err, out
+from cprqueue.cli.demo import changes, report
+from cprqueue.cli.demo.report import Round
+from cprqueue.cli.demo.stage import Stage, open_stage
+from cprqueue.sandbox.audit import Audit, audit
+from cprqueue.store import links
+
+OTHERS = ("Office", "Shop", "Drive time")
+"""Jobcodes that somebody made by hand; nobody may touch them."""
+
+LISTING_CALLS = 2  # QuickBooks Time is read once before the first push: jobcodes and locations
+
+
+def demo(
+    jobs: Annotated[int, typer.Option(min=10, help="How many RM jobs there are.")] = 2000,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C.")] = False,
+) -> None:
+    """See the whole system at work on made-up jobs: no account, nothing left behind."""
+    out.print(f"[bold]cprqueue demo[/]: {jobs} made-up jobs, local services, nothing to set up")
+    with open_stage(jobs) as stage:
+        good = _perform(stage)
+        if keep:
+            _invite(stage)
+            signal.pause()
+    raise typer.Exit(0 if good else 1)
+
+
+def _perform(stage: Stage) -> bool:
+    with err.status("starting sandbox, broker, workers, beat and Flower"):
+        others = {stage.sandbox.qbt.add_jobcode(name=name) for name in OTHERS}
+        stage.wait_until_ready()
+    out.print(f"Flower shows every task: {stage.flower_url}", highlight=False)
+    out.print("\n[bold]First sync[/]: everything is new")
+    first = _round(stage, "first sync", others)
+    plan = changes.invent(stage.sandbox.rm.jobs(), random.Random(1))  # noqa: S311 - for play
+    stage.sandbox.rm.put_jobs(plan.all())
+    out.print("\n[bold]Second sync[/]: some jobs changed")
+    second = _round(stage, "second sync", others, least=plan.least_calls())
+    _report(stage, plan, [first, second])
+    return not (first.audit.wrong or second.audit.wrong)
+
+
+def _round(stage: Stage, name: str, others: set[int], *, least: int | None = None) -> Round:
+    before = len(stage.sandbox.call_log.select("qbt"))
+    said = stage.sync()
+    calls = len(stage.sandbox.call_log.select("qbt")) - before
+    found = audit(stage.sandbox.rm.jobs(), stage.sandbox.qbt.state(), unmanaged=others)
+    least = _least_for_all(found) if least is None else least
+    return Round(name=name, said=said, calls=calls, least=least, audit=found)
+
+
+def _least_for_all(found: Audit) -> int:
+    created = changes.batches(found.right) + changes.batches(found.with_location)
+    return created + LISTING_CALLS
+
+
+def _report(stage: Stage, plan: changes.Changes, rounds: list[Round]) -> None:
+    report.show_rounds(rounds)
+    report.show_changes(plan)
+    report.show_audits(rounds)
+    with stage.db.read() as conn:
+        report.show_parked(links.failing(conn))
+    out.print()
+    if any(one.audit.wrong for one in rounds):
+        out.print("[bold red]Something is wrong: see above.[/]")
+    else:
+        out.print("[bold green]All as it should be.[/]")
+
+
+def _invite(stage: Stage) -> None:
+    out.print(f"\nStill running. Flower: {stage.flower_url}", highlight=False)
+    out.print("In another terminal, try the commands on it:", highlight=False)
+    out.print(f"  cd {stage.directory} && cprqueue status", highlight=False, soft_wrap=True)
+    out.print("Ctrl-C ends it and removes everything.")

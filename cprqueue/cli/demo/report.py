@@ -1,0 +1,86 @@
+"""The demo's report: what was done, what it cost, and whether it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cprqueue.cli.console import out, table
+from cprqueue.cli.demo.changes import Changes
+from cprqueue.sandbox.audit import Audit
+
+SHOWN_FAULTS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One sync: what it said, what it cost by the sandbox's own count, and what came of it."""
+
+    name: str
+    said: dict[str, Any]
+    calls: int
+    least: int
+    audit: Audit
+
+    @property
+    def jobs_per_second(self) -> float:
+        """Jobs from RM to QuickBooks Time, by the clock on the wall."""
+        return float(self.said["emitted"] / self.said["seconds"])
+
+
+def show_rounds(rounds: Iterable[Round]) -> None:
+    """Print a line for each sync."""
+    made = table(
+        "What was done",
+        *("", "from RM", "in step", "parked", "seconds", "jobs/s", "calls", "least possible"),
+    )
+    for one in rounds:
+        said = one.said
+        counts = (said["emitted"], said["in_sync"], said["parked"])
+        times = (f"{said['seconds']:.1f}", f"{one.jobs_per_second:.0f}")
+        made.add_row(one.name, *map(str, counts), *times, str(one.calls), str(one.least))
+    _print(made)
+
+
+def show_changes(changes: Changes) -> None:
+    """Print what happened in RM between the syncs."""
+    made = table("Between the two, in RestorationManager", "jobs", "what happened", "so here")
+    made.add_row(str(len(changes.new)), "came new", "a jobcode and a location more")
+    made.add_row(str(len(changes.renamed)), "got another number", "the same jobcode, renamed")
+    made.add_row(str(len(changes.moved)), "got another address", "the same location, changed")
+    closed = "kept until the monthly prune archives it"
+    made.add_row(str(len(changes.closed)), "were closed", closed)
+    _print(made)
+
+
+def show_audits(rounds: Iterable[Round]) -> None:
+    """Print what QuickBooks Time really holds, after each sync."""
+    rounds = list(rounds)
+    made = table(
+        "Compared with what QuickBooks Time really holds", "", *(one.name for one in rounds)
+    )
+    for text, count in (
+        ("active jobs with one jobcode and the right location", lambda a: a.right),
+        ("active jobs parked: number too long or doubled", lambda a: a.unfit),
+        ("jobcodes of closed jobs, for the monthly prune", lambda a: a.leftover),
+        ("wrong", lambda a: len(a.wrong)),
+    ):
+        made.add_row(text, *(str(count(one.audit)) for one in rounds))
+    _print(made)
+    for one in rounds:
+        for line in one.audit.wrong[:SHOWN_FAULTS]:
+            out.print(f"[bold red]wrong[/] after the {one.name}: ", line, markup=True)
+
+
+def show_parked(rows: Iterable[Any]) -> None:
+    """Print which jobs wait for a person, and why."""
+    made = table("Parked", "job", "number", "reason")
+    for row in rows:
+        made.add_row(str(row.job_id), row.job_number, row.error_reason or "")
+    _print(made)
+
+
+def _print(made: Any) -> None:
+    out.print()
+    out.print(made)
