@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from random import Random
 
 from cprqueue import alerts, config, fuse
+from cprqueue.brake import Limits
 from cprqueue.budget import Budget
+from cprqueue.errors import AccessStopped
 from cprqueue.mapping import ActiveRules
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.rm import RestorationManager
+from cprqueue.services.archive import Archive
+from cprqueue.services.prune import Prune
 from cprqueue.services.pull import Pull
 from cprqueue.services.push import Push
+from cprqueue.services.remove_all import RemoveAll
 from cprqueue.services.resync import Resync
 from cprqueue.services.snapshot import Snapshot
 from cprqueue.services.token import Grant, Token
+from cprqueue.services.undo import Undo
 from cprqueue.store.database import Database
 from cprqueue.transport import Transport
 
@@ -93,6 +99,20 @@ class Application:
             spend=spend,
         )
 
+    def qbt_before_tables(self) -> QuickBooksTime:
+        """Build a client for a look at the account before there is any table: for `check`."""
+        settings = self.settings.require_services()
+
+        def renew(_refused: str) -> str:
+            raise AccessStopped("QuickBooks Time does not accept QBT_ACCESS_TOKEN", 401)
+
+        return QuickBooksTime(
+            Transport("QuickBooks Time", settings.qbt_base_url),
+            token=lambda: settings.qbt_access_token,
+            renew=renew,
+            spend=nullcontext,
+        )
+
     @cached_property
     def token(self) -> Token:
         """The access token, renewed where the settings allow it."""
@@ -150,6 +170,44 @@ class Application:
     def snapshot(self) -> Snapshot:
         """Snapshots."""
         return Snapshot(self.db, self.qbt())
+
+    @cached_property
+    def archive(self) -> Archive:
+        """Carries out plans."""
+        return Archive(db=self.durable_db, qbt=self.qbt())
+
+    @cached_property
+    def prune(self) -> Prune:
+        """Prunes."""
+        settings = self.settings
+        return Prune(
+            db=self.durable_db,
+            qbt=self.qbt(),
+            archive=self.archive,
+            limits=Limits(
+                fraction=settings.prune_max_fraction,
+                minimum=settings.prune_min_limit,
+                maximum=settings.prune_max_limit,
+            ),
+            alert=self.alert,
+        )
+
+    @cached_property
+    def remove_all(self) -> RemoveAll:
+        """Remove-alls."""
+        return RemoveAll(
+            db=self.durable_db,
+            qbt=self.qbt(),
+            archive=self.archive,
+            calls_per_window=self.budget.limit - self.budget.reserve,
+            window=self.settings.qbt_rate_window,
+            alert=self.alert,
+        )
+
+    @cached_property
+    def undo(self) -> Undo:
+        """Undoes prunes and remove-alls."""
+        return Undo(db=self.durable_db, qbt=self.qbt())
 
     @property
     def alert(self) -> Callable[[str, str], None]:

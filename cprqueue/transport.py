@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -62,6 +64,8 @@ class Transport:
         self.service = service
         self.base_url = base_url.rstrip("/")
         self.total_seconds = total_seconds
+        self.ahead: timedelta | None = None
+        """How far the service's clock is ahead of ours, by the Date of its last answer."""
         self.session = requests.Session()
         self.session.trust_env = False  # no .netrc, no proxy: secrets go nowhere unexpected
         adapter = HTTPAdapter(pool_connections=2, pool_maxsize=4, max_retries=0)
@@ -134,7 +138,17 @@ class Transport:
         except requests.RequestException as error:
             raise ServiceUnreachable(f"{what}: {_plain(error)}") from None
         with response:
+            self.ahead = _ahead(response.headers.get("Date"))
             yield response
+
+
+def _ahead(date: str | None) -> timedelta | None:
+    if not date:
+        return None
+    try:
+        return parsedate_to_datetime(date).astimezone(UTC) - datetime.now(UTC)
+    except ValueError:
+        return None
 
 
 def _chunks(response: requests.Response, what: str, total_seconds: float) -> Iterator[bytes]:

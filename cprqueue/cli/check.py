@@ -2,11 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.table import Table
+from rich.text import Text
+
+from cprqueue.bootstrap import application
+from cprqueue.cli.console import out, print_json
+from cprqueue.errors import ServiceUnreachable, SettingsError
+from cprqueue.services.checkup import (
+    OK,
+    PROBLEM,
+    SETTINGS,
+    UNREACHABLE,
+    WARNING,
+    Checkup,
+    Finding,
+    Parts,
+    wrong_settings,
+)
+
+WORDS = {
+    OK: Text("OK", "green"),
+    WARNING: Text("warning", "yellow"),
+    PROBLEM: Text("problem", "bold red"),
+    UNREACHABLE: Text("problem", "bold red"),
+    SETTINGS: Text("problem", "bold red"),
+}
 
 
-def check(json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """Check settings, database, broker and both services; one line each, with the cure."""
-    raise NotImplementedError
+def check(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Check settings, database, broker and both services; one line each, with the cure.
+
+    Ends with 0 if all is well, 1 if something is not, 2 if settings are wrong or missing, 3 if
+    a service is out of reach. A push that was stopped goes on once QuickBooks Time lets it.
+
+    Example:  cprqueue check
+    """
+    found = []
+    for finding in _findings():
+        found.append(finding)
+        if not json:
+            out.print(_line(finding), highlight=False)
+    code = exit_code({finding.state for finding in found})
+    if json:
+        print_json({"ok": code == 0, "checks": [asdict(finding) for finding in found]})
+    raise typer.Exit(code)
+
+
+def exit_code(states: set[str]) -> int:
+    """Return the exit code for what was found: the most basic trouble decides."""
+    for state, code in ((SETTINGS, 2), (UNREACHABLE, 3), (PROBLEM, 1)):
+        if state in states:
+            return code
+    return 0
+
+
+def _findings() -> Iterator[Finding]:
+    try:
+        app = application()
+    except SettingsError as error:
+        yield from wrong_settings(error)
+        return
+    parts = Parts(
+        db=lambda: app.db,
+        rm=lambda: app.rm,
+        qbt=lambda has_tables: app.qbt(urgent=True) if has_tables else app.qbt_before_tables(),
+        token=lambda: app.token,
+        broker_problem=_broker_problem,
+        alert=app.alert,
+    )
+    yield from Checkup(app.settings, parts).run()
+
+
+def _broker_problem() -> str:
+    from cprqueue.cli import queues
+
+    try:
+        with queues.connection():
+            return ""
+    except ServiceUnreachable as error:
+        return str(error)
+
+
+def _line(finding: Finding) -> Table:
+    made = Table.grid(padding=(0, 2))
+    made.add_column(width=7)
+    made.add_column(width=18)
+    made.add_column(overflow="fold")
+    made.add_row(WORDS[finding.state], Text(finding.name), Text(finding.text))
+    if finding.cure:
+        made.add_row("", "", Text(f"-> {finding.cure}", "italic"))
+    return made

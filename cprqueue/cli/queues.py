@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from cprqueue import log
 from cprqueue.errors import ServiceUnreachable
 
 CONNECT_SECONDS = 2
@@ -70,16 +71,16 @@ def connection() -> Iterator[Any]:
             conn.ensure_connection(max_retries=1, timeout=CONNECT_SECONDS, interval_start=0.1)
             yield conn
     except (OSError, OperationalError, *conn.connection_errors, *conn.channel_errors) as error:
-        raise ServiceUnreachable(_away(conn, error)) from None
+        raise ServiceUnreachable(_away(error)) from None
 
 
-def _away(conn: Any, error: BaseException) -> str:
-    from cprqueue.celery import settings
+def _away(error: BaseException) -> str:
+    from cprqueue.celery import app, settings
 
     if settings.broker_is_embedded:
         return "the embedded broker is not running: start `cprqueue up`"
-    reason = type(error.__cause__ or error).__name__
-    return f"the broker {conn.as_uri()} does not answer ({reason}): check CELERY_BROKER_URL"
+    url, reason = log.without_password(app.conf.broker_url), type(error.__cause__ or error).__name__
+    return f"the broker {url} does not answer ({reason}): start it, or correct CELERY_BROKER_URL"
 
 
 def _length(conn: Any, queue: str) -> int:

@@ -8,6 +8,8 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from http.client import responses
 from typing import Any, cast
 
@@ -124,8 +126,10 @@ def _failed_item(item: dict[str, Any], fault: Fault) -> dict[str, Any]:
 # -- onto the wire -----------------------------------------------------------------------
 
 
-async def send(http: HTTPServerRequest, delivery: Delivery) -> None:
-    """Deliver; StreamClosedError: the client went away first."""
+async def send(
+    http: HTTPServerRequest, delivery: Delivery, *, date: datetime | None = None
+) -> None:
+    """Deliver, dated by the service's own clock; StreamClosedError: the client went away first."""
     answer = delivery.answer
     if answer is None:
         hang_up(http)
@@ -133,6 +137,7 @@ async def send(http: HTTPServerRequest, delivery: Delivery) -> None:
     connection = cast(HTTP1Connection, http.connection)
     start = ResponseStartLine("HTTP/1.1", answer.status, responses.get(answer.status, "Unknown"))
     headers = HTTPHeaders(dict(answer.headers))
+    headers.setdefault("Date", format_datetime(date or datetime.now(UTC), usegmt=True))
     if not isinstance(answer, Streamed):
         headers["Content-Length"] = str(len(answer.body))
     if isinstance(answer, Streamed) or delivery.cut or delivery.drip_seconds:

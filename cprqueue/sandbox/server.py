@@ -181,7 +181,7 @@ class Sandbox:
         made = await delivery.perform(service, request, handle, fault, self.faults.rng)
         if made.answer is not None:
             call.status = made.answer.status
-        await delivery.send(http, made)
+        await delivery.send(http, made, date=(self.rm if service == "rm" else self.qbt).now())
 
 
 def serve(

@@ -53,9 +53,22 @@ def config_for_alembic() -> Config:
 
 def is_current(db: Database) -> bool:
     """Tell whether all migrations have run."""
-    head = ScriptDirectory.from_config(config_for_alembic()).get_current_head()
-    with db.begin() as conn:
-        return MigrationContext.configure(conn).get_current_revision() == head
+    return revision(db) == _head()
+
+
+def is_empty(db: Database) -> bool:
+    """Tell whether no migration has run yet."""
+    return revision(db) is None
+
+
+def revision(db: Database) -> str | None:
+    """Return the newest migration that the database knows."""
+    with db.read() as conn:
+        return MigrationContext.configure(conn).get_current_revision()
+
+
+def _head() -> str | None:
+    return ScriptDirectory.from_config(config_for_alembic()).get_current_head()
 
 
 def require_current(db: Database) -> None:

@@ -226,6 +226,10 @@ class Account(ByHand):
         with self._lock:
             self._ahead += timedelta(seconds=seconds)
 
+    def now(self) -> datetime:
+        """Return the time by this service's clock."""
+        return self._now()
+
     def _now(self) -> datetime:
         return self._clock().astimezone(UTC) + self._ahead
 

@@ -85,6 +85,10 @@ class RestorationManager:
         when = shape.instant(modified) if modified else self._now()
         self._jobs[job_id] = {**known, **job, MODIFIED: shape.stamp(when)}
 
+    def now(self) -> datetime:
+        """Return the time by this service's clock."""
+        return self._now()
+
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock() + self._ahead_seconds, UTC)
 
