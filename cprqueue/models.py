@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -150,6 +150,16 @@ class Held:
     address: Address = Address()
     location_linked: bool = False
     spares: tuple[Spare, ...] = ()
+
+    def without_sharer(self, location_id: int, jobcode_id: int | None) -> Held:
+        """Return this after ``jobcode_id`` left the spare location that it shared with us."""
+        spares = (
+            Spare(spare.location_id, tuple(o for o in spare.others if o != jobcode_id))
+            if spare.location_id == location_id
+            else spare
+            for spare in self.spares
+        )
+        return replace(self, spares=tuple(spares))
 
     def to_json(self) -> str:
         """Return one line of JSON for the database."""

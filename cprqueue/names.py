@@ -44,7 +44,10 @@ class TakeOver:
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """A job that is no longer active bears this number: its jobcode is renamed first."""
+    """A job that will not give this number up by itself bears it: its jobcode is renamed first.
+
+    Such a job is no longer active, or is parked because the number it wants is taken.
+    """
 
     job_id: int
     jobcode_id: int
@@ -82,26 +85,41 @@ def rule(me: Claimant, name: str, others: Iterable[Claimant]) -> Ruling:
     those holders want, and so on. The same inputs give the same ruling on every host.
     """
     rivals = [other for other in others if other.job_id != me.job_id]
-    first = min(
-        [me, *(rival for rival in rivals if rival.wanted_key == me.wanted_key)], key=_precedence
-    )
-    if first is not me:
+    first = _first(me, rivals)
+    if first is not me and _bears_its_number(first):
         return Taken(f"{first.label} has the same number and came first: it keeps the jobcode")
+    if first is not me and first.creating:
+        # Not Taken yet: what is being created may turn out to be another number's jobcode.
+        return Blocked(f"{first.label} has the same number and is being created")
+    if first is not me:
+        return Taken(f"{first.label} has the same number and came first: it gets the jobcode")
     holder = next((rival for rival in rivals if rival.held_key == me.wanted_key), None)
     if holder is None or me.held_key == me.wanted_key:
         return Free()
     return _against_holder(me, name, holder, rivals)
 
 
+def _first(me: Claimant, rivals: Iterable[Claimant]) -> Claimant:
+    """Return who may have the number that ``me`` wants, among all who want it."""
+    return min(
+        [me, *(rival for rival in rivals if rival.wanted_key == me.wanted_key)], key=_precedence
+    )
+
+
 def _precedence(claimant: Claimant) -> tuple[bool, bool, tuple[int, int]]:
-    bears_it = claimant.held_key == claimant.wanted_key
-    return (not bears_it, not claimant.creating, claimant.seniority)
+    return (not _bears_its_number(claimant), not claimant.creating, claimant.seniority)
+
+
+def _bears_its_number(claimant: Claimant) -> bool:
+    return claimant.held_key == claimant.wanted_key
 
 
 def _against_holder(me: Claimant, name: str, holder: Claimant, rivals: list[Claimant]) -> Ruling:
     if not holder.wanted_key and holder.jobcode_id is not None:
         if me.jobcode_id is None:
             return TakeOver(holder.job_id)
+        return Aside(holder.job_id, holder.jobcode_id, beside(name, holder.job_id))
+    if holder.jobcode_id is not None and _first(holder, [me, *rivals]) is not holder:
         return Aside(holder.job_id, holder.jobcode_id, beside(name, holder.job_id))
     circle = _circle(me, {rival.held_key: rival for rival in rivals if rival.held_key})
     if circle and me.job_id == min(circle):

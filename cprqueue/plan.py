@@ -184,7 +184,9 @@ def next_action(wanted: Wanted, held: Held, *, certain: bool, ruling: Ruling) ->
     if refusal:
         return refusal
     if isinstance(ruling, Aside):
-        return ChangeJobcode(ruling.jobcode_id, (("name", ruling.name),))
+        # An archived jobcode takes a new name only together with its restore; on one that is
+        # not archived the second field changes nothing. The next prune archives it again.
+        return ChangeJobcode(ruling.jobcode_id, (("name", ruling.name), ("active", True)))
     if held.jobcode_id is None:
         return CreateJobcode(wanted.name)
     changes = jobcode_changes(ruling.name if isinstance(ruling, Temporary) else wanted.name, held)

@@ -17,6 +17,7 @@ CHANGES, WHOLE = "changes", "whole"
 """How to look: for what changed since the intent, or at everything of the job."""
 
 CREATE = "create_jobcode"
+DOUBLED = "doubled_number"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,7 +132,25 @@ class Batch:
                 conn, item, "conflict", "another job is linked to the same jobcode", WHOLE
             )
             return
+        self._tell_sharers(conn, item, held)
         item.held, item.intent, item.intent_at, item.look = held, None, None, None
+
+    def _tell_sharers(self, conn: Connection, item: Item, held: Held) -> None:
+        """Take the item's jobcode out of what others will send back for a location it left.
+
+        A location's links are replaced as a whole: a job that sends back a link which is gone
+        would bring it to life again.
+        """
+        kept = {spare.location_id for spare in held.spares}
+        left = [spare for spare in item.held.spares if spare.location_id not in kept]
+        for spare in left if item.held.jobcode_id is not None else ():
+            for job_id in links.with_jobcodes(conn, spare.others).values():
+                row = links.get(conn, job_id)
+                theirs = Held.from_json(row.held if row else None)
+                theirs = theirs.without_sharer(spare.location_id, item.held.jobcode_id)
+                links.set_held(conn, job_id, theirs)
+                if job_id in self.items:
+                    self.items[job_id].held = theirs
 
     def postpone(
         self,
@@ -169,6 +188,8 @@ class Batch:
         if self._finish(conn, item, {"state": links.PARKED, **values, **free}):
             events.add(conn, [events.event(item.job_id, "parked", reason, at=now)])
             self.parked += 1
+        if code == DOUBLED:
+            links.ring_if_all_wait(conn, item.key, but=item.job_id, now=now)
         self._leave(item)
 
     def done(self, conn: Connection, item: Item, *, changed: bool) -> None:

@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 from cprqueue.models import BATCH, Address, Held, Jobcode, Location, name_key
 from cprqueue.plan import observe
 from cprqueue.qbtime import QuickBooksTime
-from cprqueue.services.batch import CHANGES, Batch, Item
+from cprqueue.services.batch import CHANGES, CREATE, Batch, Item
 from cprqueue.store import exports, links, runs
-from cprqueue.store.database import Database
+from cprqueue.store.database import Database, clock
 
 OVERLAP = timedelta(minutes=5)
 """The clocks of QuickBooks Time and of our database may differ by this much."""
@@ -27,17 +27,24 @@ ANY = {"active": "both", "type": "all"}
 
 def look(qbt: QuickBooksTime, batch: Batch, items: list[Item]) -> None:
     """Read what is held for ``items`` and write it down. Raises the client's errors."""
-    recent = [item for item in items if item.look == CHANGES and item.intent_at]
-    whole = [item for item in items if item not in recent]
+    recent = [item for item in items if item.look == CHANGES and _may_have_changed_alone(item)]
     found: dict[int, Held] = {}
     if recent:
         found |= _look_at_changes(qbt, batch.db, recent)
+    whole = [item for item in items if item.job_id not in found]
     if whole:
         found |= _look_at_everything(qbt, batch.db, whole)
     with batch.db.begin() as conn:
         for item in items:
             item.looked_whole = item.looked_whole or item in whole
             batch.believe(conn, item, found[item.job_id])
+
+
+def _may_have_changed_alone(item: Item) -> bool:
+    """Tell whether what the lost request did is all that our record may lack."""
+    return item.intent_at is not None and (
+        item.held.jobcode_id is not None or item.intent == CREATE
+    )
 
 
 def _look_at_changes(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Held]:
@@ -49,17 +56,21 @@ def _look_at_changes(qbt: QuickBooksTime, db: Database, items: list[Item]) -> di
     if any("location" in (item.intent or "") for item in items):
         places = list(qbt.locations(modified_since=since, active="both"))
     free = _unmanaged(db, codes.values())
-    return {item.job_id: _held_after(item, codes, places, free) for item in items}
+    found = {item.job_id: _held_after(item, codes, places, free) for item in items}
+    return {job_id: held for job_id, held in found.items() if held is not None}
 
 
 def _held_after(
     item: Item, codes: dict[int, Jobcode], places: Sequence[Location], free: Sequence[Jobcode]
-) -> Held:
+) -> Held | None:
+    """Return what is held; None for a jobcode that was there before, with locations of its own."""
     jobcode = codes.get(item.held.jobcode_id or 0) or _unchanged(item.held)
     for name in item.names if jobcode is None else ():
         jobcode = jobcode or choose(free, name)
     if jobcode is None:
         return Held()
+    if item.held.jobcode_id is None and jobcode.location_ids:
+        return None
     near = {place.id: place for place in _unchanged_places(item.held)}
     near |= {p.id: p for p in places if jobcode.id in p.jobcode_ids or p.id in near}
     return observe(jobcode, near.values(), ours=item.held.location_id, address=item.wanted.address)
@@ -122,7 +133,10 @@ def _jobcodes_of(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[i
     for item in items:
         code = known.get(item.held.jobcode_id or 0)
         for name in item.names if code is None else ():
-            code = code or choose(_unmanaged(db, named(qbt, name)), name)
+            code = code or choose(_free(db, named(qbt, name)), name)
+        if code is not None and name_key(code.name) != item.key:
+            # Whoever bears the name may be a job of ours whose record is out of date.
+            _free(db, named(qbt, item.wanted.name))
         if code is not None:
             result[item.job_id] = code
     return result
@@ -164,6 +178,16 @@ def _unmanaged(db: Database, codes: Iterable[Jobcode]) -> list[Jobcode]:
     with db.read() as conn:
         managed = links.with_jobcodes(conn, [code.id for code in everything])
     return [code for code in everything if code.id not in managed]
+
+
+def _free(db: Database, codes: Sequence[Jobcode]) -> list[Jobcode]:
+    """Return the unmanaged ones; correct the records of the jobs that have the others."""
+    with db.begin() as conn:
+        managed = links.with_jobcodes(conn, [code.id for code in codes])
+        for code in codes:
+            if code.id in managed:
+                links.seen(conn, managed[code.id], code, now=clock(conn))
+    return [code for code in codes if code.id not in managed]
 
 
 def adoptable(conn: Connection, items: Sequence[Item]) -> dict[int, Held]:
