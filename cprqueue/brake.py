@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -79,7 +79,7 @@ def plan_prune(
     """
     links = [m for m in managed if _is_active(jobcodes.get(m.jobcode_id))]
     finished = {m.jobcode_id: m for m in links if not m.job_active}
-    busy = _with_other_children(finished, jobcodes)
+    busy = parents_of_others(finished, jobcodes)
     archive, held_back = [], []
     for jobcode_id, link in finished.items():
         leaving = Leaving(
@@ -109,17 +109,18 @@ def _is_active(jobcode: Jobcode | None) -> bool:
     return jobcode is not None and jobcode.active and jobcode.type == "regular"
 
 
-def _with_other_children(
-    finished: Mapping[int, Managed], jobcodes: Mapping[int, Jobcode]
-) -> dict[int, str]:
-    """Return which finished jobcodes have an active child, at any depth, outside the plan."""
+def parents_of_others(chosen: Container[int], jobcodes: Mapping[int, Jobcode]) -> dict[int, str]:
+    """Return which chosen jobcodes have an active child, at any depth, that is not chosen.
+
+    Archiving them would archive that child too. The value is the child's name.
+    """
     busy: dict[int, str] = {}
     for code in jobcodes.values():
-        if not code.active or code.id in finished:
+        if not code.active or code.id in chosen:
             continue
         parent, seen = code.parent_id, {code.id}
         while parent and parent not in seen:
-            if parent in finished:
+            if parent in chosen:
                 busy.setdefault(parent, code.name)
             seen.add(parent)
             parent = jobcodes[parent].parent_id if parent in jobcodes else 0
@@ -154,9 +155,10 @@ class FetchFact:
 def why_not(fetches: Iterable[FetchFact], *, now: datetime) -> str | None:
     """Return why no prune may be planned from these complete fetches (newest first), or None."""
     cure = "run `cprqueue sync --full` first"
-    newest, *before = [*fetches] or [None]
-    if newest is None:
+    facts = list(fetches)
+    if not facts:
         return f"there is no complete fetch yet: {cure}"
+    newest, *before = facts
     if newest.state == "failed":
         return f"the last complete fetch (run {newest.run_id}) failed: {newest.note}: {cure}"
     if newest.state != "done":

@@ -2,49 +2,101 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from celery import chain
+
 from cprqueue.bootstrap import application
 from cprqueue.celery import LONG_TASK_SECONDS, app
-from cprqueue.errors import Permanent
-from cprqueue.services import stop
+from cprqueue.errors import AlreadyRunning, CprqueueError, OutOfCalls, Transient
+from cprqueue.services import drift, orders, stop
 from cprqueue.services.tidy import tidy
 from workers.upsert import ring_due
+
+LONG = {
+    "soft_time_limit": LONG_TASK_SECONDS - 60,
+    "time_limit": LONG_TASK_SECONDS,
+    "bind": True,
+    "max_retries": None,
+}
+LONGEST_COUNTDOWN_SECONDS = 60
 
 
 @app.task(name="cpr.sweep")
 def sweep() -> str:
-    """Close finished runs, try a stopped push, and ring for whatever is due.
+    """Close finished runs, try a stopped push, take up what died, and ring for what is due.
 
     So nothing ever waits for a message that was lost.
     """
     here = application()
     here.pull.close()
     tidy(here.db)
+    for task, kwargs in orders.interrupted(here.db):
+        app.send_task(task, kwargs=kwargs)
     if not stop.probe(here.db, here.push.qbt, here.alert):
         return "the push is stopped"
     return f"{ring_due()} batches are due"
 
 
-@app.task(
-    name="cpr.snapshot_export", soft_time_limit=LONG_TASK_SECONDS - 60, time_limit=LONG_TASK_SECONDS
-)
-def snapshot_export(run_id: int | None = None) -> str:
-    """Read all of QuickBooks Time into ``qbt_export``."""
-    return f"run {application().snapshot.take(run_id)}"
+@app.task(name="cpr.snapshot_export", **LONG)
+def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = None) -> str:
+    """Read all of QuickBooks Time into ``qbt_export``; have drift put right.
+
+    ``for_run``: the prune that waits for it in the chain; it fails where this fails for good.
+    """
+    here = application()
+    try:
+        done = here.snapshot.take(run_id)
+        drifted = drift.find(here.db, done)
+    except (Transient, AlreadyRunning) as error:
+        raise again(self, error) from None
+    except CprqueueError as error:
+        orders.note_failure(here.db, for_run, error)
+        raise
+    if drifted:
+        ring_due()
+    return f"run {done}, {len(drifted)} drifted"
 
 
 @app.task(name="cpr.snapshot_and_prune")
-def snapshot_and_prune() -> None:
-    """The monthly chain."""
-    raise Permanent("snapshot-and-prune is not built yet: nothing was archived")
+def snapshot_and_prune(run_id: int | None = None, approve: bool = False) -> str:
+    """Enqueue the chain: snapshot, then prune. Without ``run_id``: if this month's is owed."""
+    here = application()
+    order = orders.prune(here.db, run_id, here.settings.timezone)
+    if order is None:
+        return "this month's prune is done"
+    chain(
+        snapshot_export.si(run_id=order.snapshot_id, for_run=order.run_id),
+        prune_inactive.si(run_id=order.run_id, snapshot_id=order.snapshot_id, approve=approve),
+    ).apply_async()
+    return f"run {order.run_id} after snapshot {order.snapshot_id}"
 
 
-@app.task(name="cpr.prune_inactive")
-def prune_inactive() -> None:
-    """Archive what is inactive."""
-    raise Permanent("prune is not built yet: nothing was archived")
+@app.task(name="cpr.prune_inactive", **LONG)
+def prune_inactive(
+    self: Any, run_id: int, snapshot_id: int | None = None, approve: bool = False
+) -> str:
+    """Archive what is finished: plan and carry out, or go on with a plan that was cut off."""
+    prune = application().prune
+    try:
+        return prune.approve(run_id, snapshot_id) if approve else prune.run(run_id, snapshot_id)
+    except (Transient, AlreadyRunning) as error:
+        raise again(self, error) from None
 
 
-@app.task(name="cpr.remove_all")
-def remove_all() -> None:
-    """The emergency: archive all."""
-    raise Permanent("remove-all is not built yet: nothing was archived")
+@app.task(name="cpr.remove_all", **LONG)
+def remove_all(self: Any, run_id: int) -> str:
+    """Carry out a remove-all that was confirmed."""
+    try:
+        return application().remove_all.run(run_id)
+    except (Transient, AlreadyRunning) as error:
+        raise again(self, error) from None
+
+
+def again(task: Any, error: CprqueueError) -> Exception:
+    """Have the task come again when it may succeed; never more than a minute ahead."""
+    wait = error.wait_seconds if isinstance(error, OutOfCalls) else 2 ** (task.request.retries + 1)
+    found: Exception = task.retry(
+        exc=error, countdown=min(wait + 0.1, LONGEST_COUNTDOWN_SECONDS), throw=False
+    )
+    return found

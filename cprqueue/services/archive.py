@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -140,13 +140,13 @@ def clocked_in(qbt: QuickBooksTime, jobcode_ids: Iterable[int], today: date) -> 
 
 
 def set_active(
-    conn: Connection, job_id: int, jobcode_id: int, *, active: bool, **more: Any
+    conn: Connection, job_id: int, jobcode_id: int, *, active: bool, assigned_to_all: bool = False
 ) -> None:
     """Note on the link that its jobcode was archived or restored; an active job becomes due."""
     row = links.get(conn, job_id)
     if row is None or row.jobcode_id != jobcode_id:
         return
-    held = replace(Held.from_json(row.held), active=active, assigned_to_all=active, **more)
+    held = replace(Held.from_json(row.held), active=active, assigned_to_all=assigned_to_all)
     links.set_held(conn, job_id, held)
     if row.state == links.IN_SYNC:
         links.set_due(conn, job_id, row.wanted_hash, now=clock(conn))
@@ -178,8 +178,3 @@ def state_before(
             for place in sorted(locations, key=lambda place: place.id)
         ],
     }
-
-
-def moment_text(moment: datetime) -> str:
-    """Return a moment as people read it."""
-    return moment.strftime("%Y-%m-%d %H:%M UTC")

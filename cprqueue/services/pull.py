@@ -26,6 +26,7 @@ from cprqueue.errors import AlreadyRunning, CprqueueError, UnreadableAnswer
 from cprqueue.mapping import read_job
 from cprqueue.models import Job
 from cprqueue.rm import ANSWER, BEGINNING, RestorationManager, read_job_list
+from cprqueue.services import suspension
 from cprqueue.store import events, jobs, links, locks, runs
 from cprqueue.store.database import Database, clock
 
@@ -68,8 +69,13 @@ class Pull:
         self.var_dir = var_dir
 
     def request(self, *, complete: bool, requested_by: str) -> int:
-        """Put a run on record before its message is sent; return its id."""
+        """Put a run on record before its message is sent; return its id.
+
+        A complete one that a person asks for ends the suspension after a remove-all.
+        """
         with self.db.begin() as conn:
+            if complete:
+                suspension.lift(conn)
             return runs.create(
                 conn, "fetch", now=clock(conn), complete=complete, requested_by=requested_by
             )

@@ -39,7 +39,7 @@ from cprqueue.errors import (
 from cprqueue.models import BATCH, Held, ItemResult
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.retry import Again, after_item_failure, backoff
-from cprqueue.services import looks, stop
+from cprqueue.services import looks, stop, suspension
 from cprqueue.services.batch import WHOLE, Batch, Item, read_item
 from cprqueue.services.snapshot import Snapshot
 from cprqueue.store import jobs, links, runs
@@ -123,6 +123,8 @@ class Push:
         with self.db.read() as conn:
             if stop.stopped(conn):
                 return Rung(said="the push is stopped")
+            if suspension.suspended(conn):
+                return Rung(said="suspended by a remove-all: undo it, or sync --full")
             due, _oldest = links.due_now(conn, now=clock(conn), at_most=1)
         if not due:
             return self._later("nothing due")

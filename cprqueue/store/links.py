@@ -40,10 +40,15 @@ def add_due(conn: Connection, job_id: int, wanted_hash: str, *, now: datetime) -
     conn.execute(insert(links), values)
 
 
-def set_due(conn: Connection, job_id: int, wanted_hash: str, *, now: datetime) -> None:
-    """Make the job due now; a running lease stays, so that its holder ends in peace."""
-    statement = update(links).where(links.c.job_id == bindparam("id"))
-    conn.execute(statement, {"id": job_id, "wanted_hash": wanted_hash, **_due(now)})
+def set_due(
+    conn: Connection, job_id: int, wanted_hash: str, *, now: datetime, look: str | None = None
+) -> None:
+    """Make the job due now; a running lease stays, so that its holder ends in peace.
+
+    ``look``: how the push must look before it writes anything; None leaves that as it is.
+    """
+    values = {"wanted_hash": wanted_hash, **_due(now), **({"look": look} if look else {})}
+    conn.execute(update(links).where(links.c.job_id == bindparam("id")), {"id": job_id, **values})
 
 
 def _due(now: datetime) -> dict[str, Any]:
@@ -147,24 +152,29 @@ def claim(
     return leased(conn, lease)
 
 
+_WITH_JOB = select(
+    links,
+    *(jobs.c[name] for name in ("job_number", "name_key", "active", "first_run_id")),
+    *(jobs.c[name] for name in ("addr1", "addr2", "city", "zip")),
+    jobs.c.state.label("address_state"),
+).select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
+
+
 def leased(conn: Connection, lease: str) -> list[Row[Any]]:
     """Return the rows under ``lease`` with their jobs."""
-    statement = (
-        select(
-            links,
-            *(
-                jobs.c[name]
-                for name in ("job_number", "name_key", "active", "first_run_id", "addr1", "addr2")
-            ),
-            jobs.c.city,
-            jobs.c.state.label("address_state"),
-            jobs.c.zip,
-        )
-        .select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
-        .where(links.c.lease == lease)
-        .order_by(links.c.job_id)
-    )
-    return list(conn.execute(statement))
+    statement = _WITH_JOB.where(links.c.lease == lease)
+    return list(conn.execute(statement.order_by(links.c.job_id)))
+
+
+def with_jobs(conn: Connection, job_ids: Sequence[int]) -> list[Row[Any]]:
+    """Return these rows with their jobs."""
+    return list(conn.execute(_WITH_JOB.where(links.c.job_id.in_(job_ids))))
+
+
+def managed_ids(conn: Connection) -> list[int]:
+    """Return the ids of all jobs that have a jobcode."""
+    statement = select(links.c.job_id).where(links.c.jobcode_id.is_not(None))
+    return list(conn.execute(statement.order_by(links.c.job_id)).scalars())
 
 
 def renew(conn: Connection, lease: str, until: datetime) -> int:

@@ -1,0 +1,117 @@
+"""Drift: what people changed by hand in QuickBooks Time, found by a snapshot and put right.
+
+The export becomes what we believe that each job holds; whoever differs from what is wanted is
+due, and the normal push sets it back. Jobs pushed since the snapshot began are left alone: for
+them the export is older than the record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from cprqueue.models import Held, Jobcode, Location
+from cprqueue.plan import differences, observe
+from cprqueue.services.batch import WHOLE, Item, read_item
+from cprqueue.store import events, exports, links, runs
+from cprqueue.store.database import Database, clock
+from cprqueue.store.jobs import chunks
+
+log = logging.getLogger(__name__)
+
+LINKS_AT_ONCE = 500
+
+
+def find(db: Database, run_id: int) -> list[dict[str, Any]]:
+    """Compare every link with the export of ``run_id``; return a row for each drifted job."""
+    with db.read() as conn:
+        run: Any = runs.get(conn, run_id)
+        codes, places = exports.read_back(exports.of_run(conn, run_id))
+        job_ids = links.managed_ids(conn)
+    near = _by_jobcode(places.values())
+    found: list[dict[str, Any]] = []
+    for part in chunks(job_ids, LINKS_AT_ONCE):
+        with db.begin() as conn:
+            for row in links.with_jobs(conn, part):
+                found += _compare(conn, row, codes, places, near, run.started_at)
+    if found:
+        log.warning("drift found", extra={"jobs": len(found)})
+    return found
+
+
+def _by_jobcode(places: Iterable[Location]) -> dict[int, list[Location]]:
+    near: dict[int, list[Location]] = {}
+    for place in places:
+        for code in place.jobcode_ids:
+            near.setdefault(code, []).append(place)
+    return near
+
+
+def _compare(
+    conn: Connection,
+    row: Any,
+    codes: dict[int, Jobcode],
+    places: dict[int, Location],
+    near: dict[int, list[Location]],
+    since: datetime,
+) -> list[dict[str, Any]]:
+    if row.lease is not None or row.intent or (row.pushed_at and row.pushed_at >= since):
+        return []
+    item = read_item(row)
+    code = codes.get(item.held.jobcode_id or 0)
+    if code is None:
+        return _missing(conn, item)
+    linked = {place.id: place for place in near.get(code.id, [])}
+    own = places.get(item.held.location_id or 0)
+    if own is not None:
+        linked[own.id] = own
+    held = observe(code, linked.values(), ours=item.held.location_id, address=item.wanted.address)
+    return _note(conn, row, item, held, code) if held != item.held else []
+
+
+def _note(
+    conn: Connection, row: Any, item: Item, held: Held, code: Jobcode
+) -> list[dict[str, Any]]:
+    links.set_held(conn, item.job_id, held)
+    if row.state != links.IN_SYNC or all(equal for *_, equal in differences(item.wanted, held)):
+        return []
+    now = clock(conn)
+    links.set_due(conn, item.job_id, item.wanted_hash, now=now)
+    text = f"{in_words(item.held, held)} in QuickBooks Time{_moment(code)}: set back"
+    events.add(conn, [events.event(item.job_id, "drift", text, at=now)])
+    return [{"job_id": item.job_id, "job_number": item.number, "text": text}]
+
+
+def _missing(conn: Connection, item: Item) -> list[dict[str, Any]]:
+    """The jobcode is not in the export: look at it by its id before anything is believed."""
+    now = clock(conn)
+    links.set_due(conn, item.job_id, item.wanted_hash, now=now, look=WHOLE)
+    text = f"jobcode {item.held.jobcode_id} was not in the export: looking for it"
+    events.add(conn, [events.event(item.job_id, "drift", text, at=now)])
+    return [{"job_id": item.job_id, "job_number": item.number, "text": text}]
+
+
+def in_words(before: Held, after: Held) -> str:
+    """Say what somebody did by hand, without any address."""
+    words = []
+    if after.name != before.name:
+        words.append(f"renamed to {after.name!r}")
+    if before.active and not after.active:
+        words.append("archived")
+    if before.assigned_to_all and not after.assigned_to_all and after.active:
+        words.append("no longer assigned to all")
+    if after.address != before.address or after.location_id != before.location_id:
+        words.append("location changed")
+    elif before.location_linked != after.location_linked:
+        words.append("location unlinked" if before.location_linked else "location linked")
+    if len(after.spares) > len(before.spares):
+        words.append("another location linked")
+    return ", ".join(words) or "changed"
+
+
+def _moment(code: Jobcode) -> str:
+    return f" on {code.last_modified:%Y-%m-%d}" if code.last_modified else ""

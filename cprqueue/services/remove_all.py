@@ -1,0 +1,207 @@
+"""The emergency: archive every managed jobcode (or every one), after a typed confirmation.
+
+A rehearsal counts and changes nothing. The real run writes the plan with the state before,
+suspends the ordinary sync, and archives in steps of 50 that can be stopped and taken up again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from cprqueue.brake import parents_of_others
+from cprqueue.errors import Transient, UsageError
+from cprqueue.models import BATCH, Jobcode
+from cprqueue.qbtime import QuickBooksTime
+from cprqueue.services import suspension
+from cprqueue.services.archive import Archive, clocked_in, state_before
+from cprqueue.services.families import children_of, family_of
+from cprqueue.services.prune import outcome_text
+from cprqueue.store import exports, plans, runs
+from cprqueue.store.database import Database, clock
+
+KIND = "remove_all"
+STOPPING, STOPPED = "stopping", "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What a remove-all would do, and the phrase that orders it."""
+
+    managed: int
+    unmanaged: int
+    leaving: int
+    on_the_clock: tuple[str, ...]
+    calls: int
+    minutes: float
+    phrase: str
+
+
+@dataclass(slots=True, kw_only=True)
+class RemoveAll:
+    """Rehearses and carries out remove-alls. ``calls_per_minute``: what the budget allows."""
+
+    db: Database
+    qbt: QuickBooksTime
+    archive: Archive
+    calls_per_window: int
+    window: timedelta
+    alert: Callable[[str, str], None]
+
+    def rehearse(self, snapshot_id: int, *, include_unmanaged: bool) -> Rehearsal:
+        """Count from a fresh export; changes nothing. Costs the calls that ask for the clock."""
+        codes, _places, managed = self._read(snapshot_id)
+        chosen = _chosen(codes, managed, include_unmanaged=include_unmanaged)
+        with self.db.read() as conn:
+            today = clock(conn).date()
+        busy = clocked_in(self.qbt, [code.id for code in chosen], today)
+        children = children_of(codes.values())
+        names = [c.name for c in chosen if any(busy.get(i) for i in family_of(c.id, children))]
+        calls = 2 * math.ceil(len(chosen) / BATCH)
+        unmanaged = sum(c.active and c.id not in managed for c in codes.values())
+        return Rehearsal(
+            managed=sum(c.active and c.id in managed for c in codes.values()),
+            unmanaged=unmanaged,
+            leaving=len(chosen),
+            on_the_clock=tuple(sorted(names)),
+            calls=calls,
+            minutes=calls / self.calls_per_window * self.window.total_seconds() / 60,
+            phrase=phrase(len(chosen), include_unmanaged=include_unmanaged),
+        )
+
+    def request(self, snapshot_id: int, confirmation: str, *, include_unmanaged: bool) -> int:
+        """Write the plan down and suspend the sync; return the run id.
+
+        A stopped run with the same phrase is taken up again. Raises UsageError for a phrase
+        that is not the rehearsal's, letter for letter.
+        """
+        with self.db.begin() as conn:
+            stopped = runs.newest(conn, KIND, STOPPED, STOPPING, "running", "queued")
+            if stopped is not None and stopped.requested_by == confirmation:
+                runs.change(conn, stopped.run_id, state="queued", touched_at=clock(conn))
+                return int(stopped.run_id)
+        codes, places, managed = self._read(snapshot_id)
+        chosen = _chosen(codes, managed, include_unmanaged=include_unmanaged)
+        wanted = phrase(len(chosen), include_unmanaged=include_unmanaged)
+        if confirmation != wanted:
+            raise UsageError(f"the phrase is not right: to archive them all, type {wanted!r}")
+        if not chosen:
+            raise UsageError("there is nothing to remove")
+        people = self._people(chosen) if include_unmanaged else {}
+        children = children_of(codes.values())
+        near: dict[int, list[Any]] = {}
+        for place in places.values():
+            for code_id in place.jobcode_ids:
+                near.setdefault(code_id, []).append(place)
+        rows = [
+            {
+                "job_id": managed.get(code.id, (None, ""))[0],
+                "job_number": managed.get(code.id, (None, ""))[1],
+                "jobcode_id": code.id,
+                "name": code.name,
+                "reason": "remove-all",
+                "state_before": state_before(
+                    code,
+                    near.get(code.id, ()),
+                    family_of(code.id, children),
+                    people.get(code.id, ()),
+                ),
+                "outcome": "planned",
+            }
+            for code in chosen
+        ]
+        return self._store(rows, confirmation)
+
+    def _store(self, rows: list[dict[str, Any]], confirmation: str) -> int:
+        with self.db.begin() as conn:
+            run_id = runs.create(conn, KIND, now=clock(conn), requested_by=confirmation[:40])
+            plans.add(conn, run_id, rows)
+            runs.change(conn, run_id, emitted=len(rows))
+            suspension.suspend(conn, run_id)
+        return run_id
+
+    def _people(self, chosen: Iterable[Jobcode]) -> dict[int, list[int]]:
+        """Return who is assigned singly to the jobcodes that are not for everybody."""
+        single = {code.id for code in chosen if not code.assigned_to_all}
+        found: dict[int, list[int]] = {}
+        for row in self.qbt.assignments() if single else ():
+            code, user = int(row.get("jobcode_id") or 0), int(row.get("user_id") or 0)
+            if code in single and user:
+                found.setdefault(code, []).append(user)
+        return found
+
+    def _read(self, snapshot_id: int) -> tuple[dict[int, Jobcode], dict[int, Any], Any]:
+        with self.db.read() as conn:
+            codes, places = exports.read_back(exports.of_run(conn, snapshot_id))
+            rows = plans.managed(conn)
+        return codes, places, {row.jobcode_id: (row.job_id, row.job_number) for row in rows}
+
+    def run(self, run_id: int) -> str:
+        """Archive step by step until done or stopped; returns one line."""
+        with self.db.begin() as conn:
+            row = runs.get(conn, run_id)
+            if row is None or row.kind != KIND:
+                raise UsageError(f"run {run_id} is no remove-all")
+            if row.state not in ("queued", "running"):
+                return f"run {run_id} is {row.state} already"
+            now = clock(conn)
+            suspension.suspend(conn, run_id)
+            runs.change(conn, run_id, state="running", started_at=row.started_at or now)
+        finished = self.archive.execute(
+            run_id, still_wanted=lambda _conn, _item: None, stop_asked=lambda: self._asked(run_id)
+        )
+        return self._end(run_id, finished=finished)
+
+    def _asked(self, run_id: int) -> bool:
+        with self.db.read() as conn:
+            row = runs.get(conn, run_id)
+        return row is None or row.state == STOPPING
+
+    def _end(self, run_id: int, *, finished: bool) -> str:
+        with self.db.begin() as conn:
+            found = plans.counts(conn, run_id)
+            text = outcome_text(found)
+            left = sum(found.get(outcome, 0) for outcome in plans.OPEN)
+            row: Any = runs.get(conn, run_id)
+            if not finished and row.state != STOPPING:
+                raise Transient(f"run {run_id} is not finished: {left} left")
+            values: dict[str, Any] = {"state": "done" if finished else STOPPED}
+            runs.change(
+                conn,
+                run_id,
+                note=text if finished else f"stopped: {text}, {left} left",
+                recorded=found.get("archived", 0),
+                finished_at=clock(conn),
+                **values,
+            )
+        self.alert("remove-all", f"run {run_id}: {text}")
+        return text
+
+    def stop(self, run_id: int) -> None:
+        """Ask a running remove-all to stop after the step that is under way."""
+        with self.db.begin() as conn:
+            runs.change(conn, run_id, only_from=("queued", "running"), state=STOPPING)
+
+
+def phrase(number: int, *, include_unmanaged: bool) -> str:
+    """Return what must be typed: it holds the count, so that it cannot be typed by habit."""
+    which = "ALL" if include_unmanaged else "MANAGED"
+    return f"REMOVE {which} {number}"
+
+
+def _chosen(codes: dict[int, Jobcode], managed: Any, *, include_unmanaged: bool) -> list[Jobcode]:
+    """Choose who leaves: regular jobcodes, children before parents.
+
+    A managed parent whose archive would take an unmanaged child along stays.
+    """
+    chosen = {
+        code.id: code
+        for code in codes.values()
+        if code.active and code.type == "regular" and (include_unmanaged or code.id in managed)
+    }
+    staying = parents_of_others(chosen, codes)
+    leaving = [code for code in chosen.values() if code.id not in staying]
+    return sorted(leaving, key=lambda code: (not code.parent_id, code.id))

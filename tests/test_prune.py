@@ -1,0 +1,370 @@
+"""Finished jobs leave; nothing else ever does; anything can be brought back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cprqueue.errors import Held, Permanent, UsageError
+from cprqueue.sandbox.credentials import environment
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.services import orders
+from cprqueue.services.remove_all import phrase
+from cprqueue.store import plans, runs
+from tests.office import QUICK, Office, job
+
+CLOSED = {"jobProgress": "Paid in Full - File Closed"}
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(jobs=[]) as running:
+        running.qbt.switches.update({"rate_limit": 5000})
+        yield running
+
+
+@pytest.fixture
+def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
+    made = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000")
+    yield made
+    made.close()
+
+
+def names(office: Office, *, active: bool) -> set[str]:
+    state = office.sandbox.qbt.state()
+    return {code["name"] for code in state["jobcodes"] if code["active"] == active}
+
+
+def close(office: Office, *numbers: int) -> None:
+    office.put(*(job(n, f"A-{n}", **CLOSED) for n in numbers))
+
+
+def order(office: Office) -> int:
+    run_id = orders.request_prune(office.app.db, "test")
+    office.app.snapshot.take()
+    return run_id
+
+
+def prune(office: Office) -> tuple[int, str]:
+    run_id = order(office)
+    return run_id, office.app.prune.run(run_id, None)
+
+
+def comparable(state: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """What must be the same after an undo: everything but the times of change."""
+    moving = ("last_modified", "created")
+    return {
+        "jobcodes": [{k: v for k, v in c.items() if k not in moving} for c in state["jobcodes"]],
+        "locations": [{k: v for k, v in p.items() if k not in moving} for p in state["locations"]],
+        "assigned": sorted(
+            (int(a["jobcode_id"]), int(a["user_id"]))
+            for a in state["jobcode_assignments"]
+            if a["active"]
+        ),
+    }
+
+
+def test_exactly_the_closed_jobs_leave(office: Office) -> None:
+    qbt = office.sandbox.qbt
+    office.put(*(job(n, f"A-{n}") for n in range(1, 201)))
+    for name in ("Shop", "Yard", "Training"):
+        qbt.add_jobcode(name=name)
+    qbt.add_jobcode(name="Vacation", type="pto")
+    parent = next(c["id"] for c in qbt.state()["jobcodes"] if c["name"] == "A-6")
+    qbt.add_jobcode(name="Phase 1", parent_id=parent)
+    close(office, 1, 2, 3, 4, 5, 6)
+    run_id, text = prune(office)
+    assert text == "5 archived, 1 held back"
+    assert names(office, active=False) == {"A-1", "A-2", "A-3", "A-4", "A-5"}
+    with office.app.db.read() as conn:
+        (held,) = plans.of_run(conn, run_id, "held_back")
+    assert (held.job_number, held.note) == ("A-6", "has an active child: Phase 1")
+    assert office.broken() == []
+
+
+def test_whoever_is_on_the_clock_holds_the_job_back_by_name(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 31)))
+    code = next(c["id"] for c in office.sandbox.qbt.state()["jobcodes"] if c["name"] == "A-2")
+    office.sandbox.qbt.clock_in(code)
+    close(office, 1, 2)
+    run_id, text = prune(office)
+    assert text == "1 archived, 1 held back"
+    with office.app.db.read() as conn:
+        (held,) = plans.of_run(conn, run_id, "held_back")
+    assert (held.job_number, held.note) == ("A-2", "1 on the clock right now")
+
+
+def test_somebody_who_clocks_in_between_plan_and_archive_holds_it_back_too(
+    office: Office,
+) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 31)))
+    close(office, 1, 2)
+    run_id = order(office)
+    facts = office.app.prune.facts()
+    office.app.prune._store(run_id, office.app.prune.plan(facts), facts)
+    code = next(c["id"] for c in office.sandbox.qbt.state()["jobcodes"] if c["name"] == "A-1")
+    office.sandbox.qbt.clock_in(code)
+    assert office.app.prune.run(run_id, None) == "1 archived, 1 held back"
+    assert names(office, active=False) == {"A-2"}
+
+
+def test_a_job_reopened_between_plan_and_archive_stays(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 31)))
+    close(office, 1, 2)
+    run_id = order(office)
+    facts = office.app.prune.facts()
+    office.app.prune._store(run_id, office.app.prune.plan(facts), facts)
+    office.put(job(1, "A-1"))
+    assert office.app.prune.run(run_id, None) == "1 archived, 1 dropped"
+    assert names(office, active=False) == {"A-2"}
+
+
+def test_too_many_are_held_and_an_approval_takes_those_and_not_one_more(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 201)))
+    close(office, *range(1, 91))
+    run_id = order(office)
+    with pytest.raises(Held) as held:
+        office.app.prune.run(run_id, None)
+    text = str(held.value)
+    assert "90 of 200 managed jobcodes would leave (45%), the limit is 40: A-1, A-10" in text
+    assert text.endswith(f"cprqueue prune approve {run_id}")
+    assert names(office, active=False) == set()
+    close(office, 91, 92)
+    office.put(job(3, "A-3"))
+    office.app.snapshot.take()
+    assert office.app.prune.approve(run_id, None) == "89 archived, 1 dropped"
+    expected = {f"A-{n}" for n in range(1, 91)} - {"A-3"}
+    assert names(office, active=False) == expected
+    assert office.app.prune.run(run_id, None) == f"run {run_id} is done already"
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        ({"state": "failed", "note": "cut short"}, "failed: cut short"),
+        ({"emitted": 100}, "has 100 jobs where one before had 200"),
+    ],
+    ids=["failed", "half"],
+)
+def test_a_complete_fetch_that_cannot_be_trusted_refuses_the_prune(
+    office: Office, damage: dict[str, Any], sentence: str
+) -> None:
+    office.put(job(1, "A-1"), job(2, "A-2"))
+    close(office, 1)
+    with office.app.db.begin() as conn:
+        newest, before = runs.newest_few(conn, "fetch", "done", limit=2)
+        runs.change(conn, before.run_id, emitted=200)
+        runs.change(conn, newest.run_id, **{"emitted": 200, **damage})
+    with pytest.raises(Permanent, match=sentence):
+        prune(office)
+    assert names(office, active=False) == set()
+
+
+def test_without_any_complete_fetch_nothing_leaves(office: Office) -> None:
+    with pytest.raises(Permanent, match="there is no complete fetch yet"):
+        prune(office)
+
+
+def test_no_active_job_at_all_trips_the_brake(office: Office) -> None:
+    office.put(job(1, "A-1"))
+    close(office, 1)
+    with pytest.raises(Held, match="no job at all is active"):
+        prune(office)
+
+
+def test_a_jobcode_that_no_job_has_is_never_touched(office: Office) -> None:
+    office.sandbox.qbt.add_jobcode(name="A-77")
+    office.put(job(77, "A-77", **CLOSED), *(job(n, f"A-{n}") for n in range(1, 4)))
+    assert prune(office)[1] == "0 archived"
+
+
+def test_a_snapshot_of_ten_thousand_takes_fifty_calls_for_the_jobcodes(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 41)))
+    for n in range(9_960):
+        office.sandbox.qbt.add_jobcode(name=f"Other {n}")
+    close(office, *range(1, 40))
+    office.sandbox.client.reset_calls()
+    run_id, text = prune(office) if False else (order(office), "")
+    listed = [c for c in office.sandbox.calls if c.path == "/jobcodes"]
+    assert len(listed) == 50
+    facts = office.app.prune.facts()
+    made = office.app.prune.plan(facts)
+    assert (len(made.archive), made.unmanaged) == (39, 9_960)
+    office.app.prune._store(run_id, made, facts)
+    office.app.prune.run(run_id, None)
+    assert [(c.method, c.items) for c in office.sandbox.calls if c.method == "PUT"] == [("PUT", 39)]
+    assert text == ""
+
+
+@pytest.mark.parametrize("switches", [{}, {"archive_drops_links": True}], ids=["kept", "dropped"])
+def test_an_undo_of_a_prune_leaves_everything_as_it_was(
+    office: Office, switches: dict[str, Any]
+) -> None:
+    office.sandbox.qbt.switches.update(switches)
+    office.put(*(job(n, f"A-{n}") for n in range(1, 61)))
+    close(office, *range(1, 9))
+    before = comparable(office.sandbox.qbt.state())
+    run_id, _ = prune(office)
+    assert len(names(office, active=False)) == 8
+    undone = office.app.undo.run(office.app.undo.request(run_id))
+    assert (undone.restored, undone.lost) == (8, [])
+    assert comparable(office.sandbox.qbt.state()) == before
+
+
+def test_an_undo_of_a_part_brings_back_that_part(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 61)))
+    close(office, *range(1, 5))
+    run_id, _ = prune(office)
+    office.app.undo.run(office.app.undo.request(run_id, ["A-2"]))
+    assert names(office, active=False) == {"A-1", "A-3", "A-4"}
+    with pytest.raises(UsageError, match="archived no a-50"):
+        office.app.undo.run(office.app.undo.request(run_id, ["A-50"]))
+
+
+def test_an_undo_says_what_could_not_come_back(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 31)))
+    close(office, 1, 2)
+    run_id, _ = prune(office)
+    office.sandbox.qbt.add_jobcode(name="A-1")
+    undone = office.app.undo.run(office.app.undo.request(run_id))
+    assert undone.restored == 1
+    ((number, text),) = undone.lost
+    assert number == "A-1"
+    assert text.startswith("stays archived: ")
+
+
+def test_an_undo_after_a_job_was_reopened_and_renamed_leaves_it_to_the_sync(
+    office: Office,
+) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 31)))
+    close(office, 1, 2)
+    run_id, _ = prune(office)
+    office.put(job(1, "B-1"))
+    office.app.undo.run(office.app.undo.request(run_id))
+    office.push()
+    assert names(office, active=False) == set()
+    assert office.broken() == []
+
+
+def test_a_pruned_job_that_is_reopened_comes_back_as_the_same_jobcode(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 31)))
+    close(office, 1)
+    prune(office)
+    office.put(job(1, "A-1"))
+    assert office.broken() == []
+    assert len(office.sandbox.qbt.state()["jobcodes"]) == 30
+
+
+def remove_all(office: Office, *, include_unmanaged: bool = False) -> int:
+    snapshot = office.app.snapshot.take()
+    rehearsal = office.app.remove_all.rehearse(snapshot, include_unmanaged=include_unmanaged)
+    return office.app.remove_all.request(
+        snapshot, rehearsal.phrase, include_unmanaged=include_unmanaged
+    )
+
+
+def test_a_rehearsal_of_remove_all_counts_and_changes_nothing(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 121)))
+    office.sandbox.qbt.add_jobcode(name="Shop")
+    office.sandbox.qbt.clock_in(office.sandbox.qbt.state()["jobcodes"][0]["id"])
+    writes = len(office.writes())
+    seen = office.app.remove_all.rehearse(office.app.snapshot.take(), include_unmanaged=False)
+    assert (seen.managed, seen.unmanaged, seen.leaving, seen.calls) == (120, 1, 120, 6)
+    assert seen.phrase == "REMOVE MANAGED 120"
+    assert len(seen.on_the_clock) == 1
+    assert len(office.writes()) == writes
+
+
+@pytest.mark.parametrize("include_unmanaged", [False, True], ids=["managed", "all"])
+def test_an_undo_of_a_remove_all_leaves_everything_as_it_was(
+    office: Office, include_unmanaged: bool
+) -> None:
+    qbt = office.sandbox.qbt
+    office.put(*(job(n, f"A-{n}") for n in range(1, 121)))
+    parent = qbt.add_jobcode(name="Shop")
+    qbt.add_jobcode(name="Shop child", parent_id=parent, assigned_to_all=True)
+    before = comparable(qbt.state())
+    run_id = remove_all(office, include_unmanaged=include_unmanaged)
+    office.app.remove_all.run(run_id)
+    left = {"Shop", "Shop child"} if not include_unmanaged else set()
+    assert names(office, active=True) == left
+    office.app.undo.run(office.app.undo.request(run_id))
+    assert comparable(qbt.state()) == before
+    office.push()
+    assert office.counts()["in_sync"] == 120
+
+
+def test_a_wrong_phrase_removes_nothing(office: Office) -> None:
+    office.put(job(1, "A-1"))
+    with pytest.raises(UsageError, match="REMOVE MANAGED 1"):
+        office.app.remove_all.request(
+            office.app.snapshot.take(), "REMOVE MANAGED 2", include_unmanaged=False
+        )
+    assert names(office, active=False) == set()
+
+
+def test_the_ordinary_sync_does_not_bring_removed_jobs_back_but_a_full_one_does(
+    office: Office,
+) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 11)))
+    office.app.remove_all.run(remove_all(office))
+    office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="changed"), job(11, "A-11")])
+    office.fetch()
+    for _ in range(3):
+        assert office.app.push.ring().said.startswith("suspended by a remove-all")
+    assert names(office, active=True) == set()
+    office.app.pull.request(complete=True, requested_by="operator")
+    office.push()
+    assert office.broken() == []
+
+
+def test_a_stopped_remove_all_goes_on_where_it_was(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 121)))
+    run_id = remove_all(office)
+    office.app.remove_all.stop(run_id)
+    assert office.app.remove_all.run(run_id) == f"run {run_id} is stopping already"
+    again = office.app.remove_all.request(0, phrase(120, include_unmanaged=False),
+                                          include_unmanaged=False)  # fmt: skip
+    assert again == run_id
+    assert office.app.remove_all.run(run_id) == "120 archived"
+
+
+RUN = """
+import sys
+from cprqueue.bootstrap import application
+print(application().prune.run(int(sys.argv[1]), None))
+"""
+
+
+@pytest.mark.parametrize("point", ["before_archive", "after_archive", "recorded_archive"])
+def test_a_prune_that_is_killed_is_finished_by_the_next_run(
+    sandbox: Sandbox, tmp_path: Path, point: str
+) -> None:
+    office = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000")
+    office.put(*(job(n, f"A-{n}") for n in range(1, 301)))
+    close(office, *range(1, 46))
+    run_id = order(office)
+    env = {**os.environ, **environment(sandbox.url), **QUICK, "CPR_VAR_DIR": str(tmp_path),
+           "CPR_FUSE": point}  # fmt: skip
+    command = [sys.executable, "-c", RUN, str(run_id)]
+    done = subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with office.app.db.begin() as conn:
+        lock_ended = {"until": None, "holder": None}
+        from cprqueue.tables import locks
+
+        conn.execute(locks.update().where(locks.c.name == "prune").values(**lock_ended))
+    office.put(job(46, "A-46", **CLOSED))
+    assert office.app.prune.run(run_id, None) == "45 archived"
+    assert names(office, active=False) == {f"A-{n}" for n in range(1, 46)}
+    with office.app.db.read() as conn:
+        items = plans.of_run(conn, run_id, "archived")
+    assert all(plans.state_before(item)["name"] == item.name for item in items)
+    office.close()
