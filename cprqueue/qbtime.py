@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from cprqueue.errors import AccessStopped, ServiceFailed, UnreadableAnswer
-from cprqueue.mapping import read_item_result, read_jobcode, read_location
+from cprqueue.mapping import read_item_result, read_jobcode, read_location, truth
 from cprqueue.models import BATCH, PAGE, ItemResult, Jobcode, Location
 from cprqueue.transport import Reply, Transport, error_for
 
@@ -61,8 +61,13 @@ class QuickBooksTime:
         while True:
             query = {"limit": PAGE, "page": page, "supplemental_data": "no", **filters}
             data = self._get(endpoint, query)
-            more = data.get("more") is True
-            yield _items(data, endpoint), more
+            more = truth(data.get("more"))
+            items = _items(data, endpoint)
+            if more and not items:
+                raise UnreadableAnswer(
+                    f"QuickBooks Time: GET /{endpoint} promises more after the empty page {page}"
+                )
+            yield items, more
             if not more:
                 return
             page += 1

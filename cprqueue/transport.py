@@ -18,6 +18,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from cprqueue.errors import (
     AccessStopped,
@@ -30,6 +31,7 @@ from cprqueue.errors import (
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
+PIECE = 64 * 1024
 STOPPING = frozenset({401, 402, 403, 499})
 
 
@@ -154,12 +156,16 @@ def _ahead(date: str | None) -> timedelta | None:
 def _chunks(response: requests.Response, what: str, total_seconds: float) -> Iterator[bytes]:
     deadline = time.monotonic() + total_seconds
     try:
-        for chunk in response.iter_content(64 * 1024):
+        # Not iter_content: it waits for a full piece, and so lets a slow drip go on for ever.
+        while chunk := response.raw.read1(PIECE, decode_content=True):
             yield chunk
             if time.monotonic() > deadline:
                 raise ServiceUnreachable(f"{what}: no complete answer in {total_seconds:.0f} s")
-    except requests.RequestException as error:
-        raise ServiceUnreachable(f"{what}: the answer was cut short ({_plain(error)})") from None
+    except ReadTimeoutError:
+        text = f"{what}: the answer stopped in the middle for {READ_SECONDS} s"
+        raise ServiceUnreachable(text) from None
+    except (HTTPError, OSError):
+        raise ServiceUnreachable(f"{what}: the answer was cut short (connection closed)") from None
 
 
 def _plain(error: requests.RequestException) -> str:
@@ -170,8 +176,6 @@ def _plain(error: requests.RequestException) -> str:
         return f"no answer within {READ_SECONDS} s"
     if isinstance(error, requests.exceptions.SSLError):
         return "the secure connection failed (certificate?)"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "connection closed"
     if isinstance(error, requests.ConnectionError):
         return "connection refused, closed or name not found"
     return type(error).__name__
@@ -200,7 +204,7 @@ def _said(reply: Reply) -> str:
     error = data.get("error", data.get("Message", ""))
     if isinstance(error, dict):
         error = error.get("message", "")
-    words = " ".join(f"{error} {data.get('error_description', '')}".split())
+    words = " ".join(f"{error or ''} {data.get('error_description') or ''}".split())
     return f": {words[:200]}" if words else ""
 
 
