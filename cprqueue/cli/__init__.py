@@ -29,18 +29,36 @@ app = typer.Typer(
 
 def _register() -> None:
     """Hang each command's function into the app; one module for each."""
-    from cprqueue.cli import check, demo, files, inspect, sandbox, sync, up
+    from cprqueue.cli import (
+        check,
+        demo,
+        files,
+        inspect,
+        migrate,
+        prune,
+        remove_all,
+        resync,
+        sandbox,
+        sync,
+        up,
+    )
 
     app.command(rich_help_panel="Run")(up.up)
+    app.command(hidden=True)(migrate.migrate)
     app.command(rich_help_panel="Run")(sync.sync)
     app.command(rich_help_panel="Run")(files.fetch)
     app.command("import", rich_help_panel="Run")(files.import_)
+    app.command(rich_help_panel="Run")(resync.resync)
     app.command(rich_help_panel="Look")(inspect.status)
     app.command(rich_help_panel="Look")(inspect.failures)
     app.command(rich_help_panel="Run")(inspect.retry)
     app.command(rich_help_panel="Look")(inspect.history)
     app.command(rich_help_panel="Look")(inspect.explain)
     app.command(rich_help_panel="Look")(check.check)
+    app.command(rich_help_panel="Clean up")(prune.snapshot)
+    app.add_typer(prune.prune, name="prune", rich_help_panel="Clean up")
+    app.command(rich_help_panel="Clean up")(prune.undo)
+    app.command("remove-all", rich_help_panel="Clean up")(remove_all.remove_all)
     app.command(rich_help_panel="Try")(sandbox.sandbox)
     app.command(rich_help_panel="Try")(demo.demo)
 

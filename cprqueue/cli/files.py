@@ -13,6 +13,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -66,7 +67,7 @@ def fetch(
 def _download_bar() -> Iterator[tuple[Report, Report]]:
     columns = TextColumn("{task.description}"), BarColumn(bar_width=30), DownloadColumn()
     jobs = TextColumn("{task.fields[jobs]}"), TimeElapsedColumn()
-    with Progress(*columns, *jobs, console=err, transient=True) as bar:
+    with _bar(*columns, *jobs) as bar:
         task = bar.add_task("fetching", total=None, jobs="")
 
         def loaded(so_far: int) -> None:
@@ -75,11 +76,12 @@ def _download_bar() -> Iterator[tuple[Report, Report]]:
         def counted(so_far: int) -> None:
             bar.update(task, description="checking", jobs=f"{so_far} jobs")
 
-        yield (loaded, counted) if err.is_terminal else (_silent, _silent)
+        yield loaded, counted
 
 
-def _silent(_so_far: int) -> None:
-    pass
+def _bar(*columns: ProgressColumn) -> Progress:
+    """Make a bar that is gone when the work is done, and never there without a terminal."""
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def import_(
@@ -103,9 +105,9 @@ def import_(
 @contextmanager
 def _record_bar(total: int) -> Iterator[Report]:
     columns = TextColumn("{task.description}"), BarColumn(bar_width=40), MofNCompleteColumn()
-    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as bar:
+    with _bar(*columns, TimeElapsedColumn()) as bar:
         task = bar.add_task("recording", total=total)
-        yield (lambda so_far: bar.update(task, completed=so_far)) if err.is_terminal else _silent
+        yield lambda so_far: bar.update(task, completed=so_far)
 
 
 def _imported(done: files.Imported) -> str:

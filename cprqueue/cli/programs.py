@@ -81,6 +81,9 @@ def _worker(
     name = f"{queue}-{os.getpid()}@%h"
     options = ("-Q", queue, "-n", name, "-c", "2" if wide else "1")
     rest = ("--without-mingle", "--without-gossip", "-l", "warning")
+    if queue == "fetch":
+        # A download may take long. SIGQUIT cuts it off and puts its message back at once.
+        env = {**env, "REMAP_SIGTERM": "SIGQUIT"}
     return Program(
         name=queue,
         argv=_celery("worker", *options, *rest),

@@ -72,17 +72,20 @@ class RemoveAll:
             phrase=phrase(len(chosen), include_unmanaged=include_unmanaged),
         )
 
+    def resumable(self, confirmation: str) -> int | None:
+        """Take up the run that was stopped, or died, under the same phrase; None without one."""
+        with self.db.begin() as conn:
+            row = runs.newest(conn, KIND, STOPPED, STOPPING, "running", "queued")
+            if row is None or row.requested_by != confirmation:
+                return None
+            runs.change(conn, row.run_id, state="queued", touched_at=clock(conn))
+            return int(row.run_id)
+
     def request(self, snapshot_id: int, confirmation: str, *, include_unmanaged: bool) -> int:
         """Write the plan down and suspend the sync; return the run id.
 
-        A stopped run with the same phrase is taken up again. Raises UsageError for a phrase
-        that is not the rehearsal's, letter for letter.
+        Raises UsageError for a phrase that is not the rehearsal's, letter for letter.
         """
-        with self.db.begin() as conn:
-            stopped = runs.newest(conn, KIND, STOPPED, STOPPING, "running", "queued")
-            if stopped is not None and stopped.requested_by == confirmation:
-                runs.change(conn, stopped.run_id, state="queued", touched_at=clock(conn))
-                return int(stopped.run_id)
         codes, places, managed = self._read(snapshot_id)
         chosen = _chosen(codes, managed, include_unmanaged=include_unmanaged)
         wanted = phrase(len(chosen), include_unmanaged=include_unmanaged)

@@ -1,0 +1,271 @@
+"""``cprqueue snapshot``, ``prune plan/run/show/approve`` and ``undo``."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from cprqueue.bootstrap import Application, application
+from cprqueue.cli import watch
+from cprqueue.cli.console import err, note, out, print_json, say_error, table
+from cprqueue.errors import OutOfCalls, UsageError
+from cprqueue.services import orders as run_orders
+from cprqueue.services.prune import outcome_text, plan_json
+from cprqueue.store import plans, runs, schema
+from cprqueue.store.database import clock
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Timeout = Annotated[float, typer.Option(min=0, metavar="S", help="Seconds to wait.")]
+RunId = Annotated[int, typer.Argument(metavar="RUN", help="A run id, see `cprqueue history`.")]
+
+ROWS_SHOWN = 60
+
+prune = typer.Typer(
+    no_args_is_help=True,
+    help="Archive the jobcodes of finished jobs: look at the plan, run it, approve a held one.",
+)
+
+
+def _ready() -> Application:
+    app = application()
+    app.settings.require_services()
+    schema.require_current(app.db)
+    return app
+
+
+def snapshot(
+    wait: Annotated[bool, typer.Option(help="Wait for its end.")] = True,
+    timeout: Timeout = 900,
+    json: Json = False,
+) -> None:
+    """Read all of QuickBooks Time into the table qbt_export; drift is found and put right.
+
+    Example: cprqueue snapshot
+    """
+    from cprqueue.cli import orders
+
+    app = _ready()
+    if wait:
+        orders.require_workers(["maintenance"])
+    with app.db.begin() as conn:
+        run_id = runs.create(conn, "snapshot", now=clock(conn), requested_by="operator")
+    orders.send("cpr.snapshot_export", run_id=run_id)
+    if not wait:
+        note(f"snapshot {run_id} is queued")
+        return
+    row = watch.until_ended(
+        app, run_id, what="snapshot", timeout_seconds=timeout, said=lambda r: r.note or r.state
+    )
+    found = {"run_id": run_id, "state": row.state, "jobcodes": row.emitted, "note": row.note}
+    if json:
+        print_json(found)
+    else:
+        out.print(f"snapshot {run_id}: {escape(row.note or row.state)}")
+    raise typer.Exit(0 if row.state == "done" else 1)
+
+
+@prune.command("plan")
+def plan(json: Json = False) -> None:
+    """Show what a prune would archive now; writes nothing.
+
+    Example: cprqueue prune plan
+    """
+    app = _ready()
+    made = app.prune.plan(app.prune.facts())
+    data = plan_json(made, None)
+    if json:
+        print_json(data)
+    else:
+        _show_plan("Would be archived", data)
+    raise typer.Exit(1 if made.tripped else 0)
+
+
+@prune.command("run")
+def run(timeout: Timeout = 3600, json: Json = False) -> None:
+    """Take a snapshot and prune now.
+
+    Example: cprqueue prune run
+    """
+    from cprqueue.cli import orders
+
+    app = _ready()
+    orders.require_workers(["maintenance"])
+    run_id = run_orders.request_prune(app.db, "operator")
+    orders.send("cpr.snapshot_and_prune", run_id=run_id)
+    _follow(app, run_id, timeout, json=json)
+
+
+@prune.command("approve")
+def approve(run_id: RunId, timeout: Timeout = 3600, json: Json = False) -> None:
+    """Archive what a held plan holds and a fresh one holds too; never anything more.
+
+    Example: cprqueue prune approve 41
+    """
+    from cprqueue.cli import orders
+
+    app = _ready()
+    with app.db.read() as conn:
+        row = runs.get(conn, run_id)
+    if row is None or row.kind != "prune" or row.state != "held":
+        raise UsageError(f"run {run_id} is not a held prune: see `cprqueue history`")
+    orders.require_workers(["maintenance"])
+    with app.db.begin() as conn:
+        runs.change(conn, run_id, note="approved, waiting for a fresh snapshot")
+    orders.send("cpr.snapshot_and_prune", run_id=run_id, approve=True)
+    _follow(app, run_id, timeout, json=json, after_approval=True)
+
+
+def _follow(
+    app: Application, run_id: int, timeout: float, *, json: bool, after_approval: bool = False
+) -> None:
+    if after_approval:
+        _until_left(app, run_id, timeout)
+    row = watch.until_ended(
+        app, run_id, what=f"prune {run_id}", timeout_seconds=timeout, said=_progress(app)
+    )
+    _report(app, row, json=json)
+    if row.state in ("held", "failed"):
+        say_error(row.note or row.state)
+    raise typer.Exit(0 if row.state == "done" else 1)
+
+
+def _until_left(app: Application, run_id: int, timeout: float) -> None:
+    """Wait until the run is held no longer, or its approval was refused."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        with app.db.read() as conn:
+            row: Any = runs.get(conn, run_id)
+        if row.state != "held" or not (row.note or "").startswith("approved"):
+            return
+        time.sleep(watch.POLL_SECONDS)  # until the worker has taken the order
+
+
+def _progress(app: Application) -> Any:
+    def said(row: Any) -> str:
+        with app.db.read() as conn:
+            found = plans.counts(conn, row.run_id)
+        return outcome_text(found) if found else "snapshot and plan"
+
+    return said
+
+
+@prune.command("show")
+def show(run_id: RunId, json: Json = False) -> None:
+    """Show the plan of a prune or remove-all, and what came of each jobcode.
+
+    Example: cprqueue prune show 41
+    """
+    app = application()
+    schema.require_current(app.db)
+    with app.db.read() as conn:
+        row = runs.get(conn, run_id)
+    if row is None or row.kind not in ("prune", "remove_all"):
+        raise UsageError(f"run {run_id} is no prune and no remove-all: see `cprqueue history`")
+    _report(app, row, json=json)
+
+
+def _report(app: Application, row: Any, *, json: bool) -> None:
+    with app.db.read() as conn:
+        items = plans.of_run(conn, row.run_id)
+    data = report_json(row, items)
+    if json:
+        print_json(data)
+    else:
+        _show_report(data)
+
+
+def report_json(row: Any, items: list[Any]) -> dict[str, Any]:
+    """Return a carried-out or held plan as the command line prints it."""
+    detail = runs.detail(row) or {}
+    rows = [
+        {
+            "job_id": item.job_id,
+            "job_number": item.job_number or item.name,
+            "jobcode_id": item.jobcode_id,
+            "name": item.name,
+            "reason": item.note if item.outcome == "held_back" else item.reason,
+            "outcome": item.outcome,
+            "note": item.note,
+        }
+        for item in items
+    ]
+    return {
+        "run_id": row.run_id,
+        "state": row.state,
+        "note": row.note,
+        "archive": [r for r in rows if r["outcome"] != "held_back"],
+        "held_back": [r for r in rows if r["outcome"] == "held_back"],
+        "unmanaged": detail.get("unmanaged"),
+        "limit": detail.get("limit"),
+        "tripped": detail.get("tripped"),
+    }
+
+
+def _show_plan(title: str, data: dict[str, Any]) -> None:
+    leaving = table(f"{title}: {len(data['archive'])}", "job", "jobcode", "reason")
+    for row in data["archive"][:ROWS_SHOWN]:
+        leaving.add_row(row["job_number"], str(row["jobcode_id"]), escape(row["reason"]))
+    out.print(leaving)
+    _show_held_back(data)
+    out.print(
+        f"{data['unmanaged']} unmanaged jobcodes are left alone; the limit is {data['limit']}"
+    )
+    if data["tripped"]:
+        say_error(f"the brake would hold this: {data['tripped']}")
+
+
+def _show_held_back(data: dict[str, Any]) -> None:
+    if data["held_back"]:
+        held = table(f"Held back: {len(data['held_back'])}", "job", "jobcode", "why")
+        for row in data["held_back"][:ROWS_SHOWN]:
+            held.add_row(row["job_number"], str(row["jobcode_id"]), escape(row["reason"] or ""))
+        out.print(held)
+
+
+def _show_report(data: dict[str, Any]) -> None:
+    found = table(
+        f"Run {data['run_id']}, {data['state']}", "job", "jobcode", "outcome", "reason or note"
+    )
+    for row in data["archive"][:ROWS_SHOWN]:
+        text = escape(row["note"] or row["reason"] or "")
+        found.add_row(row["job_number"], str(row["jobcode_id"]), row["outcome"], text)
+    out.print(found)
+    more = len(data["archive"]) - ROWS_SHOWN
+    if more > 0:
+        out.print(f"... and {more} more: --json shows all")
+    _show_held_back(data)
+    out.print(escape(data["note"] or ""))
+
+
+def undo(
+    run_id: RunId,
+    jobs: Annotated[
+        list[str] | None, typer.Argument(metavar="[JOB...]", help="Only these job numbers.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring back what a prune or a remove-all archived, as it was.
+
+    Example: cprqueue undo 41  or, for a part, cprqueue undo 41 BMS-25-00008M
+    """
+    app = _ready()
+    undo_id = app.undo.request(run_id, jobs or [])
+    while True:
+        try:
+            with err.status("bringing jobcodes back ..."):
+                undone = app.undo.run(undo_id)
+            break
+        except OutOfCalls as wait:
+            note(f"{wait}: going on then; Ctrl-C stops, the same command goes on")
+            time.sleep(min(wait.wait_seconds + 0.1, 60))  # until a call is free again
+    lost = [{"job_number": name, "text": text} for name, text in undone.lost]
+    if json:
+        print_json({"run_id": undo_id, "restored": undone.restored, "lost": lost})
+    else:
+        out.print(f"undo {undo_id}: {undone.text()}")
+        for item in lost:
+            out.print(f"  {escape(item['job_number'])}: {escape(item['text'])}")
+    raise typer.Exit(1 if lost else 0)

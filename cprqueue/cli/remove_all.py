@@ -1,0 +1,114 @@
+"""``cprqueue remove-all``: the emergency. Without the phrase it only rehearses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from cprqueue.bootstrap import Application, application
+from cprqueue.cli import watch
+from cprqueue.cli.console import err, note, out, print_json
+from cprqueue.services.prune import outcome_text
+from cprqueue.services.remove_all import Rehearsal
+from cprqueue.store import plans, schema
+
+NAMES_SHOWN = 20
+
+
+def remove_all(
+    confirm: Annotated[
+        str | None, typer.Option(metavar="PHRASE", help="The phrase that the rehearsal shows.")
+    ] = None,
+    include_unmanaged: Annotated[
+        bool, typer.Option("--include-unmanaged", help="Also jobcodes that no job has.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0, metavar="S", help="Seconds to wait.")] = 7200,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Archive every managed jobcode; without --confirm it only says what would happen.
+
+    Ctrl-C stops it after the step under way; the same command goes on; `cprqueue undo RUN`
+    brings everything back.
+
+    Example: cprqueue remove-all
+    """
+    app = application()
+    app.settings.require_services()
+    schema.require_current(app.db)
+    if confirm is None:
+        _rehearse(app, include_unmanaged=include_unmanaged, json=json)
+    else:
+        _carry_out(app, confirm, timeout, include_unmanaged=include_unmanaged, json=json)
+
+
+def _fresh_export(app: Application) -> int:
+    with err.status("reading QuickBooks Time ..."):
+        return app.snapshot.take(requested_by="remove-all")
+
+
+def _rehearse(app: Application, *, include_unmanaged: bool, json: bool) -> None:
+    seen = app.remove_all.rehearse(_fresh_export(app), include_unmanaged=include_unmanaged)
+    if json:
+        print_json(
+            {
+                "managed": seen.managed,
+                "unmanaged": seen.unmanaged,
+                "leaving": seen.leaving,
+                "on_the_clock": seen.on_the_clock,
+                "calls": seen.calls,
+                "minutes": round(seen.minutes, 1),
+                "phrase": seen.phrase,
+            }
+        )
+        return
+    _show(seen, include_unmanaged=include_unmanaged)
+
+
+def _show(seen: Rehearsal, *, include_unmanaged: bool) -> None:
+    out.print(f"{seen.leaving} jobcodes would be archived; nothing was changed.")
+    out.print(f"  managed: {seen.managed}, unmanaged: {seen.unmanaged}")
+    out.print(f"  calls: {seen.calls}, about {max(seen.minutes, 0.1):.1f} minutes of the budget")
+    busy = ", ".join(seen.on_the_clock[:NAMES_SHOWN]) or "nobody"
+    out.print(f"  on the clock, to be held back: {escape(busy)}")
+    more = " --include-unmanaged" if include_unmanaged else ""
+    out.print(f'To do it:  cprqueue remove-all{more} --confirm "{seen.phrase}"')
+
+
+def _carry_out(
+    app: Application, phrase: str, timeout: float, *, include_unmanaged: bool, json: bool
+) -> None:
+    from cprqueue.cli import orders
+
+    orders.require_workers(["maintenance"])
+    run_id = app.remove_all.resumable(phrase) or app.remove_all.request(
+        _fresh_export(app), phrase, include_unmanaged=include_unmanaged
+    )
+    orders.send("cpr.remove_all", run_id=run_id)
+    try:
+        row = _follow(app, run_id, timeout)
+    except KeyboardInterrupt:
+        app.remove_all.stop(run_id)
+        note("stopping after the step under way ...")
+        row = _follow(app, run_id, timeout)
+    data = {"run_id": run_id, "state": row.state, "note": row.note}
+    if json:
+        print_json(data)
+    else:
+        _say(data)
+    raise typer.Exit(0 if row.state == "done" else 1)
+
+
+def _say(data: dict[str, Any]) -> None:
+    out.print(f"run {data['run_id']}: {escape(data['note'] or data['state'])}")
+    out.print("The ordinary sync is suspended until `cprqueue sync --full`,")
+    out.print(f"or bring everything back with:  cprqueue undo {data['run_id']}")
+
+
+def _follow(app: Application, run_id: int, timeout: float) -> Any:
+    def said(row: Any) -> str:
+        with app.db.read() as conn:
+            return f"{outcome_text(plans.counts(conn, run_id))} of {row.emitted}"
+
+    return watch.until_ended(app, run_id, what="remove-all", timeout_seconds=timeout, said=said)
