@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.ext.compiler import compiles
@@ -73,7 +73,9 @@ class Database:
         try:
             with self.engine.begin() as conn:
                 yield conn
-        except OperationalError as error:
+        except DBAPIError as error:
+            if not _is_unreachable(error):
+                raise
             raise self._unreachable(error) from None
 
     @contextmanager
@@ -82,7 +84,9 @@ class Database:
         try:
             with self.engine.connect().execution_options(reading=True) as conn:
                 yield conn
-        except OperationalError as error:
+        except DBAPIError as error:
+            if not _is_unreachable(error):
+                raise
             raise self._unreachable(error) from None
 
     def retrying(self, work: Callable[[Connection], T], *, tries: int = 5) -> T:
@@ -99,7 +103,7 @@ class Database:
         with self.begin() as conn:
             return work(conn)
 
-    def _unreachable(self, error: OperationalError) -> ServiceUnreachable:
+    def _unreachable(self, error: DBAPIError) -> ServiceUnreachable:
         return ServiceUnreachable(
             f"database {self.name}: {_first_line(error)}: check DATABASE_URL and the server"
         )
@@ -131,12 +135,24 @@ def _make_engine(url: str, *, durable: bool) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(url, parsed.database, durable=durable)
         return create_engine(
-            parsed, pool_pre_ping=True, pool_recycle=1800, isolation_level="READ COMMITTED"
+            parsed,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            isolation_level="READ COMMITTED",
+            connect_args=_connect_args(parsed),
         )
     except (ArgumentError, ValueError):
         raise SettingsError("DATABASE_URL is no database URL: see .env.example") from None
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(f"DATABASE_URL needs a driver that is not installed: {error}") from None
+
+
+def _connect_args(url: URL) -> dict[str, str]:
+    if url.get_backend_name() in ("mysql", "mariadb") and url.get_driver_name() == "pyodbc":
+        # Count the rows that an UPDATE found, as every other database does; by default this
+        # driver counts the rows that it changed, so a lock renewed in time would look lost.
+        return {"OPTION": "2"}
+    return {}
 
 
 def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
@@ -158,6 +174,11 @@ def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
         conn.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _is_unreachable(error: DBAPIError) -> bool:
+    # ODBC drivers give a failed connection any class; it alone has no statement.
+    return isinstance(error, OperationalError) or error.statement is None
 
 
 def _first_line(error: DBAPIError) -> str:

@@ -14,6 +14,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name in ("mysql", "mariadb"):
+        # Whatever the server's default is: every character fits, and "e" is not "é" or "E".
+        op.execute("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
     op.create_table(
         "call_slots",
         sa.Column("slot_id", sa.Integer(), autoincrement=False, nullable=False),

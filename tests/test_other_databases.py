@@ -1,0 +1,221 @@
+"""PostgreSQL and MariaDB hold the same tables, and the services work on them as on SQLite."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy.engine import make_url
+
+from cprqueue.budget import Budget
+from cprqueue.errors import OutOfCalls, ServiceUnreachable
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.store import jobs, links, locks, runs, schema
+from cprqueue.store.database import Database, clock
+from cprqueue.tables import VIEWS, events, metadata
+from tests.office import Office, job
+from tests.other_servers import url_of
+
+SERVERS = ("CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL")
+
+
+@pytest.fixture(params=SERVERS, ids=("postgresql", "mariadb"))
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new, empty database, dropped afterwards."""
+    server = make_url(url_of(request.param))
+    name = f"cpr_{uuid.uuid4().hex}"
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as conn:
+        conn.execute(text(f"CREATE DATABASE {name}"))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as conn:
+        conn.execute(text(f"DROP DATABASE {name}"))
+    admin.dispose()
+
+
+@pytest.fixture
+def db(url: str) -> Iterator[Database]:
+    made = Database(url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def office(url: str, tmp_path: Path) -> Iterator[Office]:
+    with Sandbox() as sandbox:
+        made = Office(sandbox, tmp_path, DATABASE_URL=url)
+        yield made
+        made.close()
+
+
+def in_threads(count: int, work: list[threading.Thread]) -> None:
+    assert len(work) == count
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def test_the_migrations_build_what_the_code_expects_and_may_run_again(db: Database) -> None:
+    schema.upgrade(db)
+    schema.upgrade(db)
+    schema.require_current(db)
+    with db.engine.connect() as conn:
+        assert compare_metadata(MigrationContext.configure(conn), metadata) == []
+        assert set(inspect(conn).get_view_names()) == set(VIEWS)
+        for view in VIEWS:
+            assert conn.execute(text(f"SELECT * FROM {view}")).all() == []  # noqa: S608
+
+
+def test_two_hosts_may_migrate_at_the_same_moment(url: str, db: Database, tmp_path: Path) -> None:
+    env = {**os.environ, "DATABASE_URL": url, "CPR_VAR_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "cprqueue", "migrate"]
+    hosts = [
+        subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    for host in hosts:
+        _, said = host.communicate(timeout=60)
+        assert host.returncode == 0, said
+    schema.require_current(db)
+
+
+def test_the_budget_gives_out_each_call_once_to_many_callers(url: str, db: Database) -> None:
+    schema.upgrade(db)
+    given: list[int] = []
+
+    def caller() -> None:
+        own = Database(url)
+        budget = Budget(own, limit=40, window=timedelta(seconds=300))
+        try:
+            while True:
+                given.append(budget.take(urgent=True))
+                budget.stamp(given[-1])
+        except OutOfCalls:
+            own.close()
+
+    in_threads(4, [threading.Thread(target=caller) for _ in range(4)])
+    assert sorted(given) == list(range(1, 41))
+    budget = Budget(db, limit=40, window=timedelta(seconds=300))
+    assert 290 < budget.wait_seconds(urgent=True) <= 300
+    with db.begin() as conn:
+        assert budget.free(conn) == 0
+        assert budget.calls_so_far(conn) == 40
+    budget.block()
+
+
+def test_the_reserve_is_kept_for_urgent_calls_and_a_window_frees_the_rest(db: Database) -> None:
+    schema.upgrade(db)
+    budget = Budget(db, limit=10, window=timedelta(seconds=1))
+    for _ in range(9):
+        with budget.call():
+            pass
+    with pytest.raises(OutOfCalls):
+        budget.take()
+    with budget.call(urgent=True):
+        pass
+    threading.Event().wait(budget.wait_seconds() + 0.05)
+    with budget.call():
+        pass
+
+
+def test_a_job_is_recorded_as_it_is_and_claimed_by_one_worker_only(office: Office) -> None:
+    db, name = office.app.db, 'Ünal & Søn\'s "Höfe" 🏚️ ĳ'
+    office.sandbox.rm.put_jobs([job(n, f"A-{n}", jobName=name) for n in range(1, 101)])
+    office.fetch()
+    with db.read() as conn:
+        now = clock(conn)
+        row = jobs.get(conn, 7)
+        assert row is not None
+        assert (row.job_name, row.active, row.recorded_at.tzinfo) == (name, True, now.tzinfo)
+        assert abs(now - row.recorded_at) < timedelta(seconds=60)
+        assert links.due_now(conn, now=now)[0] == 51
+        assert [found.job_id for found in jobs.find(conn, "main street", limit=3)] == [1, 2, 3]
+        assert [found.job_id for found in jobs.find(conn, "a-42")] == [42]
+        assert conn.execute(select(events.c.at)).scalars().first() is not None
+    claimed: list[int] = []
+
+    def worker(lease: str) -> None:
+        for _ in range(4):
+            found = db.retrying(
+                lambda conn: [
+                    row.job_id
+                    for row in links.claim(
+                        conn, lease, now=now, limit=20, until=now + timedelta(seconds=90)
+                    )
+                ]
+            )
+            claimed.extend(set(found) - set(claimed))
+            with db.begin() as conn:
+                mine[lease] = [row.job_id for row in links.leased(conn, lease)]
+
+    mine: dict[str, list[int]] = {}
+    in_threads(2, [threading.Thread(target=worker, args=(f"lease-{n}",)) for n in range(2)])
+    held = [job_id for jobs_of_one in mine.values() for job_id in jobs_of_one]
+    assert len(held) == len(set(held))
+    assert set(held) == set(claimed)
+
+
+def test_a_first_sync_and_changes_end_with_quickbooks_time_in_step(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 61)))
+    assert office.broken() == []
+    office.put(
+        job(1, "A-2"),  # two swap their numbers
+        job(2, "A-1"),
+        job(3, "A-3", jobAddress1="9 Elm Street"),
+        job(4, "A-4", jobProgress="Lost Lead"),
+        job(5, "a-6"),  # doubled, in another case
+        job(6, "A-6"),
+        job(7, "A-7 é"),
+        job(8, "A-7 e"),  # equal for some databases, not for us
+    )
+    assert office.counts() == {"active": 59, "in_sync": 58, "due": 0, "parked": 1, "inactive": 1}
+
+
+def test_a_fetch_run_is_counted_and_closed(office: Office) -> None:
+    office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 11)])
+    pull = office.app.pull
+    run = pull.start(None, complete=True)
+    office.record((j for j in office.sandbox.rm.jobs()), run.run_id)
+    assert len(list(pull.messages(run))) == 10
+    pull.sent(run)
+    assert not pull.close()
+    with office.app.db.read() as conn:
+        row = runs.get(conn, run.run_id)
+        assert row is not None
+        assert (row.state, row.emitted, row.recorded) == ("done", 10, 10)
+
+
+def test_a_lock_belongs_to_one_holder_until_its_time_is_up(db: Database) -> None:
+    schema.upgrade(db)
+    limit = timedelta(seconds=90)
+    with db.begin() as conn:
+        now = clock(conn)
+        assert locks.take(conn, locks.FETCH, "one", now=now, limit=limit)
+        assert not locks.take(conn, locks.FETCH, "two", now=now, limit=limit)
+        assert locks.take(conn, locks.FETCH, "one", now=now, limit=limit)
+        assert locks.take(conn, locks.FETCH, "two", now=now + 2 * limit, limit=limit)
+        locks.set_value(conn, "greeting", {"text": "grüß dich"}, now=now)
+        assert locks.get_value(conn, "greeting") == {"text": "grüß dich"}
+        assert locks.claim_moment(conn, "wake", now=now, moment=now + limit)
+        assert not locks.claim_moment(conn, "wake", now=now, moment=now + limit)
+
+
+def test_a_database_that_is_gone_is_one_plain_line(url: str) -> None:
+    gone = make_url(url).set(password="hidden-word")
+    gone = gone.update_query_dict({"port": "1"}) if gone.query.get("port") else gone.set(port=1)
+    database = Database(gone.render_as_string(hide_password=False))
+    with pytest.raises(ServiceUnreachable) as caught, database.begin():
+        pass
+    assert "\n" not in str(caught.value)
+    assert "hidden-word" not in str(caught.value)
