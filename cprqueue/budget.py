@@ -52,9 +52,7 @@ class Budget:
 
     def take(self, *, urgent: bool = False) -> int:
         """Take a free slot and return it; ``stamp`` it when the answer is there."""
-        if not self._ready:
-            self.db.retrying(self._ensure)
-            self._ready = True
+        self._prepare()
         slot = self.db.retrying(lambda conn: self._try(conn, urgent=urgent))
         if slot is None:
             wait = self.wait_seconds(urgent=urgent)
@@ -68,9 +66,14 @@ class Budget:
             conn.execute(own.values(used_at_ms=now_ms()))
 
     def block(self) -> None:
-        """Count all slots as used now: QuickBooks Time answered 429, so it knows better."""
+        """Count all slots as used now: QuickBooks Time answered 429, so it knows better.
+
+        Slots that are in use keep their later stamp.
+        """
+        self._prepare()
         with self.db.begin() as conn:
-            conn.execute(update(call_slots).values(used_at_ms=now_ms()))
+            older = update(call_slots).where(call_slots.c.used_at_ms < now_ms())
+            conn.execute(older.values(used_at_ms=now_ms()))
 
     def free(self, conn: Connection, *, urgent: bool = True) -> int:
         """Count the slots that are free now; those that nobody has used yet are."""
@@ -89,6 +92,11 @@ class Budget:
         with self.db.read() as conn:
             found = conn.execute(statement.where(*self._mine(urgent))).scalar()
         return max(0.0, float(found or 0) / 1000)
+
+    def _prepare(self) -> None:
+        if not self._ready:
+            self.db.retrying(self._ensure)
+            self._ready = True
 
     def _mine(self, urgent: bool) -> tuple[ColumnElement[bool], ...]:
         first = 1 if urgent else self.reserve + 1

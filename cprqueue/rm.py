@@ -7,14 +7,15 @@ is not paged, so it is streamed to a file and read from there.
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import ijson
 
@@ -29,6 +30,7 @@ BEGINNING = datetime(2014, 12, 22, tzinfo=UTC)
 ANSWER = "RestorationManager's answer"
 WRAPPINGS = ("results", "jobs", "value")
 DOWNLOAD_SECONDS = 1800
+BLANK_BYTES = 1000  # nobody sends more blanks than that
 
 
 class RestorationManager:
@@ -109,7 +111,7 @@ class RestorationManager:
             "/api/Jobs", params=_query(since), headers=self._headers(), total_seconds=60
         )
         with stream as chunks:
-            first = next(chunks, b"").removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+            first = next(chunks, b"").removeprefix(codecs.BOM_UTF8).lstrip()[:1]
         if first not in (b"[", b"{"):
             raise UnreadableAnswer("RestorationManager: GET /api/Jobs answered no JSON")
 
@@ -158,7 +160,7 @@ def _token(body: bytes) -> str:
     text = body.decode("utf-8", "replace").strip()
     with suppress(ValueError):
         parsed = json.loads(text)
-        return parsed.strip() if isinstance(parsed, str) else ""
+        text = parsed.strip() if isinstance(parsed, str) else ""
     return "" if any(c.isspace() or c in "<>{}" for c in text) else text
 
 
@@ -171,15 +173,24 @@ def read_job_list(path: Path, name: str = ANSWER) -> Iterator[Any]:
     """
     try:
         prefix = _find_list(path, name)
-        with path.open("rb") as file:
+        with _open(path) as file:
             yield from ijson.items(file, prefix)
     except (ijson.JSONError, UnicodeDecodeError) as error:
         raise UnreadableAnswer(f"{name} {_problem(path, str(error))}") from None
 
 
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """Open a JSON file behind the byte order mark that some servers put before it."""
+    with path.open("rb") as file:
+        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            file.seek(0)
+        yield file
+
+
 def _find_list(path: Path, name: str) -> str:
     """Return where the jobs are, as an ijson prefix: at the top, or under a known name."""
-    with path.open("rb") as file:
+    with _open(path) as file:
         for place, kind, _value in ijson.parse(file):
             if kind == "start_array" and place == "":
                 return "item"
@@ -191,7 +202,7 @@ def _find_list(path: Path, name: str) -> str:
 
 
 def _problem(path: Path, problem: str) -> str:
-    if path.stat().st_size == 0:
+    if path.stat().st_size < BLANK_BYTES and not path.read_bytes().strip():
         return "is empty"
     if "incomplete" in problem.casefold() or "premature" in problem.casefold():
         return "was cut short: it is JSON without its end"
