@@ -1,0 +1,73 @@
+"""RabbitMQ in the place of the embedded broker: nothing else changes."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from kombu.connection import Connection
+
+from cprqueue.celery import QUEUES
+from cprqueue.sandbox.server import Sandbox
+from tests.other_servers import url_of
+from tests.promise import broken
+from tests.running import System
+
+JOBS = 60
+
+
+@pytest.fixture
+def broker() -> str:
+    """An AMQP URL whose queues are empty."""
+    url = url_of("CPR_TEST_RABBITMQ_URL")
+    with Connection(url) as connection:
+        for name in QUEUES:
+            connection.channel().queue_delete(name)
+    return url
+
+
+def test_a_first_sync_and_an_urgent_job_go_through_rabbitmq(broker: str, tmp_path: Path) -> None:
+    with Sandbox(jobs=JOBS) as sandbox:
+        system = System(tmp_path, sandbox, CELERY_BROKER_URL=broker)
+        with system.up("--no-beat", "--no-flower"):
+            assert not (system.var / "broker").exists(), "an embedded broker was started as well"
+            done = system.sync()
+            assert done["emitted"] == done["recorded"] == JOBS, done
+            assert broken(sandbox.rm.jobs(), sandbox.qbt.state()) == []
+            one = next(j for j in sandbox.rm.jobs() if j["jobStatus"] == "Active")
+            resync = system.run("resync", str(one["jobId"]), "--json")
+            assert resync.returncode == 0, resync.stderr
+            json.loads(resync.stdout)
+
+
+def test_messages_wait_for_a_worker_and_survive_a_killed_one(broker: str, tmp_path: Path) -> None:
+    with Sandbox(jobs=JOBS) as sandbox:
+        system = System(tmp_path, sandbox, CELERY_BROKER_URL=broker)
+        with system.up("--no-beat", "--no-flower") as up:
+            system.sync()
+            up.process.kill()
+            up.process.wait(20)
+        order = system.run("sync", "--full", "--no-wait", "--json")
+        assert order.returncode == 0, order.stderr
+        sandbox.rm.put_jobs([{"jobId": 990_001, **_fields("RMQ-1")}])
+        with system.up("--no-beat", "--no-flower"):
+            deadline = time.monotonic() + 60
+            while "RMQ-1" not in str(sandbox.qbt.state()):
+                assert time.monotonic() < deadline, "the waiting fetch was lost"
+                time.sleep(0.2)
+
+
+def _fields(number: str) -> dict[str, str | int]:
+    return {
+        "jobJobId": number,
+        "jobName": "Customer",
+        "siteId": 8,
+        "jobStatus": "Active",
+        "jobProgress": "Work in Progress",
+        "jobAddress1": "1 Main Street",
+        "jobCity": "Boise",
+        "jobStateCd": "ID",
+        "jobZip": "83702",
+    }
