@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -133,7 +134,7 @@ def _read(reader: _Reader) -> Settings:
         rm_base_url=reader.get("RM_BASE_URL", _service_url, ""),
         rm_username=reader.text("RM_USERNAME"),
         rm_password=reader.text("RM_PASSWORD"),
-        rm_api_secret=reader.text("RM_API_SECRET"),
+        rm_api_secret=reader.get("RM_API_SECRET", _header_safe, ""),
         rm_site_ids=reader.get("RM_SITE_IDS", _whole_numbers, ()),
         rm_active_statuses=reader.texts("RM_ACTIVE_STATUSES", ("Active",)),
         rm_inactive_progress=reader.texts(
@@ -177,7 +178,7 @@ def _whole_numbers(text: str) -> tuple[int, ...]:
 
 def _whole(minimum: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
-        if not text.lstrip("-").isdigit() or int(text) < minimum:
+        if not re.fullmatch("-?[0-9]{1,9}", text) or int(text) < minimum:
             raise ValueError(f"is {text!r}: write a whole number, {minimum} or more")
         return int(text)
 
@@ -207,7 +208,7 @@ def _fraction(text: str) -> float:
 def _timezone(text: str) -> str:
     try:
         ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"is {text!r}: write a zone name like America/Denver") from None
     return text
 
@@ -235,20 +236,20 @@ def _url(text: str) -> str:
 
 
 def _service_url(text: str) -> str:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("has a host or port that cannot be: ports go from 1 to 65535") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("is no web address: it must look like https://host or https://host/path")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must hold only scheme, host, port and path: no user, query or fragment")
-    _check_port(parts.netloc.rpartition(":")[2] if ":" in parts.netloc else "")
+    if port == 0:
+        raise ValueError("has port 0: ports go from 1 to 65535")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(f"sends secrets to {parts.hostname} unencrypted: use https://")
     return text.rstrip("/")
-
-
-def _check_port(text: str) -> None:
-    if text.isdigit() and not 0 < int(text) < 65536:
-        raise ValueError(f"has port {text}: ports go from 1 to 65535")
 
 
 def is_loopback(host: str) -> bool:

@@ -10,7 +10,7 @@
     |   `-- OutOfCalls         our own call budget has no free slot now
     `-- Permanent              trying again changes nothing          exit 1
         |-- Refused            the service says no to this request
-        |-- AccessStopped      401/402/403/499: the whole push stops
+        |   `-- AccessStopped  401/402/403/499: the whole push stops       exit 3
         |-- UnreadableAnswer   an answer that is not what it should be
         |-- AlreadyRunning     another holder does this right now
         `-- Held               a person has to decide first

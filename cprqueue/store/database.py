@@ -141,10 +141,10 @@ def _make_engine(url: str, *, durable: bool) -> Engine:
             isolation_level="READ COMMITTED",
             connect_args=_connect_args(parsed),
         )
-    except (ArgumentError, ValueError):
-        raise SettingsError("DATABASE_URL is no database URL: see .env.example") from None
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(f"DATABASE_URL needs a driver that is not installed: {error}") from None
+    except (ArgumentError, ValueError):
+        raise SettingsError("DATABASE_URL is no database URL: see .env.example") from None
 
 
 def _connect_args(url: URL) -> dict[str, str]:

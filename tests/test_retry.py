@@ -1,0 +1,45 @@
+"""When a job is tried again, and when a person must look."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from cprqueue.retry import LONGEST_WAIT, Again, GiveUp, after_item_failure, backoff
+
+
+class Fixed(Random):
+    """Always the same draw."""
+
+    def __init__(self, draw: float) -> None:
+        super().__init__()
+        self.draw = draw
+
+    def random(self) -> float:
+        return self.draw
+
+
+@pytest.mark.parametrize(
+    ("attempts", "seconds"),
+    [(0, 2), (1, 4), (2, 8), (3, 16), (7, 256), (8, 300), (60, 300), (10_000, 300)],
+)
+def test_the_wait_doubles_up_to_the_longest(attempts: int, seconds: float) -> None:
+    wait = backoff(attempts, base=timedelta(seconds=2), rng=Fixed(1.0))
+    assert wait == timedelta(seconds=seconds)
+    assert wait <= LONGEST_WAIT
+
+
+def test_jitter_reaches_from_nothing_to_all() -> None:
+    waits = [backoff(3, base=timedelta(seconds=1), rng=Random(n)) for n in range(300)]
+    assert min(waits) < timedelta(seconds=0.5)
+    assert max(waits) > timedelta(seconds=7.5)
+
+
+@pytest.mark.parametrize(("attempts", "gives_up"), [(1, False), (2, False), (3, True), (4, True)])
+def test_a_job_is_given_up_at_its_last_attempt(attempts: int, gives_up: bool) -> None:
+    base = timedelta(seconds=2)
+    decision = after_item_failure(attempts, max_attempts=3, base=base, rng=Fixed(0.5))
+    expected = GiveUp() if gives_up else Again(delay=backoff(attempts, base=base, rng=Fixed(0.5)))
+    assert decision == expected
