@@ -1,0 +1,28 @@
+# One image for all services of docker-compose.yml. It holds no settings and no secrets.
+FROM python:3.12-slim
+
+# unixODBC for SQL Server and MariaDB; a driver that you put into docker/odbc/ as a .deb file
+# is installed too. ACCEPT_EULA=Y: you accept the license of Microsoft's driver.
+ARG ACCEPT_EULA=N
+COPY docker/odbc/ /tmp/odbc/
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends unixodbc \
+    && if ls /tmp/odbc/*.deb >/dev/null 2>&1; then \
+         ACCEPT_EULA=$ACCEPT_EULA apt-get install -y --no-install-recommends /tmp/odbc/*.deb; fi \
+    && rm -rf /var/lib/apt/lists/* /tmp/odbc
+
+# A company index: docker compose build --build-arg PIP_INDEX_URL=...
+ARG PIP_INDEX_URL
+WORKDIR /app
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt "psycopg[binary]==3.3.9"
+
+COPY celerybeat-schedule.py .
+COPY cprqueue cprqueue
+COPY workers workers
+
+RUN useradd --system --uid 10001 --home-dir /var/lib/cprqueue --create-home cprqueue
+USER cprqueue
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 CPR_VAR_DIR=/var/lib/cprqueue
+VOLUME /var/lib/cprqueue
+CMD ["python", "-m", "cprqueue", "--help"]
