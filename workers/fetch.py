@@ -48,6 +48,11 @@ def _carry_out(pull: Pull, run: PullRun) -> str:
     except CprqueueError as error:
         pull.failed(run, error)
         raise
+    except Exception as error:
+        # Nobody foresaw it, but whoever waits for the run must hear of its end.
+        name = type(error).__name__
+        pull.failed(run, CprqueueError(f"unexpected {name}: see the log of the fetch worker"))
+        raise
     pull.sent(run)
     _watch(pull)
     return f"run {run.run_id}: {run.emitted} jobs sent"

@@ -41,7 +41,7 @@ class Audit:
 def audit(
     jobs: Iterable[Job], state: Mapping[str, Rows], *, unmanaged: Collection[int] = ()
 ) -> Audit:
-    """Judge ``state`` of QuickBooks Time by the RM ``jobs``; ``unmanaged`` jobcodes do not count."""
+    """Judge QuickBooks Time's ``state`` by the RM ``jobs``; leave ``unmanaged`` jobcodes out."""
     jobs = list(jobs)
     found = Audit()
     jobcodes = _by_name(state["jobcodes"], unmanaged)

@@ -1,0 +1,160 @@
+"""``cprqueue up`` with real processes: ready, unkillable, and gone without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from cprqueue import supervised
+from cprqueue.sandbox.server import Sandbox
+from tests.real_processes import marked, wait_until
+from tests.running import PATIENT, System, Up
+
+PROGRAMS = ("broker", "fetch", "insert", "upsert", "urgent", "maintenance", "beat", "flower")
+
+
+@pytest.fixture(scope="module")
+def up(small_system: System) -> Iterator[Up]:
+    with small_system.up("--flower-port", "0") as running:
+        yield running
+
+
+def main_process(system: System, program: str) -> int:
+    """Return the id of the process that runs ``program``."""
+    words = {"broker": b"unixsocket", "beat": b"\0beat\0", "flower": b"\0flower\0"}
+    mark = words.get(program, f"\0-Q\0{program}\0".encode())
+    found = [p for p in marked(system.directory) if mark in Path(f"/proc/{p}/cmdline").read_bytes()]
+    return min(found)
+
+
+def queues_in(flower: str) -> set[str]:
+    """Return the queues that Flower sees a worker for."""
+    workers = requests.get(f"{flower}api/workers?refresh=1", timeout=10).json()
+    return {queue["name"] for one in workers.values() for queue in one["active_queues"]}
+
+
+def flower_url(up: Up) -> str:
+    return next(line.split()[1] for line in up.err if line.startswith("Flower: "))
+
+
+def test_it_says_ready_once_and_shows_flower_on_loopback_only(up: Up) -> None:
+    assert up.out == ["ready\n"]
+    url = flower_url(up)
+    assert url.startswith("http://127.0.0.1:")
+    wait_until(lambda: queues_in(url) == {"fetch", "insert", "upsert", "urgent", "maintenance"})
+    assert requests.post(f"{url}api/worker/shutdown/x", timeout=10).status_code == 403
+
+
+def test_nothing_noisy_is_said(up: Up) -> None:
+    known = ("starting broker", "Flower: ", "Ctrl-C")
+    lines = [line for line in up.err if not line.startswith(known)]
+    assert [line for line in lines if "Read only mode" not in line] == []
+
+
+def test_a_second_one_on_the_same_directory_is_refused(small_system: System, up: Up) -> None:
+    second = small_system.run("up", "--no-flower")
+    assert second.returncode == 2
+    assert second.stdout == ""
+    assert "is using" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+
+
+def test_with_a_broker_of_its_own_a_second_beat_is_refused(small_system: System, up: Up) -> None:
+    socket = small_system.var / "broker" / "broker.sock"
+    second = small_system.run("up", "--no-flower", CELERY_BROKER_URL=f"redis+socket://{socket}")
+    assert second.returncode == 2
+    assert "beat" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+
+
+def test_a_taken_port_is_one_line(small_system: System, up: Up) -> None:
+    port = flower_url(up).rstrip("/").rpartition(":")[2]
+    second = small_system.run("up", "--flower-port", port)
+    assert second.returncode == 2
+    assert len(second.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_killed_program_comes_back(small_system: System, up: Up, program: str) -> None:
+    os.kill(main_process(small_system, program), signal.SIGKILL)
+    wait_until(lambda: up.heard(f"{program} is back"), **PATIENT)
+
+
+def test_after_all_that_it_still_does_its_work(small_system: System, up: Up) -> None:
+    result = small_system.sync()
+    assert result["code"] == 1, result  # the sandbox has jobs that have to be parked
+    assert result["due"] == 0
+    assert result["in_sync"] > 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_without_a_trace_in_the_middle_of_a_download(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with Sandbox(jobs=60) as sandbox:
+        system = System(tmp_path, sandbox)
+        sandbox.faults.set([{"service": "rm", "path": "/api/Jobs", "kind": "drip", "seconds": 60}])
+        with system.up("--no-flower") as up:
+            system.run("sync", "--no-wait")
+            wait_until(lambda: list(system.var.glob("*.part")), **PATIENT)
+            assert up.stop(number) == 0
+            assert marked(tmp_path) == []
+        assert traces(system.var) == []
+        with locked(system.var / "beat" / "lock"), locked(system.var / "broker" / "lock"):
+            pass
+
+
+def traces(var: Path) -> list[Path]:
+    """Return sockets, pid files and half-written files."""
+    files = [path for path in var.rglob("*") if not path.is_dir()]
+    odd = (".pid", ".part", ".tmp")
+    return [f for f in files if stat.S_ISSOCK(f.lstat().st_mode) or f.suffix in odd]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Fail unless the lock is free."""
+    descriptor = supervised.take_lock(path, patience_seconds=0)
+    assert descriptor is not None
+    yield
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"RM_PASSWORD": ""}, ["RM_PASSWORD is not set"]),
+        ({"RM_USERNAME": "", "QBT_ACCESS_TOKEN": ""}, ["RM_USERNAME is", "QBT_ACCESS_TOKEN is"]),
+        ({"QBT_RATE_LIMIT": "many"}, ["QBT_RATE_LIMIT is 'many'"]),
+        ({"RM_BASE_URL": "http://rm.example.com"}, ["RM_BASE_URL sends secrets"]),
+        ({"QBT_BASE_URL": "http://10.0.0.8/api"}, ["QBT_BASE_URL sends secrets"]),
+        ({"CPR_TIMEZONE": "Mars", "RM_SITE_IDS": "a;b"}, ["RM_SITE_IDS is", "CPR_TIMEZONE is"]),
+        ({"DATABASE_URL": "oracle of delphi"}, ["DATABASE_URL is no URL"]),
+    ],
+)
+def test_wrong_settings_are_a_line_each(
+    small_system: System, values: dict[str, str], said: list[str]
+) -> None:
+    done = small_system.run("up", **values)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(lines) == len(said)
+    for line, words in zip(lines, said, strict=True):
+        assert line.startswith(f"error: {words}")
+
+
+def test_a_broker_that_does_not_answer_is_one_line(small_system: System, tmp_path: Path) -> None:
+    nowhere = {"CELERY_BROKER_URL": "redis://:secret@127.0.0.1:1/0", "CPR_VAR_DIR": str(tmp_path)}
+    done = small_system.run("up", "--no-flower", **nowhere)
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+    assert "does not answer" in done.stderr
+    assert "secret" not in done.stderr
