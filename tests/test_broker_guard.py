@@ -17,9 +17,9 @@ import pytest
 from celery import Celery
 from kombu.connection import Connection
 from kombu.transport import redis as kombu_redis
-from real_processes import no_process_left_behind, wait_until
 
 from cprqueue import broker, broker_guard
+from tests.real_processes import no_process_left_behind, wait_until
 
 TESTS = Path(__file__).parent
 

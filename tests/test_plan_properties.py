@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from quickbooks_time_model import ANSWERED, LOST_AFTER, LOST_BEFORE, Driver, Model, Row
 
 from cprqueue.models import Address, Held, Jobcode, Location, Spare, Wanted, name_key
 from cprqueue.plan import observe
+from tests.quickbooks_time_model import ANSWERED, LOST_AFTER, LOST_BEFORE, Driver, Model, Row
 
 KEYS = ("N1", "N2", "N3", "N4", "N5", "N6")
 SPELLINGS = ("{}", " {}", "{} ")

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from real_processes import marked, no_process_left_behind, wait_until
 
 from cprqueue import supervised
 from cprqueue.supervisor import Event, Program, Supervisor, loop, restart_delay
+from tests.real_processes import marked, no_process_left_behind, wait_until
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
 ROOT = Path(__file__).parent.parent

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quickbooks_time_desk import Desk
 
 from cprqueue.sandbox.quickbooks_time import Account, Switches
 from cprqueue.sandbox.wire import Request
+from tests.sandbox.quickbooks_time_desk import Desk
 
 
 def test_switches_are_set_by_name() -> None:

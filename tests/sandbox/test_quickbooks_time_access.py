@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from quickbooks_time_desk import Desk, error_of
+
+from tests.sandbox.quickbooks_time_desk import Desk, error_of
 
 BEARER = {"authorization": "Bearer sandbox-token"}
 

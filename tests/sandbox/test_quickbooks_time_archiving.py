@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from quickbooks_time_desk import Desk, extra
+
+from tests.sandbox.quickbooks_time_desk import Desk, extra
 
 
 def user_zero(desk: Desk, job: int) -> list[bool]:

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from quickbooks_time_desk import Desk, error_of, extra
+
+from tests.sandbox.quickbooks_time_desk import Desk, error_of, extra
 
 # The batch
 
