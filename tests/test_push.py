@@ -26,7 +26,8 @@ def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
 
 
 def codes(office: Office) -> list[dict[str, Any]]:
-    return office.sandbox.qbt.state()["jobcodes"]
+    found: list[dict[str, Any]] = office.sandbox.qbt.state()["jobcodes"]
+    return found
 
 
 def places(office: Office, *, active: bool = True) -> list[dict[str, Any]]:
