@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cprqueue.bootstrap import application
+from cprqueue.bootstrap import Application, application
 from cprqueue.cli.console import out, print_json
 from cprqueue.errors import ServiceUnreachable, SettingsError
 from cprqueue.services.checkup import (
@@ -69,7 +69,12 @@ def _findings() -> Iterator[Finding]:
     except SettingsError as error:
         yield from wrong_settings(error)
         return
-    parts = Parts(
+    yield from Checkup(app.settings, parts(app)).run()
+
+
+def parts(app: Application) -> Parts:
+    """Return what of the application is checked."""
+    return Parts(
         db=lambda: app.db,
         rm=lambda: app.rm,
         qbt=lambda has_tables: app.qbt(urgent=True) if has_tables else app.qbt_before_tables(),
@@ -77,7 +82,6 @@ def _findings() -> Iterator[Finding]:
         broker_problem=_broker_problem,
         alert=app.alert,
     )
-    yield from Checkup(app.settings, parts).run()
 
 
 def _broker_problem() -> str:

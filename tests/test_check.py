@@ -1,0 +1,349 @@
+"""``check`` says of everything that the work needs whether it is there, and what to do if not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from cprqueue.cli import check
+from cprqueue.errors import AccessStopped
+from cprqueue.sandbox import credentials
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.services import stop
+from cprqueue.services.checkup import Checkup, clocks, jobcode_limit, token_end
+from tests.office import Office, job
+from tests.running import System
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(jobs=[job(1, "A-1"), job(2, "A-2")]) as made:
+        yield made
+
+
+@pytest.fixture
+def system(sandbox: Sandbox, tmp_path: Path) -> System:
+    return System(tmp_path, sandbox)
+
+
+@pytest.fixture
+def office(sandbox: Sandbox, system: System) -> Iterator[Office]:
+    """The services on the database that ``check`` looks at."""
+    made = Office(sandbox, system.var)
+    yield made
+    made.close()
+
+
+def checked(system: System, **env: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Return the exit code, and the findings by name."""
+    done = system.run("check", "--json", **env)
+    document = json.loads(done.stdout)
+    assert document["ok"] is (done.returncode == 0)
+    return done.returncode, {finding["name"]: finding for finding in document["checks"]}
+
+
+def looked_at(office: Office) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Return the same without a process of its own, and without a broker."""
+    parts = replace(check.parts(office.app), broker_problem=lambda: "")
+    found = list(Checkup(office.app.settings, parts).run())
+    code = check.exit_code({finding.state for finding in found})
+    return code, {finding.name: asdict(finding) for finding in found}
+
+
+def states(found: dict[str, dict[str, Any]]) -> set[str]:
+    return {finding["state"] for finding in found.values()}
+
+
+# --- all is well --------------------------------------------------------------------------
+
+
+def test_where_all_is_well_every_line_is_ok_but_the_broker_that_up_starts(
+    system: System, office: Office
+) -> None:
+    code, found = checked(system)
+    assert code == 0
+    assert {n for n, f in found.items() if f["state"] != "ok"} == {"broker"}
+    assert "`cprqueue up` starts it" in found["broker"]["cure"]
+    assert set(found) == {
+        "settings",
+        "database",
+        "broker",
+        "RestorationManager",
+        "QuickBooks Time",
+        "rights",
+        "integration",
+        "jobcode limit",
+        "token's end",
+        "clocks",
+        "push",
+    }
+
+
+def test_it_is_readable_on_80_columns(system: System, office: Office) -> None:
+    done = system.run("check", COLUMNS="80", RM_PASSWORD="wrong")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "OK       settings" in done.stdout
+    assert "problem  RestorationManager" in done.stdout
+    assert "-> check RM_USERNAME" in done.stdout
+
+
+def test_before_the_first_up_there_are_no_tables_and_that_is_no_problem(system: System) -> None:
+    code, found = checked(system)
+    assert (code, found["database"]["state"]) == (0, "warning")
+    assert found["QuickBooks Time"]["state"] == "ok"
+    assert checked(system)[1]["database"]["state"] == "warning"
+
+
+def test_the_calls_of_a_check_count_in_the_budget(system: System, office: Office) -> None:
+    checked(system)
+    with office.app.db.read() as conn:
+        assert office.app.budget.free(conn) == 298
+
+
+def test_where_no_call_is_left_quickbooks_time_is_not_asked(system: System, office: Office) -> None:
+    checked(system, QBT_RATE_LIMIT="2")
+    code, found = checked(system, QBT_RATE_LIMIT="2")
+    assert code == 1
+    assert "all calls of this window are used" in found["QuickBooks Time"]["text"]
+
+
+# --- settings -----------------------------------------------------------------------------
+
+
+def test_each_missing_setting_is_a_line_and_exit_2(system: System, office: Office) -> None:
+    done = system.run("check", RM_BASE_URL="", QBT_ACCESS_TOKEN="")
+    assert done.returncode == 2
+    assert "RM_BASE_URL is not set" in done.stdout
+    assert "QBT_ACCESS_TOKEN is not set" in done.stdout
+    assert "OK       database" in done.stdout
+
+
+def test_malformed_settings_are_one_json_document_and_exit_2(system: System) -> None:
+    done = system.run("check", "--json", RM_BASE_URL="http://example.com", QBT_RATE_LIMIT="x")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"]) == (2, False)
+    assert [f["text"].split()[0] for f in found["checks"]] == ["RM_BASE_URL", "QBT_RATE_LIMIT"]
+
+
+# --- database and broker ------------------------------------------------------------------
+
+
+def test_tables_of_another_version_are_a_problem(system: System, office: Office) -> None:
+    with office.app.db.begin() as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = 'older'"))
+    code, found = checked(system)
+    assert (code, found["database"]["state"]) == (1, "problem")
+    assert found["database"]["cure"] == "`cprqueue up` makes them"
+
+
+def test_a_file_that_is_no_database_is_a_problem(system: System) -> None:
+    path = system.directory / "text.db"
+    path.write_text("no database" * 1000)
+    code, found = checked(system, DATABASE_URL=f"sqlite:///{path}")
+    assert code in (1, 3)
+    assert "not a database" in found["database"]["text"]
+
+
+def test_a_database_that_is_away_is_exit_3_and_its_password_is_not_shown(system: System) -> None:
+    url = "postgresql+psycopg://user:hidden@127.0.0.1:1/none"
+    done = system.run("check", DATABASE_URL=url)
+    assert done.returncode == 3
+    assert "OK       RestorationManager" in done.stdout
+    assert "hidden" not in done.stdout + done.stderr
+
+
+def test_a_broker_of_ones_own_that_is_away_is_exit_3(system: System, office: Office) -> None:
+    code, found = checked(system, CELERY_BROKER_URL="redis://127.0.0.1:1/0")
+    assert (code, found["broker"]["state"]) == (3, "unreachable")
+
+
+# --- RestorationManager -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "env", [{"RM_PASSWORD": "wrong"}, {"RM_USERNAME": "wrong"}, {"RM_API_SECRET": "wrong"}]
+)
+def test_a_wrong_login_or_secret_is_exit_1(
+    system: System, office: Office, env: dict[str, str]
+) -> None:
+    code, found = checked(system, **env)
+    assert (code, found["RestorationManager"]["state"]) == (1, "problem")
+    assert "RM_API_SECRET" in found["RestorationManager"]["cure"]
+
+
+def test_a_login_page_instead_of_jobs_is_a_problem(office: Office) -> None:
+    office.sandbox.client.set_faults([{"kind": "html", "service": "rm", "path": "/api/Jobs"}])
+    code, found = looked_at(office)
+    assert (code, found["RestorationManager"]["state"]) == (1, "problem")
+
+
+def test_the_check_reads_no_more_than_the_beginning_of_the_job_list(office: Office) -> None:
+    office.sandbox.rm.switches.update({"since_honoured": False, "drip_seconds": 60})
+    assert looked_at(office)[0] == 0
+
+
+@pytest.mark.parametrize("variable", ["RM_BASE_URL", "QBT_BASE_URL"])
+def test_a_service_that_is_away_is_exit_3(system: System, office: Office, variable: str) -> None:
+    code, found = checked(system, **{variable: "http://127.0.0.1:1"})
+    assert code == 3
+    assert states(found) == {"ok", "warning", "unreachable"}
+
+
+# --- QuickBooks Time ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "put a valid QBT_ACCESS_TOKEN into .env"),
+        (402, "billing is not current"),
+        (403, "the token lacks a right"),
+        (499, "this machine's address is blocked"),
+    ],
+)
+def test_what_stops_all_access_is_said_plainly(office: Office, status: int, words: str) -> None:
+    office.sandbox.qbt.switches.update({"force_status": status})
+    code, found = looked_at(office)
+    assert (code, found["QuickBooks Time"]["state"]) == (1, "problem")
+    assert words in found["QuickBooks Time"]["cure"]
+
+
+def test_a_service_that_fails_is_out_of_reach(office: Office) -> None:
+    office.sandbox.qbt.switches.update({"force_status": 503})
+    assert looked_at(office)[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("admin", "manage", "code"), [(True, False, 0), (False, True, 0), (False, False, 1)]
+)
+def test_the_token_needs_an_administrator_or_the_right_to_manage_jobcodes(
+    office: Office, admin: bool, manage: bool, code: int
+) -> None:
+    office.sandbox.qbt.switches.update({"admin": admin, "manage_jobcodes": manage})
+    found = looked_at(office)
+    assert (found[0], found[1]["rights"]["state"]) == (code, "problem" if code else "ok")
+
+
+def test_a_connected_quickbooks_is_a_warning(office: Office) -> None:
+    office.sandbox.qbt.switches.update({"quickbooks_installed": True})
+    code, found = looked_at(office)
+    assert (code, found["integration"]["state"]) == (0, "warning")
+
+
+def test_more_active_jobs_than_the_account_takes_are_a_problem(office: Office) -> None:
+    office.fetch()
+    office.sandbox.qbt.switches.update({"max_jobcodes": 1})
+    code, found = looked_at(office)
+    assert (code, found["jobcode limit"]["state"]) == (1, "problem")
+
+
+@pytest.mark.parametrize(
+    ("limit", "active", "state"),
+    [
+        ("-1", 9999, "ok"),
+        (-1, 9999, "ok"),
+        ("", 9999, "ok"),
+        ("100", 89, "ok"),
+        ("100", 90, "warning"),
+        (100, 100, "warning"),
+        ("100", 101, "problem"),
+    ],
+)
+def test_the_jobcode_limit_is_read_in_any_form(limit: Any, active: int, state: str) -> None:
+    sections = {"general": {"settings": {"max_jobcodes": limit}}}
+    assert jobcode_limit(sections, active).state == state
+
+
+@pytest.mark.parametrize(
+    ("end", "state", "words"),
+    [
+        (None, "ok", "made by hand"),
+        (NOW + timedelta(days=5), "ok", "renewed by itself"),
+        (NOW - timedelta(seconds=1), "problem", "ended"),
+    ],
+)
+def test_the_end_of_the_token_is_said_where_it_can_be_known(
+    end: datetime | None, state: str, words: str
+) -> None:
+    found = token_end(end, now=NOW)
+    assert found.state == state
+    assert words in found.text
+
+
+def test_no_secret_is_printed_whatever_is_wrong(system: System, office: Office) -> None:
+    system.sandbox.qbt.switches.update({"force_status": 401})
+    done = system.run("check", RM_API_SECRET="wrong-secret")
+    secrets = (
+        credentials.RM_PASSWORD,
+        "wrong-secret",
+        credentials.QBT_ACCESS_TOKEN,
+        credentials.QBT_REFRESH_TOKEN,
+        credentials.QBT_CLIENT_SECRET,
+    )
+    assert not [secret for secret in secrets if secret in done.stdout + done.stderr]
+
+
+# --- clocks -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "code", "state"), [(20, 0, "ok"), (120, 0, "warning"), (400, 1, "problem")]
+)
+def test_a_clock_that_differs_is_found_by_the_date_of_answers(
+    office: Office, seconds: int, code: int, state: str
+) -> None:
+    office.sandbox.client.advance(seconds)
+    found = looked_at(office)
+    assert (found[0], found[1]["clocks"]["state"]) == (code, state)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(60, "ok"), (-60, "ok"), (61, "warning"), (-300, "warning")]
+)
+def test_a_clock_may_be_a_minute_off_to_either_side(seconds: int, state: str) -> None:
+    found = clocks({"the database": timedelta(0), "QuickBooks Time": timedelta(seconds=seconds)})
+    assert found.state == state
+
+
+def test_the_clocks_that_are_wrong_are_named() -> None:
+    found = clocks({"the database": timedelta(seconds=-301), "QuickBooks Time": timedelta(0)})
+    assert (found.state, found.text) == ("problem", "the database is 301 s behind our clock")
+
+
+# --- the stopped push ---------------------------------------------------------------------
+
+
+def stopped(office: Office) -> Any:
+    with office.app.db.read() as conn:
+        return stop.stopped(conn)
+
+
+def test_a_stopped_push_goes_on_once_quickbooks_time_accepts_us(
+    system: System, office: Office
+) -> None:
+    stop.stop(office.app.db, AccessStopped("QuickBooks Time answered 402", 402), office.app.alert)
+    code, found = checked(system)
+    assert code == 0
+    assert found["push"]["text"].startswith("goes on now; it was stopped since 20")
+    assert stopped(office) is None
+
+
+@pytest.mark.parametrize("switch", [{"force_status": 402}, {"admin": False}])
+def test_a_stopped_push_stays_stopped_while_something_is_wrong(
+    office: Office, switch: dict[str, Any]
+) -> None:
+    stop.stop(office.app.db, AccessStopped("QuickBooks Time answered 402", 402), office.app.alert)
+    office.sandbox.qbt.switches.update(switch)
+    code, found = looked_at(office)
+    assert (code, found["push"]["state"]) == (1, "problem")
+    assert "billing is not current" in found["push"]["text"]
+    assert stopped(office) is not None
