@@ -17,7 +17,8 @@ from cprqueue.errors import AccessStopped
 from cprqueue.sandbox import credentials
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import stop
-from cprqueue.services.checkup import Checkup, clocks, jobcode_limit, token_end
+from cprqueue.services.checkup import Checkup
+from cprqueue.services.findings import clocks, jobcode_limit, token_end
 from tests.office import Office, job
 from tests.running import System
 

@@ -13,15 +13,14 @@ from rich.text import Text
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli.console import out, print_json
 from cprqueue.errors import ServiceUnreachable, SettingsError
-from cprqueue.services.checkup import (
+from cprqueue.services.checkup import Checkup, Parts
+from cprqueue.services.findings import (
     OK,
     PROBLEM,
     SETTINGS,
     UNREACHABLE,
     WARNING,
-    Checkup,
     Finding,
-    Parts,
     wrong_settings,
 )
 

@@ -125,7 +125,7 @@ def _show_failures(found: list[dict[str, Any]]) -> None:
 
 def retry(
     jobs: Annotated[
-        list[str] | None, typer.Argument(metavar="[JOB]...", help="Job ids or job numbers.")
+        list[str] | None, typer.Argument(metavar="JOB", help="Job ids or job numbers.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All parked and waiting jobs.")] = False,
 ) -> None:
