@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from kombu.connection import Connection
-from real_processes import no_process_left_behind, wait_until
+from tests.real_processes import no_process_left_behind, wait_until
 
 from cprqueue import broker, errors
 from cprqueue.supervisor import Event, Supervisor
