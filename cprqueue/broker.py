@@ -12,15 +12,17 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
 
-from cprqueue import errors, supervised
+from cprqueue import broker_start, errors, supervised
 from cprqueue.supervisor import Program
 
+_START = (sys.executable, "-I", "-S", broker_start.__file__)
 MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit is 108 on Linux, 104 on macOS
 # Not tempfile.gettempdir(): it follows TMPDIR, and a command in another shell must come to
 # the same path as the broker did.
@@ -42,7 +44,7 @@ def broker_program(
     _raise_if_locked(data / "lock")
     return Program(
         name=name,
-        argv=(_server_binary(), *_options(data, socket)),
+        argv=(*_START, str(data), _server_binary(), *_options(data, socket)),
         env={"LC_ALL": "C"},
         ready_line="Ready to accept connections",
         stop_seconds=stop_seconds,

@@ -83,7 +83,6 @@ class Verdict:
 
     active: bool
     rule: str
-    unknown_progress: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

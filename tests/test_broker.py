@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from kombu.connection import Connection
-from tests.real_processes import no_process_left_behind, wait_until
 
-from cprqueue import broker, errors
+from cprqueue import broker, broker_start, errors
 from cprqueue.supervisor import Event, Supervisor
+from tests.real_processes import no_process_left_behind, wait_until
 
 
 @pytest.fixture
@@ -141,3 +141,18 @@ def test_waiting_never_shows_a_password() -> None:
     with pytest.raises(errors.ServiceUnreachable) as unreachable:
         broker.wait_until_answering("redis://:hunter2@127.0.0.1:1/0", 0)
     assert "hunter2" not in str(unreachable.value)
+
+
+def test_a_broker_with_damaged_files_comes_up_empty_after_three_starts(tmp_path: Path) -> None:
+    kept = tmp_path / "appendonlydir"
+    kept.mkdir()
+    asides = [broker_start.put_aside_if_stuck(tmp_path, 1000.0 + n) for n in range(4)]
+    assert asides[:3] == [None, None, None]
+    assert asides[3] == tmp_path / "appendonlydir-damaged-1003"
+    assert not kept.exists()
+
+
+def test_starts_that_are_far_apart_put_nothing_aside(tmp_path: Path) -> None:
+    (tmp_path / "appendonlydir").mkdir()
+    asides = [broker_start.put_aside_if_stuck(tmp_path, 1000.0 + 30 * n) for n in range(9)]
+    assert asides == [None] * 9

@@ -15,7 +15,8 @@ import pytest
 from cprqueue.errors import ServiceFailed, ServiceUnreachable, UnreadableAnswer, UsageError
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import files
-from cprqueue.services.pull import close_finished, next_since
+from cprqueue.services.closing import close_finished
+from cprqueue.services.pull import next_since
 from cprqueue.store import jobs, locks, runs
 from cprqueue.store.database import clock
 from tests.office import Office, job

@@ -9,7 +9,7 @@ from celery import chain
 from cprqueue.bootstrap import application
 from cprqueue.celery import LONG_TASK_SECONDS, app
 from cprqueue.errors import AlreadyRunning, CprqueueError, OutOfCalls, Transient
-from cprqueue.services import drift, orders, stop
+from cprqueue.services import closing, drift, orders, stop
 from cprqueue.services.tidy import tidy
 from workers.upsert import ring_due
 
@@ -31,6 +31,8 @@ def sweep() -> str:
     here = application()
     here.pull.close()
     tidy(here.db)
+    for run in closing.retakes(here.db, messages_in):
+        app.send_task("cpr.fetch_jobs", kwargs={"full": run.complete, "run_id": run.run_id})
     for task, kwargs in orders.interrupted(here.db):
         app.send_task(task, kwargs=kwargs)
     if not stop.probe(here.db, here.push.qbt, here.alert):
@@ -91,6 +93,12 @@ def remove_all(self: Any, run_id: int) -> str:
         return application().remove_all.run(run_id)
     except (Transient, AlreadyRunning) as error:
         raise again(self, error) from None
+
+
+def messages_in(queue: str) -> int:
+    """Count the messages that wait in a queue, on any broker."""
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        return int(channel.queue_declare(queue=queue, passive=True).message_count)
 
 
 def again(task: Any, error: CprqueueError) -> Exception:

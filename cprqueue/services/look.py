@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row
 
 from cprqueue.budget import Budget
 from cprqueue.models import BATCH
-from cprqueue.services import stop
+from cprqueue.services import closing, stop, suspension
 from cprqueue.store import jobs, links, runs
 from cprqueue.store.database import Database, clock
 
@@ -22,6 +22,7 @@ CALLS_FOR_A_BATCH = 2
 """A new job costs a jobcode and a location, and fifty jobs share each request."""
 
 FETCH_OVERDUE = timedelta(minutes=30)
+PROGRESS_IS_NEWS = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,10 @@ def standing(db: Database, budget: Budget) -> Standing:
             fetch_succeeded=_run(succeeded),
             snapshot=_run(runs.newest(conn, "snapshot", "done")),
             push_stopped=stopped,
-            warnings=_warnings(counted, stopped, tried, succeeded, now),
+            warnings=[
+                *_halts(conn, stopped, now),
+                *_warnings(counted, tried, succeeded, now),
+            ],
         )
 
 
@@ -83,16 +87,29 @@ def minutes_for(due: int, *, free: int, for_bulk: int, window_seconds: float) ->
     return round(windows * window_seconds / 60, 1)
 
 
+def _halts(conn: Connection, stopped: dict[str, Any] | None, now: datetime) -> list[str]:
+    found = []
+    if stopped:
+        found.append(f"the push is stopped: {stopped['text']}")
+    halted = suspension.suspended(conn)
+    if halted:
+        run_id = halted["run_id"]
+        found.append(
+            f"the sync is suspended by the remove-all of run {run_id}: "
+            f"`cprqueue undo {run_id}` or `cprqueue sync --full`"
+        )
+    for value in closing.new_progress_values(conn, since=now - PROGRESS_IS_NEWS):
+        found.append(f"new progress {value!r} counts as active: see RM_INACTIVE_PROGRESS")
+    return found
+
+
 def _warnings(
     counted: dict[str, int],
-    stopped: dict[str, Any] | None,
     tried: Row[Any] | None,
     succeeded: Row[Any] | None,
     now: datetime,
 ) -> list[str]:
     found = []
-    if stopped:
-        found.append(f"the push is stopped: {stopped['text']}")
     if tried is not None and tried.state == "failed":
         found.append(f"the last fetch (run {tried.run_id}) failed: {tried.note}")
     if succeeded is None:

@@ -22,6 +22,9 @@ from cprqueue.store.database import Database, clock
 OVERLAP = timedelta(minutes=5)
 """The clocks of QuickBooks Time and of our database may differ by this much."""
 
+YOUNG = timedelta(hours=1)
+"""An export older than this says which jobcode to adopt, but no longer how it is."""
+
 ANY = {"active": "both", "type": "all"}
 
 
@@ -190,24 +193,28 @@ def _free(db: Database, codes: Sequence[Jobcode]) -> list[Jobcode]:
     return [code for code in codes if code.id not in managed]
 
 
-def adoptable(conn: Connection, items: Sequence[Item]) -> dict[int, Held]:
-    """Find jobcodes of the newest export that bear the numbers of jobs without a jobcode."""
+def adoptable(conn: Connection, items: Sequence[Item]) -> dict[int, tuple[Held, bool]]:
+    """Find jobcodes of the newest export that bear the numbers of jobs without a jobcode.
+
+    Returns what the export says is held, and whether that is sure enough to write by it: the
+    export is young, and no location is shared with another jobcode.
+    """
     run = runs.newest(conn, "snapshot", "done")
-    if run is None or not items:
-        return {}
-    rows = exports.named(conn, run.run_id, [item.key for item in items])
-    if not rows:
+    rows = exports.named(conn, run.run_id, [item.key for item in items]) if run and items else []
+    if run is None or not rows:
         return {}
     rows += exports.sharers(conn, run.run_id, {r.location_id for r in rows if r.location_id})
     codes, places = exports.read_back(rows)
     managed = links.with_jobcodes(conn, list(codes))
     free = [code for code in codes.values() if code.id not in managed]
-    found = {item.job_id: choose(free, item.wanted.name) for item in items}
-    return {
-        item.job_id: _held_now(item, code, places.values())
-        for item in items
-        if (code := found[item.job_id])
-    }
+    young = clock(conn) - run.started_at < YOUNG
+    found: dict[int, tuple[Held, bool]] = {}
+    for item in items:
+        code = choose(free, item.wanted.name)
+        if code is not None:
+            held = _held_now(item, code, places.values())
+            found[item.job_id] = held, young and not any(spare.others for spare in held.spares)
+    return found
 
 
 def _moment(value: datetime) -> str:

@@ -27,7 +27,8 @@ from cprqueue.mapping import read_job
 from cprqueue.models import Job
 from cprqueue.rm import ANSWER, BEGINNING, RestorationManager, read_job_list
 from cprqueue.services import suspension
-from cprqueue.store import events, jobs, links, locks, runs
+from cprqueue.services.closing import close_finished
+from cprqueue.store import locks, runs
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,6 @@ either way; jobs that did not change cost one cheap message.
 """
 
 LOCK_LIMIT = timedelta(seconds=90)
-STALLED_AFTER = timedelta(minutes=15)
 RENEW_EVERY = 500
 
 
@@ -260,45 +260,3 @@ def next_since(conn: Connection) -> datetime | None:
     last: Any = runs.newest(conn, "fetch", "done")
     since: datetime = max(last.observed_at - OVERLAP, BEGINNING)
     return since
-
-
-def close_finished(conn: Connection, *, now: datetime) -> None:
-    """Close fetches that are recorded to the end; call those failed that got stuck."""
-    for run in runs.newest_few(conn, "fetch", *runs.OPEN, limit=20):
-        recorded = runs.recorded_count(conn, run.run_id) if run.state == "emitted" else 0
-        if run.state == "emitted" and recorded >= run.emitted:
-            _close(conn, run, recorded, now)
-        elif recorded > run.recorded:
-            runs.change(conn, run.run_id, recorded=recorded, touched_at=now)
-        elif run.touched_at < now - STALLED_AFTER:
-            runs.change(conn, run.run_id, state="failed", finished_at=now, note=_stuck(run))
-
-
-def _stuck(run: Any) -> str:
-    if run.state == "queued":
-        return "never started: is a worker for the fetch queue running?"
-    if run.state == "running":
-        return "the worker died in the middle: the next fetch starts from the same point"
-    return (
-        f"only {run.recorded} of {run.emitted} jobs were recorded: the next fetch sends all again"
-    )
-
-
-def _close(conn: Connection, run: Any, recorded: int, now: datetime) -> None:
-    values: dict[str, Any] = {"state": "done", "finished_at": now, "recorded": recorded}
-    if runs.change(conn, run.run_id, only_from=("emitted",), **values) and run.complete:
-        _note_vanished(conn, now)
-
-
-def _note_vanished(conn: Connection, now: datetime) -> None:
-    """Make inactive what two complete fetches in a row did not show."""
-    done = runs.newest_few(conn, "fetch", "done", complete=True, limit=2)
-    if len(done) < 2:
-        return
-    rule = f"vanished: not in the complete fetches {done[1].run_id} and {done[0].run_id}"
-    keys = jobs.mark_vanished(
-        conn, done[1].run_id, observed_at=done[0].observed_at, now=now, rule=rule
-    )
-    for part in jobs.chunks(keys):
-        links.set_idle(conn, part)
-        events.add(conn, [events.event(j, "recorded", rule, at=now) for j in part])

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
@@ -212,7 +212,7 @@ class Push:
             if not actions:
                 return
             rank = min(action.rank for action in actions.values())
-            chosen = [j for j, action in actions.items() if action.rank == rank][:BATCH]
+            chosen = _once_each(actions, rank)[:BATCH]
             items = [batch.items[j] for j in chosen]
             if isinstance(actions[chosen[0]], plan.Look):
                 self._look(batch, items)
@@ -247,8 +247,11 @@ class Push:
     def _adopt(self, conn: Connection, batch: Batch) -> None:
         without = [i for i in batch.items.values() if i.held.jobcode_id is None and i.certain]
         unlooked = [item for item in without if not item.looked_whole]
-        for job_id, held in looks.adoptable(conn, unlooked).items():
-            batch.believe(conn, batch.items[job_id], held)
+        for job_id, (held, sure) in looks.adoptable(conn, unlooked).items():
+            item = batch.items[job_id]
+            look = None if sure else WHOLE
+            batch.believe(conn, item, held, look=look)
+            item.look = look
 
     def _decide(
         self, conn: Connection, batch: Batch, item: Item, rivals: Sequence[names.Claimant]
@@ -269,10 +272,15 @@ class Push:
         return plan.next_action(item.wanted, item.held, certain=item.certain, ruling=ruling)
 
     def _take_over(self, conn: Connection, batch: Batch, item: Item, from_job: int) -> None:
+        """Make the jobcode of a job that is no longer active this job's own.
+
+        Nobody watched an idle job's jobcode, so it is looked at before anything is written.
+        """
         row = links.get(conn, from_job)
         held = Held.from_json(row.held) if row else Held()
-        links.set_held(conn, from_job, Held())
-        batch.believe(conn, item, held)
+        links.give_up(conn, from_job)
+        batch.believe(conn, item, held, look=WHOLE)
+        item.look = WHOLE
 
     def _wait(self, conn: Connection, batch: Batch, item: Item, reason: str) -> None:
         attempts = item.attempts + 1
@@ -351,7 +359,8 @@ class Push:
         held = plan.apply(item.held, action, result.id)
         if isinstance(action, plan.ChangeJobcode) and action.jobcode_id != item.held.jobcode_id:
             _renamed_aside(conn, action)
-        batch.believe(conn, item, held)
+        item.attempts = 0  # it moves: what failed before counts no longer
+        batch.believe(conn, item, held, attempts=0)
 
     def _ask_again(self, conn: Connection, batch: Batch, item: Item, result: ItemResult) -> None:
         """The jobcode is there, but its id is not known: look; give up when looking finds none."""
@@ -388,6 +397,21 @@ class Push:
                 attempts = item.attempts + 1
                 at = now + backoff(attempts, base=self.retry_base, rng=self.rng)
                 batch.postpone(conn, item, "no_answer", str(error), at=at, attempts=attempts)
+
+
+def _once_each(actions: Mapping[int, plan.Action], rank: int) -> list[int]:
+    """Choose the jobs with an action of this rank, one for each location.
+
+    A location's links are replaced as a whole, so a second change in the same request would
+    bring back what the first took off.
+    """
+    chosen, seen = [], set()
+    for job_id, action in actions.items():
+        place = getattr(action, "location_id", None)
+        if action.rank == rank and (place is None or place not in seen):
+            chosen.append(job_id)
+            seen.add(place)
+    return chosen
 
 
 def _renamed_aside(conn: Connection, action: plan.ChangeJobcode) -> None:

@@ -133,16 +133,26 @@ def mark_vanished(
 ) -> list[int]:
     """Make inactive what no complete fetch since ``before_run_id`` has shown; return their ids.
 
-    ``observed_at`` is when the last of them asked: nothing older brings the jobs back.
+    ``observed_at`` is when the last of them asked: nothing older brings the jobs back, and
+    what was seen later, by a resync, has not vanished.
     """
-    gone = and_(jobs.c.active, jobs.c.complete_run_id < before_run_id)
-    gone = and_(gone, jobs.c.seen_run_id < before_run_id)
+    gone = and_(
+        jobs.c.active,
+        jobs.c.complete_run_id < before_run_id,
+        jobs.c.seen_run_id < before_run_id,
+        jobs.c.observed_at <= observed_at,
+    )
     ids = list(conn.execute(select(jobs.c.job_id).where(gone)).scalars())
     for part in chunks(ids):
         values = {"active": False, "rule": rule, "content_hash": "vanished", "recorded_at": now}
         each = update(jobs).where(jobs.c.job_id.in_(part))
         conn.execute(each.values(observed_at=observed_at, **values))
     return ids
+
+
+def active_progress_values(conn: Connection) -> list[str]:
+    """Return the progress values of active jobs, each once."""
+    return list(conn.execute(select(jobs.c.progress).where(jobs.c.active).distinct()).scalars())
 
 
 def chunks(ids: Iterable[int], size: int = 500) -> list[list[int]]:

@@ -253,6 +253,13 @@ def get(conn: Connection, job_id: int) -> Row[Any] | None:
     return conn.execute(select(links).where(links.c.job_id == job_id)).first()
 
 
+def give_up(conn: Connection, job_id: int) -> None:
+    """Forget a job's jobcode, because another job takes it over."""
+    set_held(conn, job_id, Held())
+    own = update(links).where(links.c.job_id == job_id)
+    conn.execute(own.values(intent=None, intent_at=None, look=None))
+
+
 def with_jobcodes(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, int]:
     """Return which job each of these jobcodes is linked to; unmanaged ones are left out."""
     statement = select(links.c.jobcode_id, links.c.job_id)

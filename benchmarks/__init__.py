@@ -1,0 +1,1 @@
+"""Measurements, each beside its yardstick, all in one run: ``python -m benchmarks``."""

@@ -1,0 +1,141 @@
+"""Systems to measure: the product's own, and the bare pipeline, with the same processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cprqueue import broker, config
+from cprqueue.bootstrap import Application
+from cprqueue.cli import programs
+from cprqueue.sandbox.credentials import environment
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.store import links, runs, schema
+from cprqueue.supervisor import Event, Program, Supervisor
+
+MANY_CALLS = 100_000
+"""The budget is lifted, so that the machine is measured and not the five-minute window."""
+
+
+@dataclass(slots=True, kw_only=True)
+class System:
+    """A running system: its settings, its application, and its sandbox."""
+
+    env: dict[str, str]
+    app: Application
+    sandbox: Sandbox
+
+    def sync(self, *, full: bool = True, seconds: float = 900) -> tuple[float, dict[str, int]]:
+        """Fetch and push everything; return the seconds and the counts."""
+        run_id = self.app.pull.request(complete=full, requested_by="benchmark")
+        order = f"app.send_task('cpr.fetch_jobs', kwargs={{'full': {full}, 'run_id': {run_id}}})"
+        code = f"from cprqueue.celery import app; {order}"
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-c", code], env=self.env, check=True)
+        started = min(time.monotonic(), started + 1.5)  # the order's own process does not count
+        wait_for(lambda: self._ended(run_id), seconds)
+        return time.monotonic() - started, self.counts()
+
+    def _ended(self, run_id: int) -> bool:
+        with self.app.db.read() as conn:
+            run = runs.get(conn, run_id)
+            state = run.state if run else ""
+            due = links.counts(conn)["due"]
+        if state == "failed":
+            raise RuntimeError(run.note if run else "no run")
+        return state == "done" and not due
+
+    def counts(self) -> dict[str, int]:
+        """Count jobs by state."""
+        with self.app.db.read() as conn:
+            return links.counts(conn)
+
+
+@contextmanager
+def product(jobs: int) -> Iterator[System]:
+    """Run the product against a sandbox of plain, clean jobs."""
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cpr-bench-")))
+        sandbox = stack.enter_context(Sandbox(jobs=jobs, tricky=False))
+        sandbox.qbt.switches.update({"rate_limit": MANY_CALLS})
+        env = _env(place, **environment(sandbox.url), QBT_RATE_LIMIT=str(MANY_CALLS // 100))
+        settings = config.load(env)
+        app = Application(settings)
+        schema.upgrade(app.db)
+        stack.callback(app.db.close)
+        stack.enter_context(_running(programs.all_programs(settings, env, beat=False)))
+        yield System(env=env, app=app, sandbox=sandbox)
+
+
+@contextmanager
+def bare() -> Iterator[dict[str, str]]:
+    """Run the bare pipeline's broker and workers; yields the environment to reach them."""
+    with tempfile.TemporaryDirectory(prefix="cpr-bench-") as place:
+        env = _env(Path(place), **environment("http://127.0.0.1:9"))
+        crew = programs.all_programs(config.load(env), env, beat=False)
+        with _running([_on_bare(program) for program in crew]):
+            yield env
+
+
+def _on_bare(program: Program) -> Program:
+    argv = (word.replace("cprqueue", "benchmarks.bare") for word in program.argv)
+    return program if program.name == "broker" else replace(program, argv=tuple(argv))
+
+
+@contextmanager
+def _running(crew: list[Program]) -> Iterator[None]:
+    ready = threading.Event()
+    lines: list[str] = []
+
+    def take(event: Event) -> None:
+        if event.kind == "all_ready":
+            ready.set()
+        elif event.kind in ("output", "died"):
+            lines.append(f"{event.program}: {event.detail}")
+
+    supervisor = Supervisor(crew, on_event=take)
+    thread = threading.Thread(target=supervisor.run)
+    thread.start()
+    try:
+        if not ready.wait(90):
+            raise RuntimeError("\n".join(["not ready:", *lines[-20:]]))
+        yield
+    finally:
+        supervisor.stop()
+        thread.join()
+
+
+def queue_lengths(env: dict[str, str]) -> int:
+    """Return how many messages wait or are being worked on."""
+    from redis import Redis
+
+    path = broker.broker_url(Path(env["CPR_VAR_DIR"])).removeprefix("redis+socket://")
+    client = Redis(unix_socket_path=path)
+    try:
+        waiting = sum(int(client.llen(queue)) for queue in programs.QUEUES)
+        return waiting + int(client.hlen("unacked"))
+    finally:
+        client.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    """Poll until ``condition`` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:.0f} s")
+        time.sleep(0.1)
+
+
+def _env(place: Path, **values: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    root = str(Path(__file__).parent.parent)
+    return {**kept, "PYTHONPATH": root, "CPR_VAR_DIR": str(place / "var"), **values}

@@ -1,0 +1,128 @@
+"""Close fetches: done when every message is recorded; taken up again when messages were lost.
+
+Each function may run twice and on several hosts at once: a run's state decides.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from cprqueue.store import events, jobs, links, locks, runs
+from cprqueue.store.database import Database, clock
+
+log = logging.getLogger(__name__)
+
+STALLED_AFTER = timedelta(minutes=15)
+QUIET = timedelta(seconds=60)
+"""A fetch that has not moved for this long, with nothing in its queue, has lost messages."""
+
+RETAKES = 3
+PROGRESS_SEEN = "progress_seen"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retake:
+    """A fetch to be sent again under the same run id."""
+
+    run_id: int
+    complete: bool
+
+
+def retakes(db: Database, waiting: Callable[[str], int]) -> list[Retake]:
+    """Put fetches back to "queued" whose messages were lost, and return them to be sent again.
+
+    ``waiting`` counts the messages of a queue: while some wait there, nothing is lost, only
+    slow. A run is taken up again three times; then it fails by ``STALLED_AFTER``.
+    """
+    with db.begin() as conn:
+        now = clock(conn)
+        found = []
+        for run in runs.newest_few(conn, "fetch", *runs.OPEN, limit=20):
+            queue = "insert" if run.state == "emitted" else "fetch"
+            if run.touched_at < now - QUIET and not waiting(queue):
+                found += _retake(conn, run, now)
+    return found
+
+
+def _retake(conn: Connection, run: Any, now: datetime) -> list[Retake]:
+    detail = runs.detail(run) or {}
+    number = detail.get("retakes", 0)
+    if number >= RETAKES:
+        return []
+    runs.set_detail(conn, run.run_id, {**detail, "retakes": number + 1})
+    runs.change(conn, run.run_id, only_from=runs.OPEN, state="queued", touched_at=now)
+    log.warning("fetch taken up again", extra={"run_id": run.run_id, "time": number + 1})
+    return [Retake(run_id=run.run_id, complete=run.complete)]
+
+
+def close_finished(conn: Connection, *, now: datetime) -> None:
+    """Close fetches that are recorded to the end; call those failed that got stuck."""
+    for run in runs.newest_few(conn, "fetch", *runs.OPEN, limit=20):
+        recorded = runs.recorded_count(conn, run.run_id) if run.state == "emitted" else 0
+        if run.state == "emitted" and recorded >= run.emitted:
+            _close(conn, run, recorded, now)
+        elif recorded > run.recorded:
+            runs.change(conn, run.run_id, recorded=recorded, touched_at=now)
+        elif run.touched_at < now - STALLED_AFTER:
+            runs.change(conn, run.run_id, state="failed", finished_at=now, note=_stuck(run))
+
+
+def _stuck(run: Any) -> str:
+    if run.state == "queued":
+        return "never started: is a worker for the fetch queue running?"
+    if run.state == "running":
+        return "the worker died in the middle: the next fetch starts from the same point"
+    return (
+        f"only {run.recorded} of {run.emitted} jobs were recorded: the next fetch sends all again"
+    )
+
+
+def _close(conn: Connection, run: Any, recorded: int, now: datetime) -> None:
+    values: dict[str, Any] = {"state": "done", "finished_at": now, "recorded": recorded}
+    if not runs.change(conn, run.run_id, only_from=("emitted",), **values):
+        return
+    _note_progress_values(conn, now)
+    if run.complete:
+        _note_vanished(conn, now)
+
+
+def _note_progress_values(conn: Connection, now: datetime) -> None:
+    """Tell once of each progress value that was never seen on an active job before.
+
+    RM's list of values is not known, and a new way to say "closed" counts as active.
+    """
+    present = jobs.active_progress_values(conn)
+    known = locks.get_value(conn, PROGRESS_SEEN)
+    fresh = sorted(set(present) - set(known or {}))
+    if not fresh:
+        return
+    for value in fresh if known is not None else ():
+        log.warning("unknown progress counts as active", extra={"progress": value})
+    seen = {value: now.isoformat() if known is not None else "" for value in fresh}
+    locks.set_value(conn, PROGRESS_SEEN, {**(known or {}), **seen}, now=now)
+
+
+def new_progress_values(conn: Connection, *, since: datetime) -> list[str]:
+    """Return the progress values that turned up after ``since``."""
+    known = locks.get_value(conn, PROGRESS_SEEN) or {}
+    return sorted(v for v, at in known.items() if at and datetime.fromisoformat(at) >= since)
+
+
+def _note_vanished(conn: Connection, now: datetime) -> None:
+    """Make inactive what two complete fetches in a row did not show."""
+    done = runs.newest_few(conn, "fetch", "done", complete=True, limit=2)
+    if len(done) < 2:
+        return
+    rule = f"vanished: not in the complete fetches {done[1].run_id} and {done[0].run_id}"
+    keys = jobs.mark_vanished(
+        conn, done[1].run_id, observed_at=done[0].observed_at, now=now, rule=rule
+    )
+    for part in jobs.chunks(keys):
+        links.set_idle(conn, part)
+        events.add(conn, [events.event(j, "recorded", rule, at=now) for j in part])
