@@ -13,8 +13,8 @@ from cprqueue.errors import AlreadyRunning, SettingsError
 from cprqueue.supervisor import Program
 
 QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
-WIDE = ("insert", "upsert")
-"""Queues that several processes may work on; SQLite has one writer, so there it is one."""
+PROCESSES = {"insert": 2, "upsert": 2}
+"""How many processes work on a queue; on the others it is one."""
 
 FLOWER_ADDRESS = "127.0.0.1"
 FLOWER_TASKS = 20_000  # Flower's own default, 100,000, takes about 400 MB
@@ -76,10 +76,12 @@ def _celery(*arguments: str, quiet: bool = True) -> tuple[str, ...]:
 def _worker(
     queue: str, settings: config.Settings, env: Mapping[str, str], stop_seconds: float
 ) -> Program:
-    wide = queue in WIDE and not settings.database_url.startswith("sqlite")
+    processes = PROCESSES.get(queue, 1)
+    if queue == "upsert" and settings.database_url.startswith("sqlite"):
+        processes = 1  # SQLite has one writer, and this one writes fifty jobs at a time
     # Several systems may share a broker: the process id tells the ones of one host apart.
     name = f"{queue}-{os.getpid()}@%h"
-    options = ("-Q", queue, "-n", name, "-c", "2" if wide else "1")
+    options = ("-Q", queue, "-n", name, "-c", str(processes))
     rest = ("--without-mingle", "--without-gossip", "-l", "warning")
     if queue == "fetch":
         # A download may take long. SIGQUIT cuts it off and puts its message back at once.

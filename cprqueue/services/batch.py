@@ -94,26 +94,48 @@ class Batch:
         with self.db.begin() as conn:
             now = clock(conn)
             links.renew(conn, self.lease, now + self.lease_time)
-            ours = []
-            for item in items:
-                values: dict[str, Any] = {"intent": kind, "intent_at": now}
-                if kind == CREATE:
-                    item.held = replace(item.held, name=item.wanted.name)
-                    values |= links.held_columns(item.held)
-                if links.write(conn, item.job_id, self.lease, values):
-                    item.intent, item.intent_at = kind, now
-                    ours.append(item)
+            ours = links.still_leased(conn, self.lease)
+            rows = [self._intent(item, kind, now) for item in items if item.job_id in ours]
+            links.write_each(conn, self.lease, rows)
         for item in items:
-            if item not in ours:
-                del self.items[item.job_id]
-        return ours
+            if item.job_id not in ours:
+                self._leave(item)
+        return [item for item in items if item.job_id in ours]
+
+    def _intent(self, item: Item, kind: str, now: datetime) -> dict[str, Any]:
+        item.intent, item.intent_at = kind, now
+        row: dict[str, Any] = {"job_id": item.job_id, "intent": kind, "intent_at": now}
+        if kind == CREATE:
+            item.held = replace(item.held, name=item.wanted.name)
+            row |= links.held_columns(item.held)
+        return row
 
     def forget_intent(self, items: list[Item]) -> None:
         """The request was refused before it did anything: nothing is uncertain."""
+        nothing = {"intent": None, "intent_at": None}
         with self.db.begin() as conn:
-            for item in items:
-                links.write(conn, item.job_id, self.lease, {"intent": None, "intent_at": None})
-                item.intent = item.intent_at = None
+            links.write_each(
+                conn, self.lease, [{"job_id": item.job_id, **nothing} for item in items]
+            )
+        for item in items:
+            item.intent = item.intent_at = None
+
+    def believe_each(self, conn: Connection, pairs: list[tuple[Item, Held]]) -> None:
+        """Do ``believe`` for many items that have just moved, in few statements."""
+        settled = {"intent": None, "intent_at": None, "look": None, "attempts": 0}
+        rows = [
+            {"job_id": item.job_id, **links.held_columns(held), **settled} for item, held in pairs
+        ]
+        try:
+            with conn.begin_nested():
+                links.write_each(conn, self.lease, rows)
+        except IntegrityError:
+            for item, held in pairs:
+                self.believe(conn, item, held, attempts=0)
+            return
+        for item, held in pairs:
+            item.attempts = 0  # it moves: what failed before counts no longer
+            self._settle(conn, item, held)
 
     def believe(self, conn: Connection, item: Item, held: Held, **values: Any) -> None:
         """Write what QuickBooks Time holds for the item; its intent is settled by that.
@@ -132,6 +154,9 @@ class Batch:
                 conn, item, "conflict", "another job is linked to the same jobcode", WHOLE
             )
             return
+        self._settle(conn, item, held)
+
+    def _settle(self, conn: Connection, item: Item, held: Held) -> None:
         self._tell_sharers(conn, item, held)
         item.held, item.intent, item.intent_at, item.look = held, None, None, None
 
@@ -192,24 +217,18 @@ class Batch:
             links.ring_if_all_wait(conn, item.key, but=item.job_id, now=now)
         self._leave(item)
 
-    def done(self, conn: Connection, item: Item, *, changed: bool) -> None:
-        """QuickBooks Time holds what is wanted."""
+    def done(self, conn: Connection, items: list[Item]) -> None:
+        """QuickBooks Time holds what is wanted for these items."""
+        if not items:
+            return
         now = clock(conn)
-        values = {
-            "state": links.IN_SYNC,
-            "pushed_hash": item.wanted_hash,
-            "pushed_at": now,
-            "next_attempt_at": None,
-            "lease": None,
-            "lease_until": None,
-            **links.FRESH,
-        }
-        if self._finish(conn, item, values):
-            self.pushed += 1
-            if changed:
-                text = f"in step: jobcode {item.held.jobcode_id}, location {item.held.location_id}"
-                events.add(conn, [events.event(item.job_id, "pushed", text, at=now)])
-        self._leave(item)
+        values = {"state": links.IN_SYNC, "pushed_at": now, "next_attempt_at": None, **links.FRESH}
+        hashes = {item.job_id: item.wanted_hash for item in items}
+        ended = links.finish_each(conn, self.lease, hashes, {**values, "lease_until": None})
+        events.add(conn, [_in_step(item, now) for item in items if item.job_id in ended])
+        self.pushed += len(ended)
+        for item in items:
+            self._leave(item)
 
     def _finish(self, conn: Connection, item: Item, values: dict[str, Any]) -> bool:
         """End the item unless its job changed meanwhile; then it stays due and is given back."""
@@ -227,3 +246,11 @@ class Batch:
         if self.items:
             with self.db.begin() as conn:
                 links.release(conn, self.lease)
+
+
+def _in_step(item: Item, now: datetime) -> dict[str, Any]:
+    held = item.held
+    place = f"location {held.location_id}" if held.location_linked else "no location"
+    return events.event(
+        item.job_id, "pushed", f"in step: jobcode {held.jobcode_id}, {place}", at=now
+    )

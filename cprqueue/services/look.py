@@ -98,9 +98,8 @@ def _halts(conn: Connection, stopped: dict[str, Any] | None, now: datetime) -> l
             f"the sync is suspended by the remove-all of run {run_id}: "
             f"`cprqueue undo {run_id}` or `cprqueue sync --full`"
         )
-    for value in closing.new_progress_values(conn, since=now - PROGRESS_IS_NEWS):
-        found.append(f"new progress {value!r} counts as active: see RM_INACTIVE_PROGRESS")
-    return found
+    fresh = closing.new_progress_values(conn, since=now - PROGRESS_IS_NEWS)
+    return found + [f"new progress {v!r} counts as active: see RM_INACTIVE_PROGRESS" for v in fresh]
 
 
 def _warnings(

@@ -40,7 +40,7 @@ from cprqueue.models import BATCH, Held, ItemResult
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.retry import Again, after_item_failure, backoff
 from cprqueue.services import looks, stop, suspension
-from cprqueue.services.batch import WHOLE, Batch, Item, read_item
+from cprqueue.services.batch import CREATE, WHOLE, Batch, Item, read_item
 from cprqueue.services.snapshot import Snapshot
 from cprqueue.store import jobs, links, runs
 from cprqueue.store.database import Database, clock
@@ -49,9 +49,11 @@ log = logging.getLogger(__name__)
 
 LINGER = timedelta(seconds=1)
 PATIENCE = timedelta(seconds=10)
-POLL_SECONDS = 0.03
+POLL_SECONDS = 0.1
 ROUNDS = 14
 PASSING = frozenset({409, 423, 429})
+CREATES = (plan.CreateJobcode, plan.CreateLocation)
+ENDS = (plan.Done, plan.Park, plan.Wait)
 AMBIGUOUS = (ServiceUnreachable, ServiceFailed, UnreadableAnswer)
 
 
@@ -222,65 +224,73 @@ class Push:
         self._postpone_all(batch, list(batch.items.values()), error)
 
     def _plan(self, batch: Batch) -> dict[int, plan.Action]:
-        """Decide the next step of each job; end those that have none."""
-        actions: dict[int, plan.Action] = {}
-        waits: list[tuple[Item, str]] = []
-        with self.db.begin() as conn:
-            self._adopt(conn, batch)
-            rivals = _rivals(conn, [item.key for item in batch.items.values()])
-            for item in list(batch.items.values()):
-                action = self._decide(conn, batch, item, rivals)
-                if isinstance(action, plan.Done):
-                    batch.done(conn, item, changed=True)
-                elif isinstance(action, plan.Park):
-                    batch.park(conn, item, action.code, action.reason)
-                elif isinstance(action, plan.Wait):
-                    waits.append((item, action.reason))
-                elif item.job_id in batch.items:
-                    actions[item.job_id] = action
-            # Whoever waits stays in the batch while another one in it may still make way.
-            if not any(isinstance(action, plan.ChangeJobcode) for action in actions.values()):
-                for item, reason in waits:
-                    self._wait(conn, batch, item, reason)
-        return actions
+        """Decide the next step of each job; end those that have none.
 
-    def _adopt(self, conn: Connection, batch: Batch) -> None:
+        Reading and deciding hold no lock: the inserts go on meanwhile.
+        """
+        self._adopt(batch)
+        with self.db.read() as conn:
+            rivals = _rivals(conn, [item.key for item in batch.items.values()])
+        rulings = {
+            i.job_id: names.rule(_me(i), i.wanted.name, rivals) for i in batch.items.values()
+        }
+        self._take_over(batch, rulings)
+        decided = [
+            (item, plan.next_action(
+                item.wanted, item.held, certain=item.certain, ruling=rulings[item.job_id]
+            ))
+            for item in batch.items.values()
+        ]  # fmt: skip
+        self._end(batch, decided)
+        return {i.job_id: action for i, action in decided if not isinstance(action, ENDS)}
+
+    def _end(self, batch: Batch, decided: list[tuple[Item, plan.Action]]) -> None:
+        """Write down who is done, parked, or has to wait for another job."""
+        done = [item for item, action in decided if isinstance(action, plan.Done)]
+        parked = [(item, action) for item, action in decided if isinstance(action, plan.Park)]
+        waits = [(item, action) for item, action in decided if isinstance(action, plan.Wait)]
+        # Whoever waits stays in the batch while another one in it may still make way.
+        if any(isinstance(action, plan.ChangeJobcode) for _, action in decided):
+            waits = []
+        if not (done or parked or waits):
+            return
+        with self.db.begin() as conn:
+            batch.done(conn, done)
+            for item, park in parked:
+                batch.park(conn, item, park.code, park.reason)
+            for item, wait in waits:
+                self._wait(conn, batch, item, wait.reason)
+
+    def _adopt(self, batch: Batch) -> None:
         without = [i for i in batch.items.values() if i.held.jobcode_id is None and i.certain]
         unlooked = [item for item in without if not item.looked_whole]
-        for job_id, (held, sure) in looks.adoptable(conn, unlooked).items():
-            item = batch.items[job_id]
-            look = None if sure else WHOLE
-            batch.believe(conn, item, held, look=look)
-            item.look = look
+        with self.db.read() as conn:
+            found = looks.adoptable(conn, unlooked)
+        if not found:
+            return
+        with self.db.begin() as conn:
+            for job_id, (held, sure) in found.items():
+                item = batch.items[job_id]
+                look = None if sure else WHOLE
+                batch.believe(conn, item, held, look=look)
+                item.look = look
 
-    def _decide(
-        self, conn: Connection, batch: Batch, item: Item, rivals: Sequence[names.Claimant]
-    ) -> plan.Action:
-        me = names.Claimant(
-            job_id=item.job_id,
-            label=item.label,
-            wanted_key=item.key,
-            held_key=links.held_columns(item.held)["held_key"],
-            jobcode_id=item.held.jobcode_id,
-            creating=item.intent == "create_jobcode",
-            seniority=item.seniority,
-        )
-        ruling = names.rule(me, item.wanted.name, rivals)
-        if isinstance(ruling, names.TakeOver) and item.certain:
-            self._take_over(conn, batch, item, ruling.job_id)
-            ruling = names.Free()
-        return plan.next_action(item.wanted, item.held, certain=item.certain, ruling=ruling)
-
-    def _take_over(self, conn: Connection, batch: Batch, item: Item, from_job: int) -> None:
-        """Make the jobcode of a job that is no longer active this job's own.
+    def _take_over(self, batch: Batch, rulings: dict[int, names.Ruling]) -> None:
+        """Make the jobcodes of jobs that are no longer active those of the jobs that follow.
 
         Nobody watched an idle job's jobcode, so it is looked at before anything is written.
         """
-        row = links.get(conn, from_job)
-        held = Held.from_json(row.held) if row else Held()
-        links.give_up(conn, from_job)
-        batch.believe(conn, item, held, look=WHOLE)
-        item.look = WHOLE
+        for job_id, ruling in list(rulings.items()):
+            item = batch.items[job_id]
+            if not isinstance(ruling, names.TakeOver):
+                continue
+            rulings[job_id] = names.Free()
+            if item.certain:
+                with self.db.begin() as conn:
+                    row = links.get(conn, ruling.job_id)
+                    links.give_up(conn, ruling.job_id)
+                    batch.believe(conn, item, Held.from_json(row.held if row else None), look=WHOLE)
+                item.look = WHOLE
 
     def _wait(self, conn: Connection, batch: Batch, item: Item, reason: str) -> None:
         attempts = item.attempts + 1
@@ -309,9 +319,7 @@ class Push:
             batch.forget_intent(ours)
             raise
         fuse.point(f"after_{kind}")
-        with self.db.begin() as conn:
-            for (item, action), result in zip(pairs, results, strict=True):
-                self._record(conn, batch, item, action, result)
+        self._record_all(batch, pairs, results)
         fuse.point(f"recorded_{kind}")
 
     def _request(self, kind: str, payloads: list[dict[str, Any]]) -> list[ItemResult]:
@@ -332,7 +340,20 @@ class Push:
             half = len(payloads) // 2
             return self._request(kind, payloads[:half]) + self._request(kind, payloads[half:])
 
-    def _record(
+    def _record_all(
+        self, batch: Batch, pairs: list[tuple[Item, plan.Action]], results: list[ItemResult]
+    ) -> None:
+        outcomes = list(zip(pairs, results, strict=True))
+        moved = [(*pair, result) for pair, result in outcomes if _moved(pair[1], result)]
+        with self.db.begin() as conn:
+            for _, action, _ in moved:
+                _note_aside(conn, action)
+            batch.believe_each(conn, [(i, plan.apply(i.held, a, r.id)) for i, a, r in moved])
+            for (item, action), result in outcomes:
+                if not _moved(action, result):
+                    self._record_failure(conn, batch, item, action, result)
+
+    def _record_failure(
         self,
         conn: Connection,
         batch: Batch,
@@ -340,10 +361,7 @@ class Push:
         action: plan.Action,
         result: ItemResult,
     ) -> None:
-        creates = isinstance(action, (plan.CreateJobcode, plan.CreateLocation))
-        if result.done and not (creates and result.id is None):
-            self._apply(conn, batch, item, action, result)
-        elif result.done or (result.exists and creates):
+        if result.done or (result.exists and isinstance(action, CREATES)):
             self._ask_again(conn, batch, item, result)
         elif result.code >= 500 or result.code in PASSING:
             self._passing(conn, batch, item, result)
@@ -352,15 +370,6 @@ class Push:
             batch.park(conn, item, f"refused_{result.code}", reason)
         else:
             self._look_whole(conn, batch, item)
-
-    def _apply(
-        self, conn: Connection, batch: Batch, item: Item, action: plan.Action, result: ItemResult
-    ) -> None:
-        held = plan.apply(item.held, action, result.id)
-        if isinstance(action, plan.ChangeJobcode) and action.jobcode_id != item.held.jobcode_id:
-            _renamed_aside(conn, action)
-        item.attempts = 0  # it moves: what failed before counts no longer
-        batch.believe(conn, item, held, attempts=0)
 
     def _ask_again(self, conn: Connection, batch: Batch, item: Item, result: ItemResult) -> None:
         """The jobcode is there, but its id is not known: look; give up when looking finds none."""
@@ -414,12 +423,31 @@ def _once_each(actions: Mapping[int, plan.Action], rank: int) -> list[int]:
     return chosen
 
 
-def _renamed_aside(conn: Connection, action: plan.ChangeJobcode) -> None:
+def _moved(action: plan.Action, result: ItemResult) -> bool:
+    """Tell whether the step was done; a create counts only with the id of what it made."""
+    return result.done and not (isinstance(action, CREATES) and result.id is None)
+
+
+def _note_aside(conn: Connection, action: plan.Action) -> None:
+    """Note on another job's link that its jobcode was renamed to make way."""
+    if not isinstance(action, plan.ChangeJobcode):
+        return
     owner = links.with_jobcodes(conn, [action.jobcode_id]).get(action.jobcode_id)
     row = links.get(conn, owner) if owner is not None else None
     if owner is not None and row is not None:
-        held = replace(Held.from_json(row.held), **dict(action.changes))
-        links.set_held(conn, owner, held)
+        links.set_held(conn, owner, replace(Held.from_json(row.held), **dict(action.changes)))
+
+
+def _me(item: Item) -> names.Claimant:
+    return names.Claimant(
+        job_id=item.job_id,
+        label=item.label,
+        wanted_key=item.key,
+        held_key=links.held_columns(item.held)["held_key"],
+        jobcode_id=item.held.jobcode_id,
+        creating=item.intent == CREATE,
+        seniority=item.seniority,
+    )
 
 
 def _rivals(conn: Connection, keys: Sequence[str]) -> list[names.Claimant]:

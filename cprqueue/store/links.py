@@ -200,6 +200,51 @@ def write(
     return conn.execute(statement.values(**values)).rowcount == 1
 
 
+def write_each(conn: Connection, lease: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Update many rows under our lease, each with its own values: dicts of one shape, job_id
+    among them. Rows whose lease was lost stay as they are; ``still_leased`` tells which.
+    """
+    if rows:
+        names = [name for name in rows[0] if name != "job_id"]
+        statement = update(links).where(
+            links.c.job_id == bindparam("b_job_id"), links.c.lease == bindparam("b_lease")
+        )
+        statement = statement.values({name: bindparam(f"b_{name}") for name in names})
+        conn.execute(statement, [_bound(row, lease) for row in rows])
+
+
+def finish_each(
+    conn: Connection, lease: str, wanted_hashes: dict[int, str], values: dict[str, Any]
+) -> set[int]:
+    """End many jobs alike unless they changed meanwhile; return the ids of those ended.
+
+    The others stay due and are given back.
+    """
+    statement = update(links).where(
+        links.c.job_id == bindparam("b_job_id"),
+        links.c.lease == bindparam("b_lease"),
+        links.c.state == DUE,
+        links.c.wanted_hash == bindparam("b_wanted_hash"),
+    )
+    statement = statement.values(pushed_hash=bindparam("b_wanted_hash"), **values, lease=None)
+    rows = [{"job_id": job_id, "wanted_hash": h} for job_id, h in wanted_hashes.items()]
+    conn.execute(statement, [_bound(row, lease) for row in rows])
+    changed = still_leased(conn, lease) & set(wanted_hashes)
+    if changed:
+        given_back = update(links).where(links.c.lease == lease, links.c.job_id.in_(changed))
+        conn.execute(given_back.values(lease=None, lease_until=None))
+    return set(wanted_hashes) - changed
+
+
+def still_leased(conn: Connection, lease: str) -> set[int]:
+    """Return the ids of the jobs that are under ``lease``."""
+    return set(conn.execute(select(links.c.job_id).where(links.c.lease == lease)).scalars())
+
+
+def _bound(row: dict[str, Any], lease: str) -> dict[str, Any]:
+    return {"b_lease": lease, **{f"b_{name}": value for name, value in row.items()}}
+
+
 def release(conn: Connection, lease: str) -> None:
     """Give back whatever is still under the lease; the rows stay as they are."""
     statement = update(links).where(links.c.lease == lease)
