@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 
 
 def url_of(variable: str) -> str:
@@ -15,3 +20,18 @@ def url_of(variable: str) -> str:
     if not url:
         pytest.skip(f"{variable} is not set: .ci/run starts a server and sets it")
     return url
+
+
+@contextmanager
+def new_database(variable: str) -> Iterator[str]:
+    """Make an empty database on the server that ``variable`` names; drop it afterwards."""
+    server = make_url(url_of(variable))
+    name = f"cpr_{uuid.uuid4().hex}"
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as conn:
+        conn.execute(text(f"CREATE DATABASE {name}"))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    force = " WITH (FORCE)" if server.get_backend_name() == "postgresql" else ""
+    with admin.connect() as conn:
+        conn.execute(text(f"DROP DATABASE {name}{force}"))
+    admin.dispose()

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy import inspect, select, text
 from sqlalchemy.engine import make_url
 
 from cprqueue.budget import Budget
@@ -24,7 +23,7 @@ from cprqueue.store import jobs, links, locks, runs, schema
 from cprqueue.store.database import Database, clock
 from cprqueue.tables import VIEWS, events, metadata
 from tests.office import Office, job
-from tests.other_servers import url_of
+from tests.other_servers import new_database
 
 SERVERS = ("CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL")
 
@@ -32,15 +31,8 @@ SERVERS = ("CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL")
 @pytest.fixture(params=SERVERS, ids=("postgresql", "mariadb"))
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A new, empty database, dropped afterwards."""
-    server = make_url(url_of(request.param))
-    name = f"cpr_{uuid.uuid4().hex}"
-    admin = create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as conn:
-        conn.execute(text(f"CREATE DATABASE {name}"))
-    yield server.set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as conn:
-        conn.execute(text(f"DROP DATABASE {name}"))
-    admin.dispose()
+    with new_database(request.param) as made:
+        yield made
 
 
 @pytest.fixture
