@@ -128,7 +128,7 @@ class Application:
     @cached_property
     def pull(self) -> Pull:
         """Fetches."""
-        return Pull(self.db, self.rm, self.settings.var_dir)
+        return Pull(self.db, self.rm, self.settings.var_dir, lock_limit=self.settings.lease)
 
     @cached_property
     def push(self) -> Push:

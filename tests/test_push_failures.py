@@ -71,15 +71,19 @@ def test_one_failed_write_of_any_kind_ends_right(
 
 
 def test_a_third_of_all_answers_failing_in_every_way_ends_with_one_of_each(
-    office: Office,
+    sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    sandbox.qbt.switches.update({"rate_limit": 5000})
+    office = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000", QBT_RETRY_BASE_SECONDS="0.0005")
     rules = [{"service": "qbt", "share": 0.035, **fault} for fault in FAULTS]
     rules.append({"service": "qbt", "kind": "items", "item_share": 0.3, "share": 0.1, "code": 500})
     office.sandbox.client.set_faults(rules)
     office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 401)])
     office.fetch()
     office.push(seconds=60)
+    assert office.counts()["due"] == 0
     one_to_one(office, 400)
+    office.close()
     failed = [c for c in office.sandbox.calls if c.service == "qbt" and c.fault]
     everything = [c for c in office.sandbox.calls if c.service == "qbt"]
     assert len(failed) > len(everything) / 5

@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import chain
 
-from cprqueue.bootstrap import application
+from cprqueue.bootstrap import Application, application
 from cprqueue.celery import LONG_TASK_SECONDS, app
 from cprqueue.errors import AlreadyRunning, CprqueueError, OutOfCalls, Transient
 from cprqueue.services import closing, drift, orders, stop
@@ -31,10 +31,7 @@ def sweep() -> str:
     here = application()
     here.pull.close()
     tidy(here.db)
-    for run in closing.retakes(here.db, messages_in):
-        app.send_task("cpr.fetch_jobs", kwargs={"full": run.complete, "run_id": run.run_id})
-    for task, kwargs in orders.interrupted(here.db):
-        app.send_task(task, kwargs=kwargs)
+    take_up_again(here)
     if not stop.probe(here.db, here.push.qbt, here.alert):
         return "the push is stopped"
     return f"{ring_due()} batches are due"
@@ -95,10 +92,22 @@ def remove_all(self: Any, run_id: int) -> str:
         raise again(self, error) from None
 
 
+def take_up_again(here: Application) -> None:
+    """Send the orders again of runs whose messages or workers were lost."""
+    for run in closing.retakes(here.db, messages_in, quiet=here.settings.lease):
+        app.send_task("cpr.fetch_jobs", kwargs={"full": run.complete, "run_id": run.run_id})
+    for task, kwargs in orders.interrupted(here.db):
+        app.send_task(task, kwargs=kwargs)
+
+
 def messages_in(queue: str) -> int:
     """Count the messages that wait in a queue, on any broker."""
-    with app.connection_for_write() as connection, connection.channel() as channel:
-        return int(channel.queue_declare(queue=queue, passive=True).message_count)
+    with app.connection_for_write() as connection:
+        try:
+            with connection.channel() as channel:
+                return int(channel.queue_declare(queue=queue, passive=True).message_count)
+        except connection.channel_errors:
+            return 0  # on Redis a queue without messages does not exist
 
 
 def again(task: Any, error: CprqueueError) -> Exception:

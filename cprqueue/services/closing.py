@@ -19,9 +19,6 @@ from cprqueue.store.database import Database, clock
 log = logging.getLogger(__name__)
 
 STALLED_AFTER = timedelta(minutes=15)
-QUIET = timedelta(seconds=60)
-"""A fetch that has not moved for this long, with nothing in its queue, has lost messages."""
-
 RETAKES = 3
 PROGRESS_SEEN = "progress_seen"
 
@@ -34,18 +31,19 @@ class Retake:
     complete: bool
 
 
-def retakes(db: Database, waiting: Callable[[str], int]) -> list[Retake]:
+def retakes(db: Database, waiting: Callable[[str], int], *, quiet: timedelta) -> list[Retake]:
     """Put fetches back to "queued" whose messages were lost, and return them to be sent again.
 
-    ``waiting`` counts the messages of a queue: while some wait there, nothing is lost, only
-    slow. A run is taken up again three times; then it fails by ``STALLED_AFTER``.
+    A fetch that has not moved for ``quiet``, with nothing in its queue, has lost messages;
+    ``waiting`` counts what is in a queue: while messages wait there, they are only slow. A run
+    is taken up again three times; then it fails by ``STALLED_AFTER``.
     """
     with db.begin() as conn:
         now = clock(conn)
         found = []
         for run in runs.newest_few(conn, "fetch", *runs.OPEN, limit=20):
             queue = "insert" if run.state == "emitted" else "fetch"
-            if run.touched_at < now - QUIET and not waiting(queue):
+            if run.touched_at < now - quiet and not waiting(queue):
                 found += _retake(conn, run, now)
     return found
 

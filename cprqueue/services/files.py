@@ -24,7 +24,6 @@ from cprqueue.mapping import ActiveRules
 from cprqueue.models import Job, Verdict
 from cprqueue.rm import BEGINNING
 from cprqueue.services.pull import (
-    LOCK_LIMIT,
     Pull,
     Survey,
     each_last,
@@ -37,7 +36,6 @@ from cprqueue.services.record import Sighting, record_in
 from cprqueue.store import jobs, locks, runs
 from cprqueue.store.database import Database, clock
 
-KEEP_LOCK_EVERY_SECONDS = 10
 TOGETHER = 100
 """Jobs in one transaction of an import: short, and much faster than one each."""
 
@@ -62,7 +60,7 @@ def fetch_file(
 
     Raises AlreadyRunning while another fetch runs, and what Pull raises for bad answers.
     """
-    with _fetch_lock(pull.db) as keep:
+    with _fetch_lock(pull) as keep:
         since = None if full else _since(pull.db)
         path = output or pull.path(complete=since is None)
 
@@ -93,20 +91,20 @@ def _since(db: Database) -> datetime | None:
 
 
 @contextmanager
-def _fetch_lock(db: Database) -> Iterator[Report]:
+def _fetch_lock(pull: Pull) -> Iterator[Report]:
     """Hold the lock of all fetches; what is given must be called now and then to keep it."""
     holder = str(uuid.uuid4())
 
     def take() -> None:
-        with db.begin() as conn:
-            if not locks.take(conn, locks.FETCH, holder, now=clock(conn), limit=LOCK_LIMIT):
+        with pull.db.begin() as conn:
+            if not locks.take(conn, locks.FETCH, holder, now=clock(conn), limit=pull.lock_limit):
                 raise AlreadyRunning("another fetch is running: try again when it is done")
 
     take()
     try:
-        yield every(KEEP_LOCK_EVERY_SECONDS, take)
+        yield every(pull.lock_limit.total_seconds() / 5, take)
     finally:
-        with db.begin() as conn:
+        with pull.db.begin() as conn:
             locks.release(conn, locks.FETCH, holder)
 
 

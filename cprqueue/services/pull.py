@@ -43,7 +43,6 @@ Whether RM reads ModifiedSince as UTC or as local time is not known. A day and a
 either way; jobs that did not change cost one cheap message.
 """
 
-LOCK_LIMIT = timedelta(seconds=90)
 RENEW_EVERY = 500
 
 
@@ -63,7 +62,10 @@ class PullRun:
 class Pull:
     """Fetches from RM. ``var_dir`` is where the answers are kept."""
 
-    def __init__(self, db: Database, rm: RestorationManager, var_dir: Path) -> None:
+    def __init__(
+        self, db: Database, rm: RestorationManager, var_dir: Path, *, lock_limit: timedelta
+    ) -> None:
+        self.lock_limit = lock_limit
         self.db = db
         self.rm = rm
         self.var_dir = var_dir
@@ -89,7 +91,7 @@ class Pull:
         holder = str(uuid.uuid4())
         with self.db.begin() as conn:
             now = clock(conn)
-            if not locks.take(conn, locks.FETCH, holder, now=now, limit=LOCK_LIMIT):
+            if not locks.take(conn, locks.FETCH, holder, now=now, limit=self.lock_limit):
                 raise AlreadyRunning("another fetch is running")
             close_finished(conn, now=now)
             busy = runs.newest(conn, "fetch", "emitted")
@@ -140,7 +142,7 @@ class Pull:
             path,
             since=run.since,
             check=lambda part: self._survey(run, part),
-            alive=every(10, lambda: self._keep_lock(run)),
+            alive=every(self.lock_limit.total_seconds() / 5, lambda: self._keep_lock(run)),
         )
         self._keep_lock(run)
         for number, job in enumerate(each_last(path, survey), 1):
@@ -161,7 +163,7 @@ class Pull:
     def _keep_lock(self, run: PullRun) -> None:
         with self.db.begin() as conn:
             now = clock(conn)
-            if not locks.take(conn, locks.FETCH, run.holder, now=now, limit=LOCK_LIMIT):
+            if not locks.take(conn, locks.FETCH, run.holder, now=now, limit=self.lock_limit):
                 raise AlreadyRunning(f"run {run.run_id} lost its lock to another fetch")
             runs.change(conn, run.run_id, touched_at=now)
 
