@@ -1,26 +1,31 @@
-"""Memory of a fetch: a process of its own downloads and reads the list; we read its peak."""
+"""Memory of a fetch: a process of its own does what the fetch worker does, and reads its peak.
+
+Its environment says where the sandbox, the broker and the database are.
+"""
 
 from __future__ import annotations
 
-import resource
-import sys
-import tempfile
+from pathlib import Path
 
-from cprqueue import config
-from cprqueue.bootstrap import Application
-from cprqueue.sandbox.credentials import environment
+from cprqueue.bootstrap import application
 from cprqueue.store import schema
+from workers.fetch import _send_all
+
+
+def peak_mb() -> float:
+    """Return this process's peak; getrusage would count what the parent had when it forked."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kilobytes = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(kilobytes) / 1024
 
 
 def main() -> None:
-    """Fetch from the sandbox at argv[1]; print the number of jobs and the peak in MB."""
-    with tempfile.TemporaryDirectory() as place:
-        app = Application(config.load({**environment(sys.argv[1]), "CPR_VAR_DIR": place}))
-        schema.upgrade(app.db)
-        run = app.pull.start(None, complete=True)
-        number = sum(1 for _ in app.pull.messages(run))
-        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(number, f"{peak_mb:.0f}")
+    """Fetch all jobs and send their messages; print the number of jobs and the peak in MB."""
+    app = application()
+    schema.upgrade(app.db)
+    run = app.pull.start(None, complete=True)
+    _send_all(app.pull, run)
+    print(run.emitted, f"{peak_mb():.0f}")
 
 
 if __name__ == "__main__":

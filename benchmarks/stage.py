@@ -85,6 +85,15 @@ def bare() -> Iterator[dict[str, str]]:
             yield env
 
 
+@contextmanager
+def broker_alone(sandbox_url: str) -> Iterator[dict[str, str]]:
+    """Run a broker and nothing else; yields the environment to reach it and the sandbox."""
+    with tempfile.TemporaryDirectory(prefix="cpr-bench-") as place:
+        env = _env(Path(place), **environment(sandbox_url))
+        with _running([broker.broker_program(Path(env["CPR_VAR_DIR"]))]):
+            yield env
+
+
 def _on_bare(program: Program) -> Program:
     argv = (word.replace("cprqueue", "benchmarks.bare") for word in program.argv)
     return program if program.name == "broker" else replace(program, argv=tuple(argv))
