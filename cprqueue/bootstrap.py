@@ -28,6 +28,7 @@ from cprqueue.services.resync import Resync
 from cprqueue.services.snapshot import Snapshot
 from cprqueue.services.token import Grant, Token
 from cprqueue.services.undo import Undo
+from cprqueue.services.work import Work
 from cprqueue.store.database import Database
 from cprqueue.transport import Transport
 
@@ -142,15 +143,19 @@ class Application:
 
     def _push(self, *, urgent: bool) -> Push:
         qbt = self.qbt(urgent=urgent)
-        return Push(
+        work = Work(
             db=self.durable_db,
-            budget=self.budget,
             qbt=qbt,
-            snapshot=Snapshot(self.db, qbt),
-            lease_time=self.settings.lease,
             retry_base=self.settings.qbt_retry_base,
             max_attempts=self.settings.qbt_max_attempts,
             rng=self.rng,
+        )
+        return Push(
+            db=self.durable_db,
+            budget=self.budget,
+            work=work,
+            snapshot=Snapshot(self.db, qbt),
+            lease_time=self.settings.lease,
             urgent=urgent,
             alert=self.alert,
         )

@@ -101,7 +101,7 @@ def test_a_job_that_just_came_waits_for_a_worker(office: Office) -> None:
 
 def test_a_job_that_failed_gives_the_last_answer_and_the_next_try(office: Office) -> None:
     office.put(job(1, "BMS-1"))
-    office.app.push.retry_base *= 1_000_000
+    office.app.push.work.retry_base *= 1_000_000
     office.sandbox.client.set_faults([{"kind": "status", "service": "qbt", "method": "PUT"}])
     office.record([job(1, "BMS-2")])
     office.app.push.ring()

@@ -151,7 +151,7 @@ def test_failures_lists_parked_and_retrying_jobs_with_their_reasons(
     system: System, office: Office
 ) -> None:
     office.put(job(1, "A-1"), job(2, TOO_LONG))
-    office.app.push.retry_base *= 1_000_000
+    office.app.push.work.retry_base *= 1_000_000
     office.sandbox.client.set_faults([{"kind": "status", "service": "qbt", "method": "PUT"}])
     office.record([job(1, "A-2")])
     office.app.push.ring()

@@ -74,13 +74,13 @@ def test_a_third_of_all_answers_failing_in_every_way_ends_with_one_of_each(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     sandbox.qbt.switches.update({"rate_limit": 5000})
-    office = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000", QBT_RETRY_BASE_SECONDS="0.0005")
+    office = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000", QBT_RETRY_BASE_SECONDS="0.00001")
     rules = [{"service": "qbt", "share": 0.035, **fault} for fault in FAULTS]
     rules.append({"service": "qbt", "kind": "items", "item_share": 0.3, "share": 0.1, "code": 500})
     office.sandbox.client.set_faults(rules)
     office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 401)])
     office.fetch()
-    office.push(seconds=60)
+    office.push(seconds=120)
     assert office.counts()["due"] == 0
     one_to_one(office, 400)
     office.close()
@@ -159,9 +159,9 @@ def test_a_refusal_of_everything_stops_the_push_once_and_it_resumes_by_itself(
     for _ in range(20):
         office.app.push.ring()
     assert len(office.sandbox.calls) == before
-    assert not stop.probe(office.app.db, office.app.push.qbt, office.app.push.alert)
+    assert not stop.probe(office.app.db, office.app.push.work.qbt, office.app.push.alert)
     office.sandbox.qbt.switches.update({"force_status": None})
-    assert stop.probe(office.app.db, office.app.push.qbt, office.app.push.alert)
+    assert stop.probe(office.app.db, office.app.push.work.qbt, office.app.push.alert)
     office.push()
     one_to_one(office, 3)
     assert told == ["QuickBooks Time push stopped", "QuickBooks Time push goes on"]

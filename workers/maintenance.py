@@ -32,7 +32,7 @@ def sweep() -> str:
     here.pull.close()
     tidy(here.db)
     take_up_again(here)
-    if not stop.probe(here.db, here.push.qbt, here.alert):
+    if not stop.probe(here.db, here.push.work.qbt, here.alert):
         return "the push is stopped"
     return f"{ring_due()} batches are due"
 

@@ -319,9 +319,10 @@ def due_to_ring(conn: Connection, *, now: datetime, every: int) -> list[int]:
 
 
 def next_due_in(conn: Connection, *, now: datetime) -> timedelta | None:
-    """Return how long until the next row is due; None if none is."""
+    """Return how long until the next row that nobody holds is due; None if there is none."""
+    free = or_(links.c.lease_until.is_(None), links.c.lease_until < now)
     moment = conn.execute(
-        select(func.min(links.c.next_attempt_at)).where(links.c.state == DUE)
+        select(func.min(links.c.next_attempt_at)).where(links.c.state == DUE, free)
     ).scalar()
     return max(moment - now, timedelta(0)) if moment else None
 
