@@ -154,7 +154,7 @@ class Application:
             db=self.durable_db,
             budget=self.budget,
             work=work,
-            snapshot=Snapshot(self.db, qbt),
+            snapshot=self._snapshot(qbt),
             lease_time=self.settings.lease,
             urgent=urgent,
             alert=self.alert,
@@ -174,7 +174,10 @@ class Application:
     @cached_property
     def snapshot(self) -> Snapshot:
         """Snapshots."""
-        return Snapshot(self.db, self.qbt())
+        return self._snapshot(self.qbt())
+
+    def _snapshot(self, qbt: QuickBooksTime) -> Snapshot:
+        return Snapshot(self.db, qbt, lock_limit=self.settings.lease)
 
     @cached_property
     def archive(self) -> Archive:
@@ -195,6 +198,7 @@ class Application:
                 maximum=settings.prune_max_limit,
             ),
             alert=self.alert,
+            lock_limit=settings.lease,
         )
 
     @cached_property

@@ -328,10 +328,23 @@ def test_a_stopped_remove_all_goes_on_where_it_was(office: Office) -> None:
     office.put(*(job(n, f"A-{n}") for n in range(1, 121)))
     run_id = remove_all(office)
     office.app.remove_all.stop(run_id)
-    assert office.app.remove_all.run(run_id) == f"run {run_id} is stopping already"
+    assert office.app.remove_all.run(run_id) == "0 archived"
+    with office.app.db.read() as conn:
+        stopped = runs.get(conn, run_id)
+    assert stopped is not None
+    assert (stopped.state, stopped.note) == ("stopped", "stopped: 0 archived, 120 left")
     again = office.app.remove_all.resumable(phrase(120, include_unmanaged=False))
     assert again == run_id
     assert office.app.remove_all.run(run_id) == "120 archived"
+
+
+def test_a_remove_all_that_was_undone_is_not_taken_up_by_the_same_phrase(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 121)))
+    run_id = remove_all(office)
+    office.app.remove_all.stop(run_id)
+    office.app.remove_all.run(run_id)
+    office.app.undo.run(office.app.undo.request(run_id))
+    assert office.app.remove_all.resumable(phrase(120, include_unmanaged=False)) is None
 
 
 RUN = """

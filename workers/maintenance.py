@@ -96,7 +96,7 @@ def take_up_again(here: Application) -> None:
     """Send the orders again of runs whose messages or workers were lost."""
     for run in closing.retakes(here.db, messages_in, quiet=here.settings.lease):
         app.send_task("cpr.fetch_jobs", kwargs={"full": run.complete, "run_id": run.run_id})
-    for task, kwargs in orders.interrupted(here.db):
+    for task, kwargs in orders.interrupted(here.db, quiet=here.settings.lease):
         app.send_task(task, kwargs=kwargs)
 
 

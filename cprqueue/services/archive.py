@@ -2,8 +2,8 @@
 
 The plan with the state before each jobcode is on record before the first request. What if the
 process dies
-- before a request: its items are "sending"; they are sent again.
-- after it, before the outcome is written: the same. Archiving what is archived changes nothing.
+- before a request, or after it and before the outcome is written: its items are "sending". Who
+  goes on looks at them first: what is archived is recorded, the others are planned as before.
 Nothing is ever archived that is not in the plan.
 """
 
@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from cprqueue import fuse
 from cprqueue.models import BATCH, Held, ItemResult, Jobcode, Location
 from cprqueue.qbtime import QuickBooksTime
+from cprqueue.services.looks import ANY, by_ids
 from cprqueue.store import events, links, plans, runs
 from cprqueue.store.database import Database, clock
 
@@ -48,6 +49,7 @@ class Archive:
         ``still_wanted`` returns why an item must not leave after all, or None. Whoever is on
         the clock for an item holds it back. Raises the client's errors; run it again to go on.
         """
+        self._settle(run_id)
         while not stop_asked():
             batch = self._next(run_id, still_wanted)
             if not batch:
@@ -65,6 +67,19 @@ class Archive:
     def _open(self, run_id: int) -> bool:
         with self.db.read() as conn:
             return bool(plans.of_run(conn, run_id, *plans.OPEN))
+
+    def _settle(self, run_id: int) -> None:
+        """Look what became of the items of a request whose answer was never recorded."""
+        with self.db.read() as conn:
+            items = plans.of_run(conn, run_id, "sending")
+        found = by_ids(self.qbt.jobcodes, {item.jobcode_id for item in items}, **ANY)
+        gone = {code.id for code in found if not code.active}
+        with self.db.begin() as conn:
+            for item in items:
+                if item.jobcode_id in gone:
+                    self._note_archived(conn, run_id, item)
+                else:
+                    plans.set_outcome(conn, [item.item_id], "planned", now=clock(conn))
 
     def _next(
         self, run_id: int, still_wanted: Callable[[Connection, Any], str | None]
@@ -113,11 +128,14 @@ class Archive:
         fuse.point("recorded_archive")
 
     def _record(self, conn: Connection, run_id: int, item: Any, result: ItemResult) -> None:
-        now = clock(conn)
-        if not result.done:
-            note = f"QuickBooks Time answered {result.code}: {result.text}"
-            plans.set_outcome(conn, [item.item_id], "failed", now=now, note=note)
+        if result.done:
+            self._note_archived(conn, run_id, item)
             return
+        note = f"QuickBooks Time answered {result.code}: {result.text}"
+        plans.set_outcome(conn, [item.item_id], "failed", now=clock(conn), note=note)
+
+    def _note_archived(self, conn: Connection, run_id: int, item: Any) -> None:
+        now = clock(conn)
         plans.set_outcome(conn, [item.item_id], "archived", now=now)
         if item.job_id is not None:
             set_active(conn, item.job_id, item.jobcode_id, active=False)

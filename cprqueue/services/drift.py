@@ -64,7 +64,7 @@ def _compare(
     item = read_item(row)
     code = codes.get(item.held.jobcode_id or 0)
     if code is None:
-        return _missing(conn, item)
+        return _missing(conn, item, row.state)
     linked = {place.id: place for place in near.get(code.id, [])}
     own = places.get(item.held.location_id or 0)
     if own is not None:
@@ -86,8 +86,10 @@ def _note(
     return [{"job_id": item.job_id, "job_number": item.number, "text": text}]
 
 
-def _missing(conn: Connection, item: Item) -> list[dict[str, Any]]:
+def _missing(conn: Connection, item: Item, state: str) -> list[dict[str, Any]]:
     """The jobcode is not in the export: look at it by its id before anything is believed."""
+    if state != links.IN_SYNC:
+        return []  # nobody pushes it now; the push that comes looks for itself
     now = clock(conn)
     links.set_due(conn, item.job_id, item.wanted_hash, now=now, look=WHOLE)
     text = f"jobcode {item.held.jobcode_id} was not in the export: looking for it"

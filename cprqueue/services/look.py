@@ -91,13 +91,9 @@ def _halts(conn: Connection, stopped: dict[str, Any] | None, now: datetime) -> l
     found = []
     if stopped:
         found.append(f"the push is stopped: {stopped['text']}")
-    halted = suspension.suspended(conn)
+    halted = suspension.reason(conn)
     if halted:
-        run_id = halted["run_id"]
-        found.append(
-            f"the sync is suspended by the remove-all of run {run_id}: "
-            f"`cprqueue undo {run_id}` or `cprqueue sync --full`"
-        )
+        found.append(halted)
     fresh = closing.new_progress_values(conn, since=now - PROGRESS_IS_NEWS)
     return found + [f"new progress {v!r} counts as active: see RM_INACTIVE_PROGRESS" for v in fresh]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from sqlalchemy import Connection
 
 from cprqueue.errors import CprqueueError
 from cprqueue.services import months
@@ -15,8 +17,8 @@ from cprqueue.store.locks import claim_moment
 
 log = logging.getLogger(__name__)
 
-QUIET = timedelta(minutes=3)
-"""A run in the middle of its plan that nobody touched for this long has lost its worker."""
+WORTH = timedelta(days=1)
+"""An order without a plan that is older than this is not carried out any more by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ def prune(db: Database, run_id: int | None, timezone: str) -> Order | None:
         detail = (runs.detail(row) if row else None) or {}
         runs.set_detail(conn, run_id, {**detail, "snapshot_id": snapshot_id})
         runs.change(conn, run_id, only_from=("failed",), state="queued", finished_at=None)
+        runs.change(conn, run_id, touched_at=clock(conn))
     return Order(run_id=run_id, snapshot_id=snapshot_id)
 
 
@@ -51,24 +54,54 @@ def note_failure(db: Database, run_id: int | None, error: CprqueueError) -> None
     """Note on a waiting prune that its snapshot failed for good."""
     if run_id is None:
         return
+    note = f"its snapshot failed: {error}"
     with db.begin() as conn:
         values: dict[str, Any] = {"state": "failed", "finished_at": clock(conn)}
-        note = f"its snapshot failed: {error}"
         runs.change(conn, run_id, only_from=("queued", "running"), note=note, **values)
+    refuse_approval(db, run_id, note)
 
 
-def interrupted(db: Database) -> list[tuple[str, dict[str, Any]]]:
-    """Return the tasks to send again: runs with a plan whose worker is gone."""
+def refuse_approval(db: Database, run_id: int, reason: str) -> None:
+    """Note on a held prune that its approval came to nothing; it stays held."""
+    with db.begin() as conn:
+        note = f"not approved: {reason}"
+        runs.change(conn, run_id, only_from=("held",), note=note)
+
+
+def interrupted(db: Database, *, quiet: timedelta) -> list[tuple[str, dict[str, Any]]]:
+    """Return the tasks to send again: of runs that nobody has touched for ``quiet``.
+
+    Their worker is gone, or their message. Sent twice they do no harm.
+    """
     with db.begin() as conn:
         now = clock(conn)
-        found = []
-        for kind, task in (("prune", "cpr.prune_inactive"), ("remove_all", "cpr.remove_all")):
-            for run in runs.newest_few(conn, kind, "running", limit=5):
-                quiet = run.touched_at is None or run.touched_at < now - QUIET
-                if quiet and plans.counts(conn, run.run_id) and _first(conn, run.run_id, now):
-                    found.append((task, {"run_id": run.run_id}))
-    return found
+        found = [(_task(conn, run, now), run.run_id) for run in _lost(conn, now - quiet)]
+        return [
+            (task, {"run_id": run_id})
+            for task, run_id in found
+            if task and claim_moment(conn, f"resume-{run_id}", now=now, moment=now + quiet)
+        ]
 
 
-def _first(conn: Any, run_id: int, now: Any) -> bool:
-    return claim_moment(conn, f"resume-{run_id}", now=now, moment=now + QUIET)
+def _lost(conn: Connection, before: datetime) -> list[Any]:
+    prunes = runs.newest_few(conn, "prune", "queued", "running", limit=5)
+    removals = runs.newest_few(conn, "remove_all", "queued", "running", "stopping", limit=5)
+    return [run for run in [*prunes, *removals] if _touched(conn, run) < before]
+
+
+def _touched(conn: Connection, run: Any) -> datetime:
+    """Return when the run last moved, or the snapshot that it waits for."""
+    snapshot_id = (runs.detail(run) or {}).get("snapshot_id")
+    snapshot = runs.get(conn, snapshot_id) if snapshot_id else None
+    moments: list[datetime] = [run.touched_at or run.created_at]
+    if snapshot is not None and snapshot.state in runs.OPEN:
+        moments.append(snapshot.touched_at)
+    return max(moments)
+
+
+def _task(conn: Connection, run: Any, now: datetime) -> str | None:
+    if run.kind == "remove_all":
+        return "cpr.remove_all"
+    if plans.counts(conn, run.run_id):
+        return "cpr.prune_inactive"
+    return "cpr.snapshot_and_prune" if run.created_at > now - WORTH else None

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cprqueue.budget import Budget
-from cprqueue.services import stop
+from cprqueue.services import stop, suspension
 from cprqueue.store import runs
 from cprqueue.store.database import Database
 
@@ -55,6 +55,6 @@ def look(db: Database, budget: Budget, run_id: int, *, calls_before: int) -> Pro
             emitted=run.emitted,
             recorded=min(recorded, run.emitted or recorded),
             calls=budget.calls_so_far(conn) - calls_before,
-            stopped=halt["text"] if halt else "",
+            stopped=halt["text"] if halt else suspension.reason(conn),
             **runs.push_counts(conn, run_id),
         )

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from cprqueue import fuse
 from cprqueue.brake import (
     FetchFact,
     Leaving,
@@ -29,7 +30,7 @@ from cprqueue.brake import (
 from cprqueue.errors import AlreadyRunning, CprqueueError, Held, Permanent, Transient, UsageError
 from cprqueue.models import Jobcode, Location
 from cprqueue.qbtime import QuickBooksTime
-from cprqueue.services import suspension
+from cprqueue.services import orders, suspension
 from cprqueue.services.archive import Archive, clocked_in, state_before
 from cprqueue.services.families import children_of, family_of
 from cprqueue.store import exports, jobs, links, locks, plans, runs
@@ -38,7 +39,7 @@ from cprqueue.tables import jobs as jobs_table
 
 log = logging.getLogger(__name__)
 
-LOCK_LIMIT = timedelta(minutes=5)
+LOCK_LIMIT = timedelta(seconds=90)
 FETCHES_COMPARED = 4
 
 
@@ -70,6 +71,7 @@ class Prune:
     archive: Archive
     limits: Limits
     alert: Callable[[str, str], None]
+    lock_limit: timedelta = LOCK_LIMIT
 
     # --- planning ---
 
@@ -156,11 +158,12 @@ class Prune:
                 raise UsageError(f"there is no run {run_id}")
             if row.state in ("done", "held"):
                 return f"run {run_id} is {row.state} already"
-            if not locks.take(conn, locks.PRUNE, holder, now=clock(conn), limit=LOCK_LIMIT):
-                raise AlreadyRunning("another prune is running")
-            runs.change(conn, run_id, state="running", started_at=row.started_at or clock(conn))
+            self._keep_lock(conn, holder)
+            now = clock(conn)
+            started = row.started_at or now
+            runs.change(conn, run_id, state="running", started_at=started, touched_at=now)
         try:
-            return self._run(run_id, snapshot_id)
+            return self._run(run_id, snapshot_id, holder)
         except CprqueueError as error:
             self._failed(run_id, error)
             raise
@@ -168,16 +171,23 @@ class Prune:
             with self.db.begin() as conn:
                 locks.release(conn, locks.PRUNE, holder)
 
-    def _run(self, run_id: int, snapshot_id: int | None) -> str:
+    def _keep_lock(self, conn: Connection, holder: str) -> None:
+        if not locks.take(conn, locks.PRUNE, holder, now=clock(conn), limit=self.lock_limit):
+            raise AlreadyRunning("another prune is running")
+
+    def _run(self, run_id: int, snapshot_id: int | None, holder: str) -> str:
         with self.db.read() as conn:
             planned = bool(plans.counts(conn, run_id))
         if not planned:
             facts = self.facts(snapshot_id)
             made = self.plan(facts)
+            with self.db.begin() as conn:
+                self._keep_lock(conn, holder)
             self._store(run_id, made, facts)
+            fuse.point("stored_plan")
             if made.tripped:
                 self._hold(run_id, made)
-        return self._carry_out(run_id)
+        return self._carry_out(run_id, holder)
 
     def _store(self, run_id: int, made: PrunePlan, facts: Facts) -> None:
         rows = [item_row(leaving, facts, "planned") for leaving in made.archive]
@@ -197,8 +207,13 @@ class Prune:
         self.alert("prune held", text)
         raise Held(text)
 
-    def _carry_out(self, run_id: int) -> str:
-        finished = self.archive.execute(run_id, still_wanted=still_inactive)
+    def _carry_out(self, run_id: int, holder: str) -> str:
+        def stop_asked() -> bool:
+            with self.db.begin() as conn:
+                self._keep_lock(conn, holder)
+            return False
+
+        finished = self.archive.execute(run_id, still_wanted=still_inactive, stop_asked=stop_asked)
         if not finished:
             raise Transient(f"run {run_id} is not finished")
         with self.db.begin() as conn:
@@ -216,7 +231,7 @@ class Prune:
         return text
 
     def _failed(self, run_id: int, error: CprqueueError) -> None:
-        if isinstance(error, Held):
+        if isinstance(error, (Held, AlreadyRunning)):
             return
         with self.db.begin() as conn:
             values: dict[str, Any] = {"note": str(error)}
@@ -228,12 +243,27 @@ class Prune:
     # --- approval ---
 
     def approve(self, run_id: int, snapshot_id: int | None) -> str:
-        """Plan afresh and archive only what both the held plan and the fresh one contain."""
+        """Plan afresh and archive only what both the held plan and the fresh one contain.
+
+        Raises as ``run`` does; a run whose approval failed for good stays held.
+        """
+        try:
+            self._approve(run_id, snapshot_id)
+        except Permanent as error:
+            orders.refuse_approval(self.db, run_id, str(error))
+            raise
+        return self.run(run_id, snapshot_id)
+
+    def _approve(self, run_id: int, snapshot_id: int | None) -> None:
+        with self.db.read() as conn:
+            row = runs.get(conn, run_id)
+        if row is not None and row.kind == "prune" and row.state == "running":
+            return  # approved before: its worker died, and this one goes on
         facts = self.facts(snapshot_id)
         fresh = self.plan(facts)
         with self.db.begin() as conn:
             row = runs.get(conn, run_id)
-            if row is None or row.kind != "prune" or row.state not in ("held", "running"):
+            if row is None or row.kind != "prune" or row.state != "held":
                 raise UsageError(f"run {run_id} is not a held prune: see `cprqueue history`")
             items = plans.of_run(conn, run_id, *plans.OPEN)
             both = {x.jobcode_id for x in common((item.jobcode_id for item in items), fresh)}
@@ -241,7 +271,6 @@ class Prune:
             reason = "not in the fresh plan any more"
             plans.set_outcome(conn, gone, "dropped", now=clock(conn), note=reason)
             runs.change(conn, run_id, state="running", note="approved")
-        return self.run(run_id, snapshot_id)
 
 
 def refuse(conn: Connection) -> None:

@@ -78,6 +78,9 @@ class RemoveAll:
             row = runs.newest(conn, KIND, STOPPED, STOPPING, "running", "queued")
             if row is None or row.requested_by != confirmation:
                 return None
+            halted = suspension.suspended(conn)
+            if halted is None or halted["run_id"] != row.run_id:
+                return None  # undone, or lifted by a full sync: what stands in its plan is over
             runs.change(conn, row.run_id, state="queued", touched_at=clock(conn))
             return int(row.run_id)
 
@@ -148,11 +151,13 @@ class RemoveAll:
             row = runs.get(conn, run_id)
             if row is None or row.kind != KIND:
                 raise UsageError(f"run {run_id} is no remove-all")
-            if row.state not in ("queued", "running"):
+            if row.state not in ("queued", "running", STOPPING):
                 return f"run {run_id} is {row.state} already"
             now = clock(conn)
             suspension.suspend(conn, run_id)
-            runs.change(conn, run_id, state="running", started_at=row.started_at or now)
+            started = row.started_at or now
+            runs.change(conn, run_id, started_at=started, touched_at=now)
+            runs.change(conn, run_id, only_from=("queued",), state="running")
         finished = self.archive.execute(
             run_id, still_wanted=lambda _conn, _item: None, stop_asked=lambda: self._asked(run_id)
         )

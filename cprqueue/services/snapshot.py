@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from cprqueue.errors import AlreadyRunning, CprqueueError, UnreadableAnswer
+from cprqueue import fuse
+from cprqueue.errors import AlreadyRunning, CprqueueError, Transient, UnreadableAnswer
 from cprqueue.mapping import read_jobcode, read_location
 from cprqueue.models import Jobcode, Location
 from cprqueue.qbtime import QuickBooksTime
@@ -23,28 +24,32 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T", Jobcode, Location)
 
-LOCK_LIMIT = timedelta(seconds=180)
+LOCK_LIMIT = timedelta(seconds=90)
 READINGS = 3
 KEPT = 5
 
 
 class Snapshot:
-    """Takes snapshots with ``qbt``."""
+    """Takes snapshots with ``qbt``. ``lock_limit``: how long a dead one keeps the others out."""
 
-    def __init__(self, db: Database, qbt: QuickBooksTime) -> None:
+    def __init__(
+        self, db: Database, qbt: QuickBooksTime, *, lock_limit: timedelta = LOCK_LIMIT
+    ) -> None:
         self.db = db
         self.qbt = qbt
+        self.lock_limit = lock_limit
 
     def take(self, run_id: int | None = None, *, requested_by: str = "") -> int:
         """Take a snapshot and return its run id.
 
         Raises AlreadyRunning while another one is being taken, and the client's errors; the
-        run is then failed and holds no rows.
+        run then holds no rows, and it is failed, or queued if ``run_id`` may be tried again.
         """
+        ordered = run_id is not None
         holder = str(uuid.uuid4())
         with self.db.begin() as conn:
             now = clock(conn)
-            if not locks.take(conn, locks.SNAPSHOT, holder, now=now, limit=LOCK_LIMIT):
+            if not locks.take(conn, locks.SNAPSHOT, holder, now=now, limit=self.lock_limit):
                 raise AlreadyRunning("another snapshot is being taken")
             if run_id is None:
                 run_id = runs.create(conn, "snapshot", now=now, requested_by=requested_by)
@@ -52,7 +57,11 @@ class Snapshot:
         try:
             self._fill(run_id, holder)
         except CprqueueError as error:
-            self._end(run_id, holder, state="failed", note=str(error))
+            again = ordered and isinstance(error, (Transient, AlreadyRunning))
+            self._end(run_id, holder, state="queued" if again else "failed", note=str(error))
+            raise
+        except BaseException:  # Ctrl-C or the end of the task's time: the next one need not wait
+            self._end(run_id, holder, state="failed", note="stopped in the middle")
             raise
         return run_id
 
@@ -67,6 +76,8 @@ class Snapshot:
         for start in range(0, len(rows), exports.WRITE_ROWS):
             with self.db.begin() as conn:
                 exports.write(conn, run_id, rows[start : start + exports.WRITE_ROWS])
+            alive()
+        fuse.point("written_export")
         note = f"{len(jobcodes)} jobcodes, {len(locations)} locations"
         self._end(run_id, holder, state="done", note=note, emitted=len(jobcodes))
 
@@ -74,7 +85,7 @@ class Snapshot:
         def prolong() -> None:
             with self.db.begin() as conn:
                 now = clock(conn)
-                if not locks.take(conn, locks.SNAPSHOT, holder, now=now, limit=LOCK_LIMIT):
+                if not locks.take(conn, locks.SNAPSHOT, holder, now=now, limit=self.lock_limit):
                     raise AlreadyRunning("this snapshot lost its lock to another one")
                 runs.change(conn, run_id, touched_at=now)
 

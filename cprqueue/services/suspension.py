@@ -24,6 +24,18 @@ def suspend(conn: Connection, run_id: int) -> None:
     locks.set_value(conn, NAME, {"run_id": run_id, "since": now.isoformat()}, now=now)
 
 
+def reason(conn: Connection) -> str:
+    """Say why the sync is suspended and how it goes on, or ""."""
+    found = suspended(conn)
+    if found is None:
+        return ""
+    run_id = found["run_id"]
+    return (
+        f"the sync is suspended by the remove-all of run {run_id}: "
+        f"`cprqueue undo {run_id}` or `cprqueue sync --full`"
+    )
+
+
 def lift(conn: Connection) -> bool:
     """Let the push go on; True if it was suspended."""
     return locks.drop_value(conn, NAME)

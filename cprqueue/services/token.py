@@ -12,6 +12,7 @@ token in its header.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 import uuid
 from dataclasses import dataclass
@@ -20,14 +21,26 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from cprqueue.errors import AccessStopped, Refused, ServiceUnreachable, UnreadableAnswer
+from cprqueue.errors import (
+    AccessStopped,
+    CprqueueError,
+    Refused,
+    ServiceUnreachable,
+    UnreadableAnswer,
+)
 from cprqueue.store import locks
 from cprqueue.store.database import Database, clock
 from cprqueue.transport import Transport
 
+log = logging.getLogger(__name__)
+
 NAME = "qbt_token"
 EARLY = timedelta(days=1)
-"""A token is renewed this long before it ends: a refused refresh leaves a day to act."""
+"""A token is renewed this long before it ends: a refused refresh leaves a day to act. One that
+lives for less than four days is renewed when three quarters of its life are over."""
+
+PAUSE = timedelta(minutes=10)
+"""After an early renewal that failed the next one is tried; each call would be too often."""
 
 ASSUMED_LIFE = timedelta(days=6)
 """Life of a token from the settings, whose real end nobody tells (documented are 10 days)."""
@@ -71,17 +84,26 @@ class Token:
         with self.db.begin() as conn:
             now = clock(conn)
             pair = self._pair(conn, now)
-        if datetime.fromisoformat(pair["expires_at"]) - EARLY > now:
+        if _renewed_from(pair) > now:
             return str(pair["access_token"])
         return self._renew_early(pair, now)
 
     def _renew_early(self, pair: dict[str, Any], now: datetime) -> str:
         try:
             return self.renew(pair["access_token"])
-        except Exception:
-            if datetime.fromisoformat(pair["expires_at"]) > now:
-                return str(pair["access_token"])  # still good: the next call tries again
-            raise
+        except CprqueueError as error:
+            if datetime.fromisoformat(pair["expires_at"]) <= now:
+                raise
+            log.warning("token not renewed yet", extra={"reason": str(error)})
+            self._put_off(pair)
+            return str(pair["access_token"])  # still good
+
+    def _put_off(self, pair: dict[str, Any]) -> None:
+        with self.db.begin() as conn:
+            now = clock(conn)
+            if self._pair(conn, now) == pair:
+                later = {**pair, "renewed_from": (now + PAUSE).isoformat()}
+                locks.set_value(conn, NAME, later, now=now)
 
     def renew(self, refused: str) -> str:
         """Return a token other than ``refused``: another worker's new one, or a fresh one.
@@ -119,7 +141,7 @@ class Token:
             "origin": self.grant.origin,
             "access_token": self.grant.access_token,
             "refresh_token": self.grant.refresh_token,
-            "expires_at": (now + ASSUMED_LIFE).isoformat(),
+            **_life(now, ASSUMED_LIFE),
         }
         locks.set_value(conn, NAME, pair, now=now)
         return pair
@@ -172,5 +194,20 @@ def _read_pair(data: Any, origin: str, now: datetime) -> dict[str, Any]:
         "origin": origin,
         "access_token": str(data["access_token"]),
         "refresh_token": str(data["refresh_token"]),
-        "expires_at": (now + (life or ASSUMED_LIFE)).isoformat(),
+        **_life(now, life if life > timedelta(0) else ASSUMED_LIFE),
     }
+
+
+def _life(now: datetime, life: timedelta) -> dict[str, str]:
+    end = now + life
+    return {
+        "expires_at": end.isoformat(),
+        "renewed_from": (end - min(EARLY, life / 4)).isoformat(),
+    }
+
+
+def _renewed_from(pair: dict[str, Any]) -> datetime:
+    """Return from when on the token is to be renewed."""
+    if "renewed_from" in pair:
+        return datetime.fromisoformat(pair["renewed_from"])
+    return datetime.fromisoformat(pair["expires_at"]) - EARLY

@@ -1,0 +1,138 @@
+"""What people changed by hand in QuickBooks Time is found, told in words, and put right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.services import drift
+from cprqueue.store import events, links
+from cprqueue.tables import qbt_export
+from tests.office import Office, job
+
+CLOSED = {"jobProgress": "Lost Lead"}
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with Sandbox(jobs=[]) as sandbox:
+        made = Office(sandbox, tmp_path)
+        made.put(*(job(n, f"A-{n}") for n in range(1, 6)))
+        yield made
+        made.close()
+
+
+def find(office: Office) -> list[dict[str, Any]]:
+    return drift.find(office.app.db, office.app.snapshot.take())
+
+
+def jobcode_of(office: Office, job_id: int = 1) -> int:
+    return int(office.link(job_id).jobcode_id)
+
+
+def rename(office: Office) -> None:
+    office.sandbox.qbt.change_jobcode(jobcode_of(office), name="Somebody's name")
+
+
+def archive(office: Office) -> None:
+    office.sandbox.qbt.change_jobcode(jobcode_of(office), active=False)
+
+
+def unassign(office: Office) -> None:
+    office.sandbox.qbt.change_jobcode(jobcode_of(office), assigned_to_all=False)
+
+
+def move(office: Office) -> None:
+    office.sandbox.qbt.change_location(office.link(1).location_id, addr1="9 Elm Street")
+
+
+def unlink(office: Office) -> None:
+    nothing: dict[str, Any] = {"linked_objects": {"jobcodes": []}}
+    office.sandbox.qbt.change_location(office.link(1).location_id, **nothing)
+
+
+def link_another(office: Office) -> None:
+    linked = {"jobcodes": [jobcode_of(office)]}
+    office.sandbox.qbt.add_location(addr1="Yard", linked_objects=linked)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (rename, 'renamed to "Somebody\'s name"'),
+        (archive, "archived"),
+        (unassign, "no longer assigned to all"),
+        (move, "location changed"),
+        (unlink, "location"),
+        (link_another, "another location linked"),
+    ],
+)
+def test_an_edit_by_hand_is_found_told_in_words_and_set_back(
+    office: Office, edit: Any, words: str
+) -> None:
+    edit(office)
+    assert office.broken() != []
+    (found,) = find(office)
+    assert (found["job_id"], found["job_number"]) == (1, "A-1")
+    assert found["text"].startswith(words)
+    assert found["text"].endswith(": set back")
+    assert "Elm" not in found["text"]
+    with office.app.db.read() as conn:
+        told = [event.text for event in events.of_job(conn, 1) if event.kind == "drift"]
+    assert told == [found["text"]]
+    office.push()
+    assert office.broken() == []
+    assert find(office) == []
+
+
+def test_without_an_edit_nothing_is_found_and_nothing_is_pushed(office: Office) -> None:
+    assert find(office) == []
+    assert office.counts()["due"] == 0
+
+
+def test_a_job_pushed_since_the_snapshot_began_is_left_alone(office: Office) -> None:
+    run_id = office.app.snapshot.take()
+    office.put(job(1, "B-1"))
+    assert drift.find(office.app.db, run_id) == []
+    assert office.counts()["due"] == 0
+
+
+def test_a_jobcode_that_is_not_in_the_export_is_looked_for_before_anything_is_believed(
+    office: Office,
+) -> None:
+    run_id = office.app.snapshot.take()
+    with office.app.db.begin() as conn:
+        gone = qbt_export.c.jobcode_id == jobcode_of(office)
+        conn.execute(qbt_export.delete().where(gone))
+    writes = len(office.writes())
+    (found,) = drift.find(office.app.db, run_id)
+    assert found["text"] == f"jobcode {jobcode_of(office)} was not in the export: looking for it"
+    office.push()
+    assert office.counts()["in_sync"] == 5
+    assert len(office.writes()) == writes
+    assert office.broken() == []
+
+
+def test_the_record_of_an_idle_job_is_corrected_and_nothing_is_pushed(office: Office) -> None:
+    office.put(job(1, "A-1", **CLOSED))
+    rename(office)
+    writes = len(office.writes())
+    assert find(office) == []
+    assert office.link(1).state == links.IDLE
+    assert "Somebody's name" in office.link(1).held
+    office.push()
+    assert len(office.writes()) == writes
+
+
+def test_an_idle_job_whose_jobcode_is_missing_stays_idle(office: Office) -> None:
+    office.put(job(1, "A-1", **CLOSED))
+    run_id = office.app.snapshot.take()
+    with office.app.db.begin() as conn:
+        gone = qbt_export.c.jobcode_id == jobcode_of(office)
+        conn.execute(qbt_export.delete().where(gone))
+    assert drift.find(office.app.db, run_id) == []
+    assert office.link(1).state == links.IDLE

@@ -1,0 +1,168 @@
+"""A snapshot is complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cprqueue.errors import AlreadyRunning, UnreadableAnswer
+from cprqueue.mapping import read_jobcode
+from cprqueue.sandbox.credentials import environment
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.services.snapshot import newest_run_id, read_all
+from cprqueue.store import exports, runs
+from tests.office import QUICK, Office
+from tests.real_processes import wait_until
+
+EVERYTHING = {"active": "both", "type": "all"}
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with Sandbox(jobs=[]) as sandbox:
+        for number in range(450):
+            sandbox.qbt.add_jobcode(name=f"Job {number}")
+        made = Office(sandbox, tmp_path)
+        yield made
+        made.close()
+
+
+def all_ids(office: Office) -> set[int]:
+    return {int(code["id"]) for code in office.sandbox.qbt.state()["jobcodes"]}
+
+
+def exported(office: Office, run_id: int) -> set[int]:
+    with office.app.db.read() as conn:
+        return set(exports.read_back(exports.of_run(conn, run_id))[0])
+
+
+def pages_read(office: Office, path: str = "/jobcodes") -> int:
+    return sum(call.path == path for call in office.sandbox.calls)
+
+
+def state_of(office: Office, run_id: int) -> str:
+    with office.app.db.read() as conn:
+        row = runs.get(conn, run_id)
+    assert row is not None
+    return str(row.state)
+
+
+def test_every_jobcode_of_any_type_active_or_not_is_read_at_200_a_page(office: Office) -> None:
+    qbt = office.sandbox.qbt
+    qbt.add_jobcode(name="Vacation", type="pto")
+    qbt.change_jobcode(min(all_ids(office)), active=False)
+    qbt.add_location(addr1="Yard")
+    assert exported(office, office.app.snapshot.take()) == all_ids(office)
+    assert pages_read(office) == 3
+
+
+@pytest.mark.parametrize("kind", ["drop", "cut", "garbled", "html", "status"])
+def test_half_a_snapshot_is_never_used(office: Office, kind: str) -> None:
+    before = office.app.snapshot.take()
+    office.sandbox.qbt.add_jobcode(name="New")
+    office.sandbox.client.set_faults([{"kind": kind, "path": "/locations"}])
+    with pytest.raises(Exception, match="QuickBooks Time"):
+        office.app.snapshot.take()
+    office.sandbox.client.clear_faults()
+    assert newest_run_id(office.app.db) == before
+    assert exported(office, before + 1) == set()
+    assert state_of(office, before + 1) == "failed"
+    assert exported(office, office.app.snapshot.take()) == all_ids(office)
+
+
+@pytest.mark.parametrize("order", ["last_modified", "random"])
+def test_any_order_of_rows_gives_the_whole_export(office: Office, order: str) -> None:
+    office.sandbox.qbt.switches.update({"order": order})
+    for code in sorted(all_ids(office))[:7]:
+        office.sandbox.qbt.advance(1)
+        office.sandbox.qbt.change_jobcode(code, name=f"Renamed {code}")
+    assert exported(office, office.app.snapshot.take()) == all_ids(office)
+
+
+def test_rows_that_shift_between_pages_are_noticed_and_read_again(office: Office) -> None:
+    qbt = office.sandbox.qbt
+    qbt.switches.update({"order": "last_modified"})
+    qbt.advance(5)
+    ids = sorted(all_ids(office))
+    qbt.change_jobcode(ids[-1], name="Was last, is newest")
+    edits = [ids[10]]
+
+    def between_pages() -> None:
+        if edits:
+            qbt.advance(5)
+            qbt.change_jobcode(edits.pop(), name="Moved to the end: the rest moves up")
+
+    found = read_all(office.app.qbt(), "jobcodes", read_jobcode, EVERYTHING, between_pages)
+    assert {code.id for code in found} == set(ids)
+    assert pages_read(office) > 3
+
+
+def test_a_listing_that_never_comes_to_rest_is_refused(office: Office) -> None:
+    qbt = office.sandbox.qbt
+    qbt.switches.update({"order": "last_modified"})
+    ids = sorted(all_ids(office))
+    qbt.advance(5)
+    qbt.change_jobcode(ids[-1], name="Newest")
+
+    def between_pages() -> None:
+        qbt.add_jobcode(name=f"One more {len(all_ids(office))}")
+        qbt.advance(5)
+        qbt.change_jobcode(ids.pop(0), name=f"Moved {len(ids)}")
+
+    with pytest.raises(UnreadableAnswer, match="kept changing"):
+        read_all(office.app.qbt(), "jobcodes", read_jobcode, EVERYTHING, between_pages)
+
+
+def test_of_two_at_once_only_one_reads(office: Office) -> None:
+    office.sandbox.client.set_faults([{"kind": "slow", "path": "/locations", "seconds": 1.5}])
+    first = threading.Thread(target=office.app.snapshot.take)
+    first.start()
+    wait_until(lambda: pages_read(office, "/locations") or pages_read(office) >= 3)
+    with pytest.raises(AlreadyRunning):
+        office.app.snapshot.take()
+    first.join()
+    newest = newest_run_id(office.app.db)
+    assert newest is not None
+    assert exported(office, newest) == all_ids(office)
+
+
+TAKE = "from cprqueue.bootstrap import application; application().snapshot.take()"
+
+
+@pytest.mark.parametrize(
+    ("point", "number"), [("written_export", signal.SIGKILL), ("", signal.SIGINT)]
+)
+def test_one_that_is_killed_or_stopped_is_never_used_and_the_next_is_whole(
+    office: Office, tmp_path: Path, point: str, number: signal.Signals
+) -> None:
+    env = {**os.environ, **environment(office.sandbox.url), **QUICK, "CPR_FUSE": point}
+    if not point:
+        office.sandbox.client.set_faults([{"kind": "slow", "path": "/locations", "times": 1}])
+    process = subprocess.Popen(
+        [sys.executable, "-c", TAKE],
+        env={**env, "CPR_VAR_DIR": str(tmp_path)},
+        stderr=subprocess.DEVNULL,
+    )
+    if not point:
+        wait_until(lambda: pages_read(office) >= 3)
+        process.send_signal(number)
+    assert process.wait(30) == -number
+    assert newest_run_id(office.app.db) is None
+    next_one: list[int] = []
+
+    def taken() -> bool:
+        try:
+            next_one.append(office.app.snapshot.take())
+        except AlreadyRunning:
+            return False
+        return True
+
+    wait_until(taken)
+    assert exported(office, next_one[0]) == all_ids(office)

@@ -1,0 +1,177 @@
+"""The access token is renewed early, by one worker at a time, and never lost on the way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cprqueue.errors import AccessStopped, ServiceUnreachable
+from cprqueue.sandbox.credentials import QBT_ACCESS_TOKEN
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.services.token import NAME
+from cprqueue.store import locks
+from cprqueue.store.database import clock
+from tests.office import Office
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(jobs=[]) as running:
+        yield running
+
+
+@pytest.fixture
+def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
+    made = Office(sandbox, tmp_path)
+    yield made
+    made.close()
+
+
+def grants(sandbox: Sandbox) -> int:
+    return sum(call.path == "/grant" for call in sandbox.calls)
+
+
+def age(office: Office, by: timedelta) -> None:
+    """Let the stored pair be older by this much."""
+    with office.app.durable_db.begin() as conn:
+        pair = locks.get_value(conn, NAME)
+        for name in ("expires_at", "renewed_from"):
+            moment = clock(conn).fromisoformat(pair[name]) - by
+            pair[name] = moment.isoformat()
+        locks.set_value(conn, NAME, pair, now=clock(conn))
+
+
+def test_an_expired_token_is_renewed_and_the_new_pair_is_kept(office: Office) -> None:
+    office.sandbox.qbt.expire_token()
+    office.app.qbt().current_user()
+    assert grants(office.sandbox) == 1
+    assert office.app.token.current() == office.sandbox.qbt.access_token != QBT_ACCESS_TOKEN
+    office.sandbox.qbt.expire_token()
+    office.app.qbt().current_user()
+    assert grants(office.sandbox) == 2
+
+
+def test_a_new_process_finds_the_renewed_pair(
+    office: Office, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    office.app.token.renew(QBT_ACCESS_TOKEN)
+    other = Office(sandbox, tmp_path)
+    assert other.app.token.current() == sandbox.qbt.access_token
+    assert grants(sandbox) == 1
+    other.close()
+
+
+def test_a_token_is_renewed_a_day_before_its_end(office: Office) -> None:
+    office.app.token.renew(QBT_ACCESS_TOKEN)
+    age(office, timedelta(days=8, hours=23))
+    office.app.token.current()
+    assert grants(office.sandbox) == 1
+    age(office, timedelta(hours=2))
+    assert office.app.token.current() == office.sandbox.qbt.access_token
+    assert grants(office.sandbox) == 2
+
+
+def test_a_token_that_lives_for_an_hour_is_not_renewed_at_each_call(office: Office) -> None:
+    office.sandbox.qbt.switches.update({"token_lifetime_seconds": 3600})
+    office.app.token.renew(QBT_ACCESS_TOKEN)
+    for _ in range(3):
+        office.app.qbt().current_user()
+    assert grants(office.sandbox) == 1
+    age(office, timedelta(minutes=50))
+    office.app.qbt().current_user()
+    assert grants(office.sandbox) == 2
+
+
+def test_an_early_renewal_that_fails_leaves_the_good_token_and_is_not_tried_at_each_call(
+    office: Office,
+) -> None:
+    first = office.app.token.renew(QBT_ACCESS_TOKEN)
+    age(office, timedelta(days=9, hours=1))
+    office.sandbox.client.set_faults([{"kind": "status", "status": 503, "path": "/grant"}])
+    for _ in range(3):
+        assert office.app.token.current() == first
+    assert grants(office.sandbox) == 2
+    office.sandbox.client.clear_faults()
+    age(office, timedelta(minutes=11))
+    assert office.app.token.current() != first
+
+
+def test_of_many_workers_at_once_one_renews_and_all_go_on(
+    office: Office, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.qbt.expire_token()
+    sandbox.client.set_faults([{"kind": "slow", "path": "/grant", "seconds": 0.5}])
+    offices = [office, *(Office(sandbox, tmp_path) for _ in range(3))]
+    gate = threading.Barrier(len(offices))
+
+    def work(one: Office) -> None:
+        gate.wait()
+        one.app.qbt().current_user()
+
+    with ThreadPoolExecutor(len(offices)) as pool:
+        list(pool.map(work, offices))
+    assert grants(sandbox) == 1
+    for other in offices[1:]:
+        other.close()
+
+
+def test_a_lost_answer_that_spent_the_refresh_token_asks_a_person_to_connect_again(
+    office: Office,
+) -> None:
+    office.sandbox.qbt.expire_token()
+    office.sandbox.client.set_faults([{"kind": "lost", "path": "/grant", "times": 1}])
+    with pytest.raises(ServiceUnreachable):
+        office.app.qbt().current_user()
+    with pytest.raises(AccessStopped, match="connect again"):
+        office.app.qbt().current_user()
+
+
+def test_a_lost_answer_within_the_grace_of_the_old_pair_is_made_good(office: Office) -> None:
+    office.sandbox.qbt.switches.update({"grant_grace": 3600})
+    office.sandbox.client.set_faults([{"kind": "lost", "path": "/grant", "times": 1}])
+    with pytest.raises(ServiceUnreachable):
+        office.app.token.renew(QBT_ACCESS_TOKEN)
+    assert office.app.token.renew(QBT_ACCESS_TOKEN) == office.sandbox.qbt.access_token
+    office.app.qbt().current_user()
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_refused_refresh_token_stops_with_the_cure(office: Office, status: int) -> None:
+    office.sandbox.qbt.switches.update({"bad_refresh_status": status})
+    office.sandbox.qbt.revoke_token()
+    with pytest.raises(AccessStopped, match="connect again and put the new"):
+        office.app.qbt().current_user()
+
+
+def test_new_settings_replace_the_stored_pair(
+    office: Office, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    office.app.token.renew(QBT_ACCESS_TOKEN)
+    new = {
+        "QBT_ACCESS_TOKEN": sandbox.qbt.access_token,
+        "QBT_REFRESH_TOKEN": sandbox.qbt.refresh_token,
+    }
+    sandbox.qbt.expire_token()
+    other = Office(sandbox, tmp_path, **new)
+    other.app.qbt().current_user()
+    assert other.app.token.current() == sandbox.qbt.access_token
+    other.close()
+
+
+def test_a_token_made_by_hand_is_used_as_it_is_and_never_renewed(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    made = {"QBT_CLIENT_ID": "", "QBT_CLIENT_SECRET": "", "QBT_REFRESH_TOKEN": ""}
+    office = Office(sandbox, tmp_path, **made)
+    office.app.qbt().current_user()
+    assert office.app.token.expires_at() is None
+    sandbox.qbt.expire_token()
+    with pytest.raises(AccessStopped):
+        office.app.qbt().current_user()
+    assert grants(sandbox) == 0
+    office.close()
