@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task, signals
@@ -117,16 +118,26 @@ def build(settings: config.Settings) -> Celery:
     return made
 
 
+def _make_beat_directory(var_dir: Path) -> None:
+    try:
+        (var_dir / "beat").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"CPR_VAR_DIR is {var_dir}, where nothing can be written: {error.strerror}"
+        ) from None
+
+
 def _load() -> config.Settings:
     try:
-        return config.load()
+        found = config.load()
+        _make_beat_directory(found.var_dir)
+        return found
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201  (nothing is set up to log with yet)
         raise SystemExit(error.exit_code) from None
 
 
 settings = _load()
-(settings.var_dir / "beat").mkdir(parents=True, exist_ok=True)
 app = build(settings)
 
 

@@ -24,6 +24,7 @@ from cprqueue.errors import SettingsError
 T = TypeVar("T")
 
 QBT_PRODUCTION_URL = "https://rest.tsheets.com/api/v1"
+BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +143,7 @@ def _read(reader: _Reader) -> Settings:
         ),
         rm_excluded_job_numbers=reader.texts("RM_EXCLUDED_JOB_NUMBERS", ("LAX-UNALLOCATED JC",)),
         database_url=reader.get("DATABASE_URL", _url, f"sqlite:///{var_dir / 'cprqueue.db'}"),
-        broker_url=reader.get("CELERY_BROKER_URL", _url, ""),
+        broker_url=reader.get("CELERY_BROKER_URL", _broker_url, ""),
         broker_is_embedded=not broker_url,
         var_dir=var_dir,
         qbt_base_url=reader.get("QBT_BASE_URL", _service_url, QBT_PRODUCTION_URL),
@@ -232,6 +233,13 @@ def _url(text: str) -> str:
     # The text may hold a password, so the message never shows it.
     if "://" not in text:
         raise ValueError("is no URL: it must look like scheme://host/...")
+    return text
+
+
+def _broker_url(text: str) -> str:
+    scheme = _url(text).split("://", 1)[0].lower()
+    if scheme not in BROKER_SCHEMES:
+        raise ValueError(f"begins with {scheme}://: it must be redis:// or amqp://")
     return text
 
 

@@ -101,7 +101,7 @@ def test_the_readme_lists_every_command_with_an_example_that_it_accepts() -> Non
     known = commands()
     assert set(rows) == set(known)
     for name, example in rows.items():
-        words = example.removeprefix("cprqueue ").replace('"Main Street"', "Main-Street")
+        words = example.removeprefix("cprqueue ").replace('"Main St"', "Main-St")
         assert words.startswith(name), example
         arguments = words.removeprefix(name).split()
         known[name].make_context(name, arguments)

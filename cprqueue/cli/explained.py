@@ -20,7 +20,8 @@ def show_choice(text: str, found: list[dict[str, Any]], *, as_json: bool) -> Non
     number = f"the first {MOST_HITS}" if len(found) == MOST_HITS else str(len(found))
     rows = table(f"{number} jobs fit {text!r}", "Id", "Number", "Name", "Street", "State")
     for hit in found:
-        rows.add_row(*(escape(str(value)) for value in hit.values()))
+        state = str(hit["state"]).replace("in_sync", "in step")
+        rows.add_row(*(escape(str(value)) for value in [*list(hit.values())[:-1], state]))
     out.print(rows)
     note("Choose one by its id:  cprqueue explain ID")
 

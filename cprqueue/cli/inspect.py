@@ -196,6 +196,8 @@ def explain(
 
     Example:  cprqueue explain BMS-25-00008M
     """
+    if not job.strip():
+        raise UsageError("say which job: id, number, name, or part of the street")
     found = explaining.search(_ready().db, job)
     if not found:
         raise UsageError(f"no job is known by {job!r}: neither id, number, name nor street")

@@ -126,8 +126,9 @@ def _follow(
     row = watch.until_ended(
         app, run_id, what=f"prune {run_id}", timeout_seconds=timeout, said=_progress(app)
     )
-    _report(app, row, json=json)
-    if row.state in ("held", "failed"):
+    wrong = row.state in ("held", "failed")
+    _report(app, row, json=json, with_note=not wrong)
+    if wrong:
         say_error(row.note or row.state)
     raise typer.Exit(0 if row.state == "done" else 1)
 
@@ -167,14 +168,14 @@ def show(run_id: RunId, json: Json = False) -> None:
     _report(app, row, json=json)
 
 
-def _report(app: Application, row: Any, *, json: bool) -> None:
+def _report(app: Application, row: Any, *, json: bool, with_note: bool = True) -> None:
     with app.db.read() as conn:
         items = plans.of_run(conn, row.run_id)
     data = report_json(row, items)
     if json:
         print_json(data)
     else:
-        _show_report(data)
+        _show_report(data, with_note=with_note)
 
 
 def report_json(row: Any, items: list[Any]) -> dict[str, Any]:
@@ -209,12 +210,19 @@ def _show_plan(title: str, data: dict[str, Any]) -> None:
     for row in data["archive"][:ROWS_SHOWN]:
         leaving.add_row(row["job_number"], str(row["jobcode_id"]), escape(row["reason"]))
     out.print(leaving)
+    _show_rest(data)
     _show_held_back(data)
     out.print(
         f"{data['unmanaged']} unmanaged jobcodes are left alone; the limit is {data['limit']}"
     )
     if data["tripped"]:
         say_error(f"the brake would hold this: {data['tripped']}")
+
+
+def _show_rest(data: dict[str, Any]) -> None:
+    more = len(data["archive"]) - ROWS_SHOWN
+    if more > 0:
+        out.print(f"... and {more} more: --json shows all")
 
 
 def _show_held_back(data: dict[str, Any]) -> None:
@@ -225,7 +233,7 @@ def _show_held_back(data: dict[str, Any]) -> None:
         out.print(held)
 
 
-def _show_report(data: dict[str, Any]) -> None:
+def _show_report(data: dict[str, Any], *, with_note: bool) -> None:
     found = table(
         f"Run {data['run_id']}, {data['state']}", "job", "jobcode", "outcome", "reason or note"
     )
@@ -233,11 +241,10 @@ def _show_report(data: dict[str, Any]) -> None:
         text = escape(row["note"] or row["reason"] or "")
         found.add_row(row["job_number"], str(row["jobcode_id"]), row["outcome"], text)
     out.print(found)
-    more = len(data["archive"]) - ROWS_SHOWN
-    if more > 0:
-        out.print(f"... and {more} more: --json shows all")
+    _show_rest(data)
     _show_held_back(data)
-    out.print(escape(data["note"] or ""))
+    if with_note:
+        out.print(escape(data["note"] or ""))
 
 
 def undo(

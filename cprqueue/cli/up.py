@@ -28,6 +28,8 @@ def up(
     """Start everything: broker, workers for all queues, beat, Flower. Ctrl-C ends it."""
     environ = config.environment()
     settings = config.load(environ).require_services()
+    if beat:  # who starts everything twice should not hear of a port first
+        _raise_if_up(settings)
     port = free_port(flower_port) if flower else None
     crew = _prepare(settings, environ, beat=beat, flower_port=port)
 
@@ -55,6 +57,16 @@ def free_port(port: int) -> int:
                 "choose another with --flower-port, or --no-flower"
             ) from None
         return int(trial.getsockname()[1])
+
+
+def _raise_if_up(settings: config.Settings) -> None:
+    lock = settings.var_dir / "beat" / "lock"
+    if not lock.exists():
+        return
+    try:
+        programs.raise_if_locked(lock)
+    except AlreadyRunning as error:
+        raise UsageError(str(error)) from None
 
 
 def _prepare(

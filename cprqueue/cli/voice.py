@@ -17,10 +17,14 @@ _TORNADO = re.compile(r"\[([DIWEC]) ")  # how each of Flower's lines begins
 _NOISE = (
     programs.READY_LINE,
     "worker: Warm shutdown",
+    "worker: Cold shutdown",  # how the fetch worker ends
+    "Hitting Ctrl+C again",
     "Inspect method",  # Flower asks before the workers are there; it asks again
     "Memory overcommit",  # about forks of a large server; ours holds a few messages
     "ready to exit",
 )
+
+_BROKER_MATTERS = (" # ", "the broker starts empty")  # how Valkey marks a warning; our own line
 
 
 class Voice:
@@ -62,7 +66,7 @@ class Voice:
             return
         if program == "flower" and not self._flower_says_something(line):
             return
-        if program == "broker" and " # " not in line:  # how Valkey marks a warning
+        if program == "broker" and not any(words in line for words in _BROKER_MATTERS):
             return
         if self._as_json and line.startswith("{"):
             sys.stderr.write(f'{{"program": "{program}", {line[1:]}\n')

@@ -52,7 +52,9 @@ class Undo:
         with self.db.begin() as conn:
             row = runs.get(conn, of_run)
             if row is None or row.kind not in ("prune", "remove_all"):
-                raise UsageError(f"run {of_run} is no prune and no remove-all: see history")
+                raise UsageError(
+                    f"run {of_run} is no prune and no remove-all: see `cprqueue history`"
+                )
             run_id = runs.create(conn, "undo", now=clock(conn), requested_by="operator")
             runs.set_detail(conn, run_id, {"of_run": of_run, "numbers": list(numbers)})
         return run_id
