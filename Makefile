@@ -12,7 +12,7 @@ DEV_READY := .venv/.dev-requirements-installed
 
 PIP_INSTALL = $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 
-.PHONY: help demo test check lint up clean
+.PHONY: help demo test check lint bench up clean
 .DEFAULT_GOAL := help
 
 help: ## show these lines
@@ -32,6 +32,9 @@ lint: $(DEV_READY) ## check without the tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench: $(RUN_READY) ## measure speed, calls and memory, each beside its yardstick
+	@$(BIN)/python -m benchmarks
 
 up: $(RUN_READY) ## start the real system with the settings in .env
 	@$(BIN)/python -m cprqueue up
