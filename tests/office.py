@@ -16,7 +16,7 @@ from cprqueue.mapping import read_job
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.push import Rung
-from cprqueue.services.record import Sighting, record
+from cprqueue.services.record import Sighting, record_in
 from cprqueue.store import jobs, links, runs, schema
 from cprqueue.store.database import clock
 from tests.promise import broken
@@ -72,8 +72,11 @@ class Office:
         with self.app.db.read() as conn:
             now = clock(conn)
         sighting = Sighting(run_id=run_id, complete=run_id > 0, observed_at=now)
-        for item in items:
-            record(self.app.db, self.app.rules, read_job(item), sighting)
+        values = [read_job(item) for item in items]
+        for start in range(0, len(values), 500):
+            with self.app.db.begin() as conn:
+                for value in values[start : start + 500]:
+                    record_in(conn, self.app.rules, value, sighting)
 
     def put(self, *items: dict[str, Any]) -> None:
         """Change jobs in RM, fetch, and push until nothing is due."""

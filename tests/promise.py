@@ -32,13 +32,19 @@ def broken(
     items: Iterable[Mapping[str, Any]], state: Mapping[str, list[dict[str, Any]]]
 ) -> list[str]:
     """Return a line for each active job that is not exactly one jobcode with one location."""
-    jobcodes, locations = state["jobcodes"], state["locations"]
+    named: dict[str, list[dict[str, Any]]] = {}
+    for code in state["jobcodes"]:
+        named.setdefault(name_key(code["name"]), []).append(code)
+    places: dict[int, list[dict[str, Any]]] = {}
+    for place in state["locations"]:
+        for code_id in _linked(place) if place["active"] else ():
+            places.setdefault(code_id, []).append(place)
     lines = []
     for job in active_jobs(items):
-        named = [c for c in jobcodes if name_key(c["name"]) == name_key(job.job_number)]
-        lines += _jobcode_faults(job, named)
-        if len(named) == 1:
-            lines += _location_faults(job, named[0]["id"], locations)
+        codes = named.get(name_key(job.job_number), [])
+        lines += _jobcode_faults(job, codes)
+        if len(codes) == 1:
+            lines += _location_faults(job, places.get(codes[0]["id"], []))
     return lines
 
 
@@ -51,8 +57,7 @@ def _jobcode_faults(job: Job, named: list[dict[str, Any]]) -> list[str]:
     return [] if right else [f"{job.label}: {seen}"]
 
 
-def _location_faults(job: Job, jobcode_id: int, locations: list[dict[str, Any]]) -> list[str]:
-    linked = [p for p in locations if p["active"] and jobcode_id in _linked(p)]
+def _location_faults(job: Job, linked: list[dict[str, Any]]) -> list[str]:
     wanted = [list(job.address.as_dict().values())] if job.address else []
     held = [[str(place[name]) for name in ADDRESS] for place in linked]
     return [] if held == wanted else [f"{job.label}: locations {held}, wanted {wanted}"]

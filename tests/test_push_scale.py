@@ -1,0 +1,37 @@
+"""Ten thousand jobs: what is unchanged costs nothing, what changed costs the least."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cprqueue.sandbox.dataset import make_jobs
+from cprqueue.sandbox.server import Sandbox
+from tests.office import Office
+
+
+def test_ten_thousand_unchanged_jobs_cost_no_call_and_four_changed_ones_at_most_four(
+    tmp_path: Path,
+) -> None:
+    everything = make_jobs(10_000, tricky=False)
+    with Sandbox(jobs=everything) as sandbox:
+        sandbox.qbt.switches.update({"rate_limit": 5000})
+        office = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000")
+        office.fetch()
+        office.push(seconds=120)
+        assert office.broken() == []
+        sandbox.client.reset_calls()
+        office.fetch()
+        office.push()
+        assert [call for call in sandbox.calls if call.service == "qbt"] == []
+        active = [item for item in sandbox.rm.jobs()[:50] if office.link(item["jobId"])]
+        new, renamed, moved, closed = (dict(item) for item in active[:4])
+        new |= {"jobId": 999_999, "jobJobId": "NEW-26-00001R"}
+        renamed["jobJobId"] = "NEW-26-00002R"
+        moved["jobAddress1"] = "1 Other Street"
+        closed["jobProgress"] = "Lost Lead"
+        sandbox.rm.put_jobs([new, renamed, moved, closed])
+        office.fetch()
+        office.push()
+        assert len([call for call in sandbox.calls if call.service == "qbt"]) <= 4
+        assert office.broken() == []
+        office.close()
