@@ -218,8 +218,9 @@ def finish_each(
 ) -> set[int]:
     """End many jobs alike unless they changed meanwhile; return the ids of those ended.
 
-    The others stay due and are given back.
+    Those that changed stay due and are given back; those whose lease was lost are left alone.
     """
+    ours = still_leased(conn, lease) & set(wanted_hashes)
     statement = update(links).where(
         links.c.job_id == bindparam("b_job_id"),
         links.c.lease == bindparam("b_lease"),
@@ -229,11 +230,11 @@ def finish_each(
     statement = statement.values(pushed_hash=bindparam("b_wanted_hash"), **values, lease=None)
     rows = [{"job_id": job_id, "wanted_hash": h} for job_id, h in wanted_hashes.items()]
     conn.execute(statement, [_bound(row, lease) for row in rows])
-    changed = still_leased(conn, lease) & set(wanted_hashes)
+    changed = still_leased(conn, lease) & ours
     if changed:
         given_back = update(links).where(links.c.lease == lease, links.c.job_id.in_(changed))
         conn.execute(given_back.values(lease=None, lease_until=None))
-    return set(wanted_hashes) - changed
+    return ours - changed
 
 
 def still_leased(conn: Connection, lease: str) -> set[int]:
