@@ -65,8 +65,10 @@ def _raise_if_up(settings: config.Settings) -> None:
         return
     try:
         programs.raise_if_locked(lock)
-    except AlreadyRunning as error:
-        raise UsageError(str(error)) from None
+    except AlreadyRunning:
+        raise UsageError(
+            f"another `cprqueue up`, with a beat, is using {settings.var_dir}: end that one first"
+        ) from None
 
 
 def _prepare(
