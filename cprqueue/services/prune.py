@@ -277,9 +277,10 @@ def refuse(conn: Connection) -> None:
     """Raise Permanent, in one sentence, where no prune may be planned now."""
     if suspension.suspended(conn):
         raise Permanent("the sync is suspended by a remove-all: undo that or sync --full first")
-    rows = runs.newest_few(
-        conn, "fetch", "running", "emitted", "done", "failed", complete=True, limit=FETCHES_COMPARED
-    )
+    states = ("running", "emitted", "done", "failed")
+    rows = runs.newest_few(conn, "fetch", *states, complete=True, limit=1)
+    done = runs.newest_few(conn, "fetch", "done", complete=True, limit=FETCHES_COMPARED)
+    rows += [row for row in done if row.run_id != rows[0].run_id]
     facts = [
         FetchFact(
             run_id=row.run_id,

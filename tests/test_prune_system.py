@@ -1,0 +1,332 @@
+"""Prune, undo and remove-all as an operator meets them: commands, and real worker processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from cprqueue import broker
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.services import months
+from cprqueue.store import plans, runs
+from cprqueue.store.database import Database, clock
+from tests.office import job
+from tests.promise import broken
+from tests.real_processes import wait_until
+from tests.running import System, errors
+
+CLOSED = {"jobProgress": "Paid in Full - File Closed"}
+MANY = "5000"
+ENV = {
+    "QBT_RATE_LIMIT": MANY,
+    "CPR_LEASE_SECONDS": "3",
+    "QBT_RETRY_BASE_SECONDS": "0.05",
+    "CPR_TIMEZONE": "UTC",
+}
+
+
+class Place:
+    """One running installation, its sandbox, and what tests ask of both."""
+
+    def __init__(self, system: System) -> None:
+        self.system, self.sandbox = system, system.sandbox
+        self.db = Database(f"sqlite:///{system.var / 'cprqueue.db'}")
+
+    def sync(self, *jobs: dict[str, Any]) -> None:
+        """Put these jobs into RM and bring all in step."""
+        self.sandbox.rm.put_jobs(jobs)
+        done = self.system.sync("--full")
+        assert done["code"] == 0, done
+
+    def begin_anew(self, number: int) -> None:
+        """Have exactly these many jobs, open and in step."""
+        self.sandbox.client.clear_faults()
+        self.sync(*(job(n, f"A-{n}") for n in range(1, number + 1)))
+        assert self.broken() == []
+
+    def close(self, numbers: range) -> None:
+        self.sync(*(job(n, f"A-{n}", **CLOSED) for n in numbers))
+
+    def archived(self) -> set[str]:
+        state = self.sandbox.qbt.state()
+        gone = {code["name"] for code in state["jobcodes"] if not code["active"]}
+        return {name for name in gone if name.startswith("A-")}
+
+    def broken(self) -> list[str]:
+        return broken(self.sandbox.rm.jobs(), self.sandbox.qbt.state())
+
+    def run(self, *words: str) -> tuple[int, dict[str, Any], list[str]]:
+        """Run a command with --json: its exit code, what it printed, its error lines."""
+        done = self.system.run(*words, "--json")
+        return done.returncode, json.loads(done.stdout or "{}"), errors(done.stderr)
+
+    def rows(self) -> int:
+        with self.db.read() as conn:
+            return len(runs.newest_few(conn, None, limit=100_000))
+
+    def items(self, run_id: int) -> list[Any]:
+        with self.db.read() as conn:
+            return plans.of_run(conn, run_id)
+
+    def state_of(self, run_id: int) -> str:
+        with self.db.read() as conn:
+            row = runs.get(conn, run_id)
+        return str(row.state) if row else ""
+
+
+def names(numbers: range) -> set[str]:
+    return {f"A-{n}" for n in numbers}
+
+
+def comparable(state: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Everything but the times of change."""
+    moving = ("last_modified", "created", "geocoding_status", "latitude", "longitude")
+    tables = ("jobcodes", "locations")
+    return {
+        name: [{k: v for k, v in row.items() if k not in moving} for row in state[name]]
+        for name in tables
+    }
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with Sandbox(jobs=[]) as sandbox:
+        sandbox.qbt.switches.update({"rate_limit": int(MANY), "geocode_seconds": 1e9})
+        system = System(tmp_path_factory.mktemp("prune"), sandbox, **ENV)
+        with system.up("--no-flower", "--no-beat"):
+            place = Place(system)
+            yield place
+            place.db.close()
+
+
+@pytest.fixture
+def place(running: Place) -> Place:
+    """The running installation with 200 jobs, all open and in step."""
+    running.begin_anew(200)
+    return running
+
+
+def test_a_plan_writes_nothing_and_a_run_archives_exactly_the_closed_ones(place: Place) -> None:
+    qbt = place.sandbox.qbt
+    for name in ("Shop", "Yard", "Training"):
+        qbt.add_jobcode(name=name)
+    qbt.add_jobcode(name="Vacation", type="pto")
+    parent = next(c["id"] for c in qbt.state()["jobcodes"] if c["name"] == "A-6")
+    child = qbt.add_jobcode(name="Phase 1", parent_id=parent)
+    place.close(range(1, 7))
+    assert place.run("snapshot")[0] == 0
+    writes, rows = place.system.writes(), place.rows()
+    code, plan, _ = place.run("prune", "plan")
+    assert (place.system.writes(), place.rows(), code) == (writes, rows, 0)
+    assert set(plan) == {"run_id", "archive", "held_back", "unmanaged", "limit", "tripped"}
+    assert (plan["run_id"], plan["limit"], plan["tripped"]) == (None, 40, None)
+    assert {row["job_number"] for row in plan["archive"]} == names(range(1, 6))
+    assert [row["reason"] for row in plan["held_back"]] == ["has an active child: Phase 1"]
+    assert plan["unmanaged"] == 5
+
+    before = comparable(qbt.state())
+    code, report, _ = place.run("prune", "run")
+    assert (code, report["state"], report["note"]) == (0, "done", "5 archived, 1 held back")
+    assert place.archived() == names(range(1, 6))
+    code, shown, _ = place.run("prune", "show", str(report["run_id"]))
+    assert (code, shown) == (0, report)
+
+    code, part, _ = place.run("undo", str(report["run_id"]), "A-2")
+    assert (code, part["restored"]) == (0, 1)
+    assert place.archived() == names(range(1, 6)) - {"A-2"}
+    code, whole, _ = place.run("undo", str(report["run_id"]))
+    assert (code, whole["restored"], whole["lost"]) == (0, 4, [])
+    assert comparable(qbt.state()) == before
+    qbt.change_jobcode(child, active=False)
+
+
+def test_too_many_are_held_and_an_approval_takes_those_and_not_one_more(place: Place) -> None:
+    place.close(range(1, 91))
+    code, held, said = place.run("prune", "run")
+    run_id = str(held["run_id"])
+    assert (code, held["state"], place.archived()) == (1, "held", set())
+    (line,) = said
+    assert "90 of 200 managed jobcodes would leave (45%), the limit is 40: A-1, A-10, " in line
+    assert line.endswith(f"To archive exactly these: cprqueue prune approve {run_id}")
+    place.close(range(91, 95))
+
+    place.sandbox.client.set_faults([{"kind": "garbled", "service": "qbt", "path": "/jobcodes"}])
+    code, refused, said = place.run("prune", "approve", run_id)
+    place.sandbox.client.clear_faults()
+    assert (code, refused["state"], place.archived()) == (1, "held", set())
+    assert said[0].startswith("not approved: its snapshot failed: ")
+
+    code, approved, _ = place.run("prune", "approve", run_id)
+    assert (code, approved["note"]) == (0, "90 archived")
+    assert place.archived() == names(range(1, 91))
+    assert place.run("prune", "approve", run_id)[0] == 2
+
+
+ANSWERS: dict[str, dict[str, Any]] = {
+    "empty": {"kind": "html", "body": "[]", "status": 200},
+    "garbage": {"kind": "garbled"},
+    "cut short": {"kind": "cut"},
+}
+
+
+def _refused(place: Place) -> str:
+    writes = place.system.writes()
+    code, report, said = place.run("prune", "run")
+    assert (code, report["state"]) == (1, "failed")
+    assert place.system.writes() == writes
+    assert place.archived() == set()
+    (line,) = said
+    assert line.count("\n") == 0
+    return line
+
+
+def test_a_wrong_answer_of_restoration_manager_lets_nothing_leave(place: Place) -> None:
+    place.close(range(1, 4))
+    for fault in ANSWERS.values():
+        place.sandbox.client.set_faults([{**fault, "service": "rm", "path": "/api/Jobs"}])
+        assert place.system.sync("--full")["code"] != 0
+        place.sandbox.client.clear_faults()
+        assert "the last complete fetch (run " in _refused(place)
+    kept = place.sandbox.rm.jobs()
+    place.sandbox.rm.delete_jobs(range(101, 201))
+    assert place.system.sync("--full")["code"] == 0
+    assert "has 100 jobs where one before had 200" in _refused(place)
+    place.sandbox.rm.put_jobs(kept)
+    assert place.system.sync("--full")["code"] == 0
+    assert place.run("prune", "run")[1]["note"] == "3 archived"
+
+
+def _remove_all(place: Place, phrase: str) -> tuple[int, dict[str, Any], list[str]]:
+    return place.run("remove-all", "--confirm", phrase)
+
+
+def test_remove_all_rehearses_is_stopped_resumed_and_undone(place: Place) -> None:
+    qbt = place.sandbox.qbt
+    before, writes = comparable(qbt.state()), place.system.writes()
+    code, seen, _ = place.run("remove-all")
+    assert (code, seen["managed"], seen["phrase"]) == (0, 200, "REMOVE MANAGED 200")
+    code, _, said = _remove_all(place, "REMOVE MANAGED 199")
+    assert (code, place.system.writes()) == (2, writes)
+    assert "REMOVE MANAGED 200" in said[0]
+
+    _stop_in_the_middle(place)
+    assert 0 < len(place.archived()) < 200
+    assert "suspended by the remove-all" in place.system.run("status").stdout
+    code, done, _ = _remove_all(place, seen["phrase"])
+    assert (code, done["note"]) == (0, "200 archived")
+    assert place.archived() == names(range(1, 201))
+
+    place.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="7 New Street")])
+    ordinary = place.system.sync()
+    assert ordinary["code"] == 3
+    assert "suspended by the remove-all" in ordinary["error"][0]
+    assert place.archived() == names(range(1, 201))
+    place.sandbox.rm.put_jobs([job(1, "A-1")])
+
+    code, undone, _ = place.run("undo", str(done["run_id"]))
+    assert (code, undone["restored"], undone["lost"]) == (0, 200, [])
+    assert comparable(qbt.state()) == before
+    assert "suspended" not in place.system.run("status").stdout
+
+
+def _stop_in_the_middle(place: Place) -> None:
+    """Start the removal, send Ctrl-C after its first step, and wait until it has stopped."""
+    slow = {"kind": "slow", "method": "PUT", "path": "/jobcodes", "seconds": 1.5}
+    place.sandbox.client.set_faults([{**slow, "act": True}])
+    words = ["remove-all", "--confirm", "REMOVE MANAGED 200", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cprqueue", *words],
+        env=place.system.env,
+        cwd=place.system.directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    wait_until(place.archived)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    place.sandbox.client.clear_faults()
+    report = json.loads(printed)
+    assert (process.returncode, report["state"]) == (1, "stopped")
+    assert report["note"].startswith("stopped: ")
+
+
+def test_a_full_sync_brings_removed_jobs_back(place: Place) -> None:
+    code, done, _ = _remove_all(place, "REMOVE MANAGED 200")
+    assert (code, done["note"]) == (0, "200 archived")
+    assert place.system.sync("--full")["code"] == 0
+    assert place.archived() == set()
+    assert place.broken() == []
+
+
+def order_until(place: Place, tasks: tuple[str, ...], condition: Callable[[], bool]) -> None:
+    """Send what beat orders, each second, until the condition holds."""
+    app = Celery(broker=broker.broker_url(place.system.var))
+    ticks = 0
+
+    def ordered() -> bool:
+        nonlocal ticks
+        if ticks % 50 == 0:
+            for task in tasks:
+                app.send_task(task, queue="maintenance", expires=5)
+        ticks += 1
+        return condition()
+
+    try:
+        wait_until(ordered, timeout_seconds=60)
+    finally:
+        app.close()
+
+
+POINTS = ("written_export", "stored_plan", "after_archive")
+
+
+def owe_this_month(place: Place) -> None:
+    """Let the system be older than this month."""
+    with place.db.begin() as conn:
+        before = months.month_start(clock(conn), "UTC")
+        runs.create(conn, "fetch", now=before, state="done")
+
+
+def month_run(place: Place) -> Any:
+    with place.db.read() as conn:
+        return next(iter(runs.newest_few(conn, "prune", limit=1)), None)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_month_that_is_killed_anywhere_is_finished_by_the_next_order(
+    tmp_path_factory: pytest.TempPathFactory, point: str
+) -> None:
+    with Sandbox(jobs=[job(n, f"A-{n}") for n in range(1, 61)]) as sandbox:
+        sandbox.qbt.switches.update({"rate_limit": int(MANY)})
+        system = System(tmp_path_factory.mktemp("killed"), sandbox, **ENV)
+        system.env["CPR_FUSE"] = point
+        with system.up("--no-flower", "--no-beat"):
+            place = Place(system)
+            place.sync()
+            place.close(range(1, 8))
+            owe_this_month(place)
+            spent = system.var / f"fuse-{point}-spent"
+            order_until(place, ("cpr.snapshot_and_prune",), spent.exists)
+            if point != "written_export":
+                place.close(range(8, 9))
+            order_until(
+                place,
+                ("cpr.sweep", "cpr.snapshot_and_prune"),
+                lambda: month_run(place).state == "done",
+            )
+            items = place.items(month_run(place).run_id)
+            assert place.archived() == names(range(1, 8))
+            assert {item.job_number for item in items} == names(range(1, 8))
+            assert {item.outcome for item in items} == {"archived"}
+            assert all(plans.state_before(item)["name"] == item.name for item in items)
+            with place.db.read() as conn:
+                assert len(runs.newest_few(conn, "prune", limit=9)) == 1
+            place.db.close()
