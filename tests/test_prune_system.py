@@ -314,13 +314,14 @@ def test_a_month_that_is_killed_anywhere_is_finished_by_the_next_order(
             place.close(range(1, 8))
             owe_this_month(place)
             spent = system.var / f"fuse-{point}-spent"
+            spent.unlink(missing_ok=True)  # the first push takes an export too, and died of it
             order_until(place, ("cpr.snapshot_and_prune",), spent.exists)
             if point != "written_export":
                 place.close(range(8, 9))
             order_until(
                 place,
                 ("cpr.sweep", "cpr.snapshot_and_prune"),
-                lambda: month_run(place).state == "done",
+                lambda: getattr(month_run(place), "state", "") == "done",
             )
             items = place.items(month_run(place).run_id)
             assert place.archived() == names(range(1, 8))

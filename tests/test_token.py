@@ -39,11 +39,12 @@ def grants(sandbox: Sandbox) -> int:
 def age(office: Office, by: timedelta) -> None:
     """Let the stored pair be older by this much."""
     with office.app.durable_db.begin() as conn:
-        pair = locks.get_value(conn, NAME)
+        name_of_pair = f"{NAME}:{office.app.token.grant.origin}"
+        pair = locks.get_value(conn, name_of_pair)
         for name in ("expires_at", "renewed_from"):
             moment = clock(conn).fromisoformat(pair[name]) - by
             pair[name] = moment.isoformat()
-        locks.set_value(conn, NAME, pair, now=clock(conn))
+        locks.set_value(conn, name_of_pair, pair, now=clock(conn))
 
 
 def test_an_expired_token_is_renewed_and_the_new_pair_is_kept(office: Office) -> None:
@@ -175,3 +176,15 @@ def test_a_token_made_by_hand_is_used_as_it_is_and_never_renewed(
         office.app.qbt().current_user()
     assert grants(sandbox) == 0
     office.close()
+
+
+def test_a_mistyped_setting_that_is_put_right_does_not_cost_the_renewed_pair(
+    office: Office, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.qbt.expire_token()
+    office.app.qbt().current_user()
+    mistyped = Office(sandbox, tmp_path, QBT_ACCESS_TOKEN="mistyped")
+    with pytest.raises(AccessStopped):
+        mistyped.app.qbt().current_user()
+    mistyped.close()
+    assert office.app.qbt().current_user()

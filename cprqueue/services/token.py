@@ -77,6 +77,14 @@ class Token:
         self.transport = transport
         self.grant = grant
 
+    @property
+    def _name(self) -> str:
+        """Where the pair is kept: one place for each pair of the settings.
+
+        So a mistyped setting, put right later, does not cost the renewed pair.
+        """
+        return f"{NAME}:{self.grant.origin}"
+
     def current(self) -> str:
         """Return the token for the next request, renewed first if its end is near."""
         if not self.grant.renewable:
@@ -103,7 +111,7 @@ class Token:
             now = clock(conn)
             if self._pair(conn, now) == pair:
                 later = {**pair, "renewed_from": (now + PAUSE).isoformat()}
-                locks.set_value(conn, NAME, later, now=now)
+                locks.set_value(conn, self._name, later, now=now)
 
     def renew(self, refused: str) -> str:
         """Return a token other than ``refused``: another worker's new one, or a fresh one.
@@ -119,7 +127,7 @@ class Token:
         try:
             fresh = self._ask(pair)
             with self.db.begin() as conn:
-                locks.set_value(conn, NAME, fresh, now=clock(conn))
+                locks.set_value(conn, self._name, fresh, now=clock(conn))
             return str(fresh["access_token"])
         finally:
             with self.db.begin() as conn:
@@ -134,7 +142,7 @@ class Token:
 
     def _pair(self, conn: Connection, now: datetime) -> dict[str, Any]:
         """Return the stored pair; new settings replace one that came from older ones."""
-        stored = locks.get_value(conn, NAME)
+        stored = locks.get_value(conn, self._name)
         if isinstance(stored, dict) and stored.get("origin") == self.grant.origin:
             return stored
         pair = {
@@ -143,7 +151,7 @@ class Token:
             "refresh_token": self.grant.refresh_token,
             **_life(now, ASSUMED_LIFE),
         }
-        locks.set_value(conn, NAME, pair, now=now)
+        locks.set_value(conn, self._name, pair, now=now)
         return pair
 
     def _take_turn(self, holder: str, refused: str) -> dict[str, Any]:
