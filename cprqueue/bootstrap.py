@@ -1,4 +1,4 @@
-"""The composition root: the only module that knows every concrete class.
+"""Where the parts are put together: no other module knows all the classes.
 
 An ``Application`` is made once in each process, after any fork; parts are built when they are
 first needed.

@@ -1,8 +1,8 @@
 """The call budget: at most N calls to QuickBooks Time in any window, whatever dies.
 
-A table of N slots, each usable once in any window. A call first takes a free slot by one
-conditional UPDATE by the database's clock, and stamps it again when its answer is there. In
-between the stamp lies ahead by the longest time that a request may be under way, so a slot
+A table of N slots, each usable once in any window. Before a call goes out, one conditional
+UPDATE by the database's clock books a free slot; it is stamped again when the answer is there. In
+between, the stamp lies ahead by the longest time that a request may be under way, so a slot
 whose user died is never given out too early.
 """
 
@@ -28,7 +28,7 @@ CANDIDATES = 8
 class Budget:
     """The account's call budget, shared by all workers on all hosts through the database.
 
-    A tenth of the slots is kept for urgent work.
+    One slot in ten is only for urgent work.
     """
 
     def __init__(

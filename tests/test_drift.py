@@ -136,3 +136,12 @@ def test_an_idle_job_whose_jobcode_is_missing_stays_idle(office: Office) -> None
         conn.execute(qbt_export.delete().where(gone))
     assert drift.find(office.app.db, run_id) == []
     assert office.link(1).state == links.IDLE
+
+
+def test_a_location_hung_onto_another_jobs_jobcode_ends_with_one_for_each(office: Office) -> None:
+    theirs = {"jobcodes": [jobcode_of(office, 2)]}
+    office.sandbox.qbt.change_location(office.link(1).location_id, linked_objects=theirs)
+    office.sandbox.qbt.change_location(office.link(2).location_id, linked_objects={"jobcodes": []})
+    assert find(office) != []
+    office.push()
+    assert office.broken() == []

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from cprqueue.models import Held, Jobcode, Location
 from cprqueue.plan import differences, observe
@@ -76,11 +77,18 @@ def _compare(
 def _note(
     conn: Connection, row: Any, item: Item, held: Held, code: Jobcode
 ) -> list[dict[str, Any]]:
-    links.set_held(conn, item.job_id, held)
-    if row.state != links.IN_SYNC or all(equal for *_, equal in differences(item.wanted, held)):
+    look = None
+    try:
+        with conn.begin_nested():
+            if not links.correct_held(conn, item.job_id, held):
+                return []
+    except IntegrityError:
+        look = WHOLE  # two jobs share a jobcode or location now: the push sorts it out
+    equal = all(same for *_, same in differences(item.wanted, held))
+    if row.state != links.IN_SYNC or (equal and look is None):
         return []
     now = clock(conn)
-    links.set_due(conn, item.job_id, item.wanted_hash, now=now)
+    links.set_due(conn, item.job_id, item.wanted_hash, now=now, look=look)
     text = f"{in_words(item.held, held)} in QuickBooks Time{_moment(code)}: set back"
     events.add(conn, [events.event(item.job_id, "drift", text, at=now)])
     return [{"job_id": item.job_id, "job_number": item.number, "text": text}]

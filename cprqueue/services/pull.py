@@ -6,7 +6,7 @@ What if the process dies
   or the sweep calls it failed.
 - between the file and the last message: the same; messages sent twice change nothing.
 - after the run is "emitted": whoever looks next (the sweep, or ``sync --wait``) closes it.
-``since`` only moves past a run whose every message was recorded.
+The next ``since`` counts only from runs that were recorded to the last message.
 """
 
 from __future__ import annotations

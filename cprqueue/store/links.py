@@ -262,6 +262,15 @@ def held_columns(held: Held) -> dict[str, Any]:
     }
 
 
+def correct_held(conn: Connection, job_id: int, held: Held) -> bool:
+    """Do ``set_held`` for a job that nobody pushes right now; False where somebody does.
+
+    Raises IntegrityError where another job is linked to the same jobcode or location.
+    """
+    nobody = and_(links.c.job_id == job_id, links.c.lease.is_(None))
+    return conn.execute(update(links).where(nobody).values(**held_columns(held))).rowcount == 1
+
+
 def set_held(conn: Connection, job_id: int, held: Held) -> None:
     """Replace what we believe that QuickBooks Time holds for a job, lease or not."""
     conn.execute(update(links).where(links.c.job_id == job_id).values(**held_columns(held)))

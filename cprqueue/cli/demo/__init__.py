@@ -1,4 +1,4 @@
-"""``cprqueue demo``: the whole system on embedded parts, start to end, checked and reported."""
+"""``cprqueue demo``: everything on embedded parts, checked and reported from first to last."""
 
 from __future__ import annotations
 
