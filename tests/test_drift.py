@@ -10,7 +10,7 @@ import pytest
 
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import drift
-from cprqueue.store import events, links
+from cprqueue.store import events, links, runs
 from cprqueue.tables import qbt_export
 from tests.office import Office, job
 
@@ -101,13 +101,21 @@ def test_a_job_pushed_since_the_snapshot_began_is_left_alone(office: Office) -> 
     assert office.counts()["due"] == 0
 
 
+def snapshot_without(office: Office, jobcode_id: int) -> int:
+    """Take a snapshot as if QuickBooks Time had left one jobcode out."""
+    run_id = office.app.snapshot.take()
+    with office.app.db.begin() as conn:
+        conn.execute(qbt_export.delete().where(qbt_export.c.jobcode_id == jobcode_id))
+        row = runs.get(conn, run_id)
+        assert row is not None
+        runs.change(conn, run_id, emitted=row.emitted - 1)
+    return run_id
+
+
 def test_a_jobcode_that_is_not_in_the_export_is_looked_for_before_anything_is_believed(
     office: Office,
 ) -> None:
-    run_id = office.app.snapshot.take()
-    with office.app.db.begin() as conn:
-        gone = qbt_export.c.jobcode_id == jobcode_of(office)
-        conn.execute(qbt_export.delete().where(gone))
+    run_id = snapshot_without(office, jobcode_of(office))
     writes = len(office.writes())
     (found,) = drift.find(office.app.db, run_id)
     assert found["text"] == f"jobcode {jobcode_of(office)} was not in the export: looking for it"
@@ -130,10 +138,7 @@ def test_the_record_of_an_idle_job_is_corrected_and_nothing_is_pushed(office: Of
 
 def test_an_idle_job_whose_jobcode_is_missing_stays_idle(office: Office) -> None:
     office.put(job(1, "A-1", **CLOSED))
-    run_id = office.app.snapshot.take()
-    with office.app.db.begin() as conn:
-        gone = qbt_export.c.jobcode_id == jobcode_of(office)
-        conn.execute(qbt_export.delete().where(gone))
+    run_id = snapshot_without(office, jobcode_of(office))
     assert drift.find(office.app.db, run_id) == []
     assert office.link(1).state == links.IDLE
 

@@ -14,6 +14,7 @@ from cprqueue.store import runs, schema
 from cprqueue.store.database import Database, clock
 
 ZONE = "America/Los_Angeles"
+QUIET = timedelta(seconds=60)
 
 
 @pytest.fixture
@@ -75,13 +76,24 @@ def test_a_month_that_failed_or_was_cut_off_is_taken_up_under_the_same_run(
     run_id = months.owed(db, ZONE)
     assert run_id is not None
     end(db, run_id, state)
-    order = orders.prune(db, None, ZONE)
+    order = orders.prune(db, None, ZONE, quiet=QUIET)
     assert order is not None
     assert order.run_id == run_id
     with db.read() as conn:
         row = runs.get(conn, run_id)
     assert row is not None
     assert row.state == ("queued" if state == "failed" else state)
+
+
+def test_a_month_that_is_under_way_is_not_ordered_beside_itself(db: Database) -> None:
+    set_up(db, before_this_month=True)
+    first = orders.prune(db, None, ZONE, quiet=QUIET)
+    assert first is not None
+    assert orders.prune(db, None, ZONE, quiet=QUIET) is None
+    assert orders.prune(db, first.run_id, ZONE, quiet=QUIET) is not None
+    later = orders.prune(db, None, ZONE, quiet=timedelta(0))
+    assert later is not None
+    assert later.run_id == first.run_id
 
 
 def test_last_months_prune_does_not_settle_this_month(db: Database) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from cprqueue.errors import Held, Permanent, UsageError
+from cprqueue.errors import Held, Permanent, Transient, UsageError
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.services import orders
+from cprqueue.services import drift, orders
 from cprqueue.services.remove_all import phrase
-from cprqueue.store import plans, runs
+from cprqueue.services.snapshot import KEPT
+from cprqueue.store import exports, plans, runs
 from tests.office import QUICK, Office, job
 
 CLOSED = {"jobProgress": "Paid in Full - File Closed"}
@@ -69,6 +70,34 @@ def comparable(state: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
             if a["active"]
         ),
     }
+
+
+def test_a_prune_whose_snapshot_was_superseded_plans_from_a_newer_one(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 9)))
+    close(office, 1, 2, 3)
+    run_id = order(office)
+    with office.app.db.read() as conn:
+        mine = runs.newest(conn, "snapshot", "done")
+    assert mine is not None
+    for _ in range(KEPT + 1):  # so many that the rows of the first are gone
+        office.app.snapshot.take()
+    assert office.app.prune.run(run_id, mine.run_id) == "3 archived"
+    assert names(office, active=False) == {"A-1", "A-2", "A-3"}
+
+
+def test_an_export_whose_rows_are_gone_is_never_taken_for_an_empty_one(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 4)))
+    run_id = office.app.snapshot.take()
+    with office.app.db.begin() as conn:
+        exports.forget(conn, [run_id])
+    for read in (
+        lambda: office.app.prune.facts(run_id),
+        lambda: drift.find(office.app.db, run_id),
+        lambda: office.app.remove_all.rehearse(run_id, include_unmanaged=False),
+    ):
+        with pytest.raises(Transient, match=f"the rows of export {run_id} are not whole"):
+            read()
+    assert office.broken() == []
 
 
 def test_exactly_the_closed_jobs_leave(office: Office) -> None:

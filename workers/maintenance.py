@@ -61,9 +61,9 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
 def snapshot_and_prune(run_id: int | None = None, approve: bool = False) -> str:
     """Enqueue the chain: snapshot, then prune. Without ``run_id``: if this month's is owed."""
     here = application()
-    order = orders.prune(here.db, run_id, here.settings.timezone)
+    order = orders.prune(here.db, run_id, here.settings.timezone, quiet=here.settings.lease)
     if order is None:
-        return "this month's prune is done"
+        return "this month's prune is done or under way"
     chain(
         snapshot_export.si(run_id=order.snapshot_id, for_run=order.run_id),
         prune_inactive.si(run_id=order.run_id, snapshot_id=order.snapshot_id, approve=approve),

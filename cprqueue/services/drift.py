@@ -31,7 +31,7 @@ def find(db: Database, run_id: int) -> list[dict[str, Any]]:
     """Compare every link with the export of ``run_id``; return a row for each drifted job."""
     with db.read() as conn:
         run: Any = runs.get(conn, run_id)
-        codes, places = exports.read_back(exports.of_run(conn, run_id))
+        codes, places = exports.read_whole(conn, run)
         job_ids = links.managed_ids(conn)
     near = _by_jobcode(places.values())
     found: list[dict[str, Any]] = []

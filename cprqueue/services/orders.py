@@ -29,19 +29,29 @@ class Order:
     snapshot_id: int
 
 
-def prune(db: Database, run_id: int | None, timezone: str) -> Order | None:
-    """Return the order to carry out; None where no month is owed (only without ``run_id``)."""
-    run_id = run_id or months.owed(db, timezone)
+def prune(db: Database, run_id: int | None, timezone: str, *, quiet: timedelta) -> Order | None:
+    """Return the order to carry out; None where no month is owed (only without ``run_id``).
+
+    A month that was ordered before and has moved within ``quiet`` is under way, not owed.
+    """
+    asked, run_id = run_id, run_id or months.owed(db, timezone)
     if run_id is None:
         return None
     with db.begin() as conn:
-        snapshot_id = runs.create(conn, "snapshot", now=clock(conn), requested_by="prune")
         row = runs.get(conn, run_id)
+        if asked is None and row is not None and _under_way(conn, row, quiet):
+            return None
+        snapshot_id = runs.create(conn, "snapshot", now=clock(conn), requested_by="prune")
         detail = (runs.detail(row) if row else None) or {}
         runs.set_detail(conn, run_id, {**detail, "snapshot_id": snapshot_id})
         runs.change(conn, run_id, only_from=("failed",), state="queued", finished_at=None)
         runs.change(conn, run_id, touched_at=clock(conn))
     return Order(run_id=run_id, snapshot_id=snapshot_id)
+
+
+def _under_way(conn: Connection, row: Any, quiet: timedelta) -> bool:
+    ordered = "snapshot_id" in (runs.detail(row) or {})
+    return ordered and row.state in runs.OPEN and _touched(conn, row) > clock(conn) - quiet
 
 
 def request_prune(db: Database, requested_by: str) -> int:

@@ -78,12 +78,13 @@ class Prune:
     def facts(self, snapshot_id: int | None = None) -> Facts:
         """Read what a plan needs. Raises Permanent with one sentence where nothing may be planned.
 
-        ``snapshot_id``: the export to use; without it the newest, which must be fresh.
+        The newest complete export is used, because the rows of older ones are forgotten. It must
+        be fresh, and not older than ``snapshot_id``, the one that was ordered for this plan.
         """
         with self.db.read() as conn:
             refuse(conn)
             run = self._export(conn, snapshot_id)
-            codes, places = exports.read_back(exports.of_run(conn, run.run_id))
+            codes, places = exports.read_whole(conn, run)
             rows = plans.managed(conn)
             active = count(conn, jobs_table, jobs_table.c.active)
         managed = [
@@ -105,9 +106,9 @@ class Prune:
         )
 
     def _export(self, conn: Connection, snapshot_id: int | None) -> Any:
-        run = runs.get(conn, snapshot_id) if snapshot_id else runs.newest(conn, "snapshot", "done")
+        run = runs.newest(conn, "snapshot", "done")
         cure = "run `cprqueue snapshot` first"
-        if run is None or run.state != "done":
+        if run is None or run.run_id < (snapshot_id or 0):
             raise Permanent(f"there is no complete export of QuickBooks Time: {cure}")
         if clock(conn) - run.started_at > timedelta(hours=24):
             raise Permanent(f"the export of run {run.run_id} is older than 24 hours: {cure}")

@@ -141,7 +141,8 @@ class RemoveAll:
 
     def _read(self, snapshot_id: int) -> tuple[dict[int, Jobcode], dict[int, Any], Any]:
         with self.db.read() as conn:
-            codes, places = exports.read_back(exports.of_run(conn, snapshot_id))
+            run: Any = runs.get(conn, snapshot_id)
+            codes, places = exports.read_whole(conn, run)
             rows = plans.managed(conn)
         return codes, places, {row.jobcode_id: (row.job_id, row.job_number) for row in rows}
 

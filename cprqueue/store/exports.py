@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, delete, insert, select
 
+from cprqueue.errors import Transient
 from cprqueue.models import Address, Jobcode, Location, name_key
 from cprqueue.store.jobs import chunks
 from cprqueue.tables import qbt_export
@@ -83,6 +84,18 @@ def of_run(conn: Connection, run_id: int) -> list[Row[Any]]:
     """Return all rows of a snapshot."""
     statement = select(qbt_export).where(qbt_export.c.run_id == run_id)
     return list(conn.execute(statement.order_by(qbt_export.c.row_id)))
+
+
+def read_whole(conn: Connection, run: Row[Any]) -> tuple[dict[int, Jobcode], dict[int, Location]]:
+    """Return all jobcodes and locations of a complete snapshot, by id.
+
+    Raises Transient where rows are missing, because newer snapshots have just taken its place:
+    an export without its rows would look like a QuickBooks Time without jobcodes.
+    """
+    jobcodes, locations = read_back(of_run(conn, run.run_id))
+    if len(jobcodes) != run.emitted:
+        raise Transient(f"the rows of export {run.run_id} are not whole: take a new snapshot")
+    return jobcodes, locations
 
 
 def read_back(rows: Iterable[Row[Any]]) -> tuple[dict[int, Jobcode], dict[int, Location]]:
