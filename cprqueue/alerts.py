@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-import apprise
-
 log = logging.getLogger(__name__)
 
 
@@ -14,6 +12,8 @@ def send(urls: Sequence[str], title: str, text: str) -> bool:
     """Send one alert to every URL; an alert that cannot be sent is logged, never raised."""
     if not urls:
         return False
+    import apprise  # its hundred services take a while to load, and most processes never alert
+
     messenger = apprise.Apprise()
     for number, url in enumerate(urls, 1):
         if not messenger.add(url):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
@@ -54,6 +55,11 @@ def test_upgrade_builds_everything_and_may_be_repeated(db: Database) -> None:
 def test_the_migration_builds_exactly_what_the_tables_say(db: Database) -> None:
     with db.engine.connect() as conn:
         assert compare_metadata(MigrationContext.configure(conn), tables.metadata) == []
+
+
+def test_the_head_that_every_command_compares_with_is_the_newest_script() -> None:
+    scripts = ScriptDirectory.from_config(schema.config_for_alembic())
+    assert scripts.get_current_head() == schema.HEAD
 
 
 def test_two_hosts_may_upgrade_at_once(url: str) -> None:
