@@ -182,7 +182,7 @@ class Application:
     @cached_property
     def archive(self) -> Archive:
         """Carries out plans."""
-        return Archive(db=self.durable_db, qbt=self.qbt())
+        return Archive(db=self.durable_db, qbt=self.qbt(), lease_time=self.settings.lease)
 
     @cached_property
     def prune(self) -> Prune:
@@ -198,7 +198,6 @@ class Application:
                 maximum=settings.prune_max_limit,
             ),
             alert=self.alert,
-            lock_limit=settings.lease,
         )
 
     @cached_property
@@ -216,7 +215,7 @@ class Application:
     @cached_property
     def undo(self) -> Undo:
         """Undoes prunes and remove-alls."""
-        return Undo(db=self.durable_db, qbt=self.qbt())
+        return Undo(db=self.durable_db, qbt=self.qbt(), archive=self.archive)
 
     @property
     def alert(self) -> Callable[[str, str], None]:

@@ -42,7 +42,7 @@ def ordered(db: Database) -> list[tuple[str, Any]]:
 @pytest.mark.parametrize(
     ("kind", "state", "planned", "task"),
     [
-        ("prune", "running", True, "cpr.prune_inactive"),
+        ("prune", "running", True, "cpr.snapshot_and_prune"),
         ("prune", "running", False, "cpr.snapshot_and_prune"),
         ("prune", "queued", False, "cpr.snapshot_and_prune"),
         ("remove_all", "running", True, "cpr.remove_all"),
@@ -83,14 +83,15 @@ def test_a_forgotten_order_of_last_week_prunes_nothing_today(db: Database) -> No
     assert ordered(db) == []
 
 
-@pytest.mark.parametrize(("state", "after"), [("queued", "failed"), ("held", "held")])
+@pytest.mark.parametrize(("state", "after"), [("queued", "failed"), (orders.APPROVED, "held")])
 def test_a_snapshot_that_failed_for_good_is_told_to_the_prune_that_waits(
     db: Database, state: str, after: str
 ) -> None:
-    run_id = a_run(db, "prune", state, planned=state == "held")
-    orders.note_failure(db, run_id, ServiceUnreachable("gone"))
+    run_id = a_run(db, "prune", state, planned=state == orders.APPROVED)
+    ended = orders.note_failure(db, run_id, ServiceUnreachable("gone"))
+    assert ended == (after == "failed")
     with db.read() as conn:
         row = runs.get(conn, run_id)
     assert row is not None
     assert row.state == after
-    assert row.note.endswith("its snapshot failed: gone")
+    assert "its snapshot failed: gone" in row.note

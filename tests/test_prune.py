@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,61 +14,23 @@ import pytest
 from cprqueue.errors import Held, Permanent, Transient, UsageError
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.services import drift, orders
+from cprqueue.services import drift
 from cprqueue.services.remove_all import phrase
 from cprqueue.services.snapshot import KEPT
 from cprqueue.store import exports, plans, runs
 from tests.office import QUICK, Office, job
-
-CLOSED = {"jobProgress": "Paid in Full - File Closed"}
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(jobs=[]) as running:
-        running.qbt.switches.update({"rate_limit": 5000})
-        yield running
-
-
-@pytest.fixture
-def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
-    made = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000")
-    yield made
-    made.close()
-
-
-def names(office: Office, *, active: bool) -> set[str]:
-    state = office.sandbox.qbt.state()
-    return {code["name"] for code in state["jobcodes"] if code["active"] == active}
-
-
-def close(office: Office, *numbers: int) -> None:
-    office.put(*(job(n, f"A-{n}", **CLOSED) for n in numbers))
-
-
-def order(office: Office) -> int:
-    run_id = orders.request_prune(office.app.db, "test")
-    office.app.snapshot.take()
-    return run_id
-
-
-def prune(office: Office) -> tuple[int, str]:
-    run_id = order(office)
-    return run_id, office.app.prune.run(run_id, None)
-
-
-def comparable(state: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """What must be the same after an undo: everything but the times of change."""
-    moving = ("last_modified", "created")
-    return {
-        "jobcodes": [{k: v for k, v in c.items() if k not in moving} for c in state["jobcodes"]],
-        "locations": [{k: v for k, v in p.items() if k not in moving} for p in state["locations"]],
-        "assigned": sorted(
-            (int(a["jobcode_id"]), int(a["user_id"]))
-            for a in state["jobcode_assignments"]
-            if a["active"]
-        ),
-    }
+from tests.pruning import (
+    CLOSED,
+    close,
+    comparable,
+    names,
+    order,
+    prune,
+    remove_all,
+    resumed,
+    run_of,
+)
+from tests.real_processes import wait_until
 
 
 def test_a_prune_whose_snapshot_was_superseded_plans_from_a_newer_one(office: Office) -> None:
@@ -215,20 +176,18 @@ def test_a_jobcode_that_no_job_has_is_never_touched(office: Office) -> None:
 
 
 def test_a_snapshot_of_ten_thousand_takes_fifty_calls_for_the_jobcodes(office: Office) -> None:
-    office.put(*(job(n, f"A-{n}") for n in range(1, 41)))
-    for n in range(9_960):
+    office.put(*(job(n, f"A-{n}") for n in range(1, 201)))
+    for n in range(9_800):
         office.sandbox.qbt.add_jobcode(name=f"Other {n}")
-    close(office, *range(1, 40))
+    close(office, *range(1, 41))
     office.sandbox.client.reset_calls()
     run_id = order(office)
     listed = [c for c in office.sandbox.calls if c.path == "/jobcodes"]
     assert len(listed) == 50
-    facts = office.app.prune.facts()
-    made = office.app.prune.plan(facts)
-    assert (len(made.archive), made.unmanaged) == (39, 9_960)
-    office.app.prune._store(run_id, made, facts)
+    made = office.app.prune.plan(office.app.prune.facts())
+    assert (len(made.archive), made.unmanaged) == (40, 9_800)
     office.app.prune.run(run_id, None)
-    assert [(c.method, c.items) for c in office.sandbox.calls if c.method == "PUT"] == [("PUT", 39)]
+    assert [(c.method, c.items) for c in office.sandbox.calls if c.method == "PUT"] == [("PUT", 40)]
 
 
 @pytest.mark.parametrize("switches", [{}, {"archive_drops_links": True}], ids=["kept", "dropped"])
@@ -288,14 +247,6 @@ def test_a_pruned_job_that_is_reopened_comes_back_as_the_same_jobcode(office: Of
     office.put(job(1, "A-1"))
     assert office.broken() == []
     assert len(office.sandbox.qbt.state()["jobcodes"]) == 30
-
-
-def remove_all(office: Office, *, include_unmanaged: bool = False) -> int:
-    snapshot = office.app.snapshot.take()
-    rehearsal = office.app.remove_all.rehearse(snapshot, include_unmanaged=include_unmanaged)
-    return office.app.remove_all.request(
-        snapshot, rehearsal.phrase, include_unmanaged=include_unmanaged
-    )
 
 
 def test_a_rehearsal_of_remove_all_counts_and_changes_nothing(office: Office) -> None:
@@ -396,13 +347,9 @@ def test_a_prune_that_is_killed_is_finished_by_the_next_run(
     command = [sys.executable, "-c", RUN, str(run_id)]
     done = subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    with office.app.db.begin() as conn:
-        lock_ended = {"until": None, "holder": None}
-        from cprqueue.tables import locks
-
-        conn.execute(locks.update().where(locks.c.name == "prune").values(**lock_ended))
     office.put(job(46, "A-46", **CLOSED))
-    assert office.app.prune.run(run_id, None) == "45 archived"
+    wait_until(lambda: resumed(office, run_id))  # once the lock and the leases have ended
+    assert run_of(office, run_id).note == "45 archived"
     assert names(office, active=False) == {f"A-{n}" for n in range(1, 46)}
     with office.app.db.read() as conn:
         items = plans.of_run(conn, run_id, "archived")

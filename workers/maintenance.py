@@ -50,7 +50,8 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
     except (Transient, AlreadyRunning) as error:
         raise again(self, error) from None
     except CprqueueError as error:
-        orders.note_failure(here.db, for_run, error)
+        if orders.note_failure(here.db, for_run, error):
+            here.alert("prune failed", f"run {for_run}: its snapshot failed: {error}")
         raise
     if drifted:
         ring_due()

@@ -11,9 +11,11 @@ from rich.markup import escape
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli import watch
 from cprqueue.cli.console import err, note, out, print_json, say_error, table
-from cprqueue.errors import OutOfCalls, UsageError
+from cprqueue.errors import AlreadyRunning, OutOfCalls, UsageError
 from cprqueue.services import orders as run_orders
-from cprqueue.services.prune import outcome_text, plan_json
+from cprqueue.services.prune import outcome_text
+from cprqueue.services.prune_facts import plan_json
+from cprqueue.services.undo import Undone
 from cprqueue.store import plans, runs, schema
 from cprqueue.store.database import clock
 
@@ -22,6 +24,7 @@ Timeout = Annotated[float, typer.Option(min=0, metavar="S", help="Seconds to wai
 RunId = Annotated[int, typer.Argument(metavar="RUN", help="A run id, see `cprqueue history`.")]
 
 ROWS_SHOWN = 60
+STEP_SECONDS = 2
 
 prune = typer.Typer(
     no_args_is_help=True,
@@ -108,21 +111,15 @@ def approve(run_id: RunId, timeout: Timeout = 3600, json: Json = False) -> None:
 
     app = _ready()
     with app.db.read() as conn:
-        row = runs.get(conn, run_id)
-    if row is None or row.kind != "prune" or row.state != "held":
-        raise UsageError(f"run {run_id} is not a held prune: see `cprqueue history`")
+        run_orders.require_held(conn, run_id)
     orders.require_workers(["maintenance"])
     with app.db.begin() as conn:
-        runs.change(conn, run_id, note="approved, waiting for a fresh snapshot")
+        run_orders.note_approval(conn, run_id)
     orders.send("cpr.snapshot_and_prune", run_id=run_id, approve=True)
-    _follow(app, run_id, timeout, json=json, after_approval=True)
+    _follow(app, run_id, timeout, json=json)
 
 
-def _follow(
-    app: Application, run_id: int, timeout: float, *, json: bool, after_approval: bool = False
-) -> None:
-    if after_approval:
-        _until_left(app, run_id, timeout)
+def _follow(app: Application, run_id: int, timeout: float, *, json: bool) -> None:
     row = watch.until_ended(
         app, run_id, what=f"prune {run_id}", timeout_seconds=timeout, said=_progress(app)
     )
@@ -131,17 +128,6 @@ def _follow(
     if wrong:
         say_error(row.note or row.state)
     raise typer.Exit(0 if row.state == "done" else 1)
-
-
-def _until_left(app: Application, run_id: int, timeout: float) -> None:
-    """Wait until the run is held no longer, or its approval was refused."""
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        with app.db.read() as conn:
-            row: Any = runs.get(conn, run_id)
-        if row.state != "held" or not (row.note or "").startswith("approved"):
-            return
-        time.sleep(watch.POLL_SECONDS)  # until the worker has taken the order
 
 
 def _progress(app: Application) -> Any:
@@ -260,14 +246,7 @@ def undo(
     """
     app = _ready()
     undo_id = app.undo.request(run_id, jobs or [])
-    while True:
-        try:
-            with err.status("bringing jobcodes back ..."):
-                undone = app.undo.run(undo_id)
-            break
-        except OutOfCalls as wait:
-            note(f"{wait}: going on then; Ctrl-C stops, the same command goes on")
-            time.sleep(min(wait.wait_seconds + 0.1, 60))  # until a call is free again
+    undone = _bring_back(app, undo_id)
     lost = [{"job_number": name, "text": text} for name, text in undone.lost]
     if json:
         print_json({"run_id": undo_id, "restored": undone.restored, "lost": lost})
@@ -276,3 +255,16 @@ def undo(
         for item in lost:
             out.print(f"  {escape(item['job_number'])}: {escape(item['text'])}")
     raise typer.Exit(1 if lost else 0)
+
+
+def _bring_back(app: Application, undo_id: int) -> Undone:
+    while True:
+        try:
+            with err.status("bringing jobcodes back ..."):
+                return app.undo.run(undo_id)
+        except OutOfCalls as wait:
+            note(f"{wait}: going on then; Ctrl-C stops, the same command goes on")
+            time.sleep(min(wait.wait_seconds + 0.1, 60))  # until a call is free again
+        except AlreadyRunning as other:
+            note(f"{other}: waiting for it; Ctrl-C stops, the same command goes on")
+            time.sleep(STEP_SECONDS)  # a step takes a few seconds

@@ -1,27 +1,33 @@
 """Archive the items of a stored plan, 50 at a time; for the prune and for remove-all.
 
-The plan with the state before each jobcode is on record before the first request. What if the
-process dies
+Only one process archives or restores at a time (``Archive.alone``), and it takes the jobs of a
+batch under a lease, so that no push writes to the same jobcodes meanwhile. The plan with the
+state before each jobcode is on record before the first request. What if the process dies
 - before a request, or after it and before the outcome is written: its items are "sending". Who
   goes on looks at them first: what is archived is recorded, the others are planned as before.
+- at any time: lock and leases end by themselves.
 Nothing is ever archived that is not in the plan.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
 from cprqueue import fuse
-from cprqueue.models import BATCH, Held, ItemResult, Jobcode, Location
+from cprqueue.errors import AlreadyRunning, Transient, UnreadableAnswer
+from cprqueue.models import BATCH, ItemResult, Jobcode, Location
 from cprqueue.qbtime import QuickBooksTime
+from cprqueue.services.batch import WHOLE
 from cprqueue.services.looks import ANY, by_ids
-from cprqueue.store import events, links, plans, runs
+from cprqueue.store import events, links, locks, plans, runs
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
@@ -29,46 +35,78 @@ log = logging.getLogger(__name__)
 CLOCK_DAYS = 40
 """Running timesheets are looked for this far back; the listing demands a range of dates."""
 
+StillWanted = Callable[[Connection, Any], str | None]
+"""Returns why an item must not leave after all, or None."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Archive:
-    """Archives jobcodes with ``qbt``."""
+    """Archives jobcodes with ``qbt``. ``lease_time``: longer than any request may take."""
 
     db: Database
     qbt: QuickBooksTime
+    lease_time: timedelta
+
+    @contextmanager
+    def alone(self) -> Iterator[Callable[[], None]]:
+        """Keep every other archive and undo out; yields what prolongs that.
+
+        Raises AlreadyRunning while another one is at work, and where the lock was lost.
+        """
+        holder = str(uuid.uuid4())
+
+        def keep() -> None:
+            with self.db.begin() as conn:
+                now = clock(conn)
+                if not locks.take(conn, locks.PRUNE, holder, now=now, limit=self.lease_time):
+                    raise AlreadyRunning("another prune, remove-all or undo is at work")
+
+        keep()
+        try:
+            yield keep
+        finally:
+            with self.db.begin() as conn:
+                locks.release(conn, locks.PRUNE, holder)
 
     def execute(
-        self,
-        run_id: int,
-        *,
-        still_wanted: Callable[[Connection, Any], str | None],
-        stop_asked: Callable[[], bool] = lambda: False,
+        self, run_id: int, *, still_wanted: StillWanted, stop_asked: Callable[[], bool]
     ) -> bool:
         """Archive what is open in the plan; True when nothing is left open.
 
-        ``still_wanted`` returns why an item must not leave after all, or None. Whoever is on
-        the clock for an item holds it back. Raises the client's errors; run it again to go on.
+        Whoever is on the clock for an item holds it back; one that a push has under way waits
+        for a later call. Raises the client's errors; run it again to go on. Call it ``alone``.
         """
-        self._settle(run_id)
+        self.settle(run_id)
         while not stop_asked():
-            batch = self._next(run_id, still_wanted)
-            if not batch:
-                return not self._open(run_id)
-            staying = self._on_the_clock(batch)
-            leaving = [item for item in batch if item.jobcode_id not in staying]
-            with self.db.begin() as conn:
-                for item in batch:
-                    if item.jobcode_id in staying:
-                        self._hold_back(conn, item, staying[item.jobcode_id])
-            if leaving:
-                self._send(run_id, leaving)
+            lease = str(uuid.uuid4())
+            try:
+                if not self._step(run_id, lease, still_wanted):
+                    return not self._open(run_id)
+            finally:
+                with self.db.begin() as conn:
+                    links.release(conn, lease)
         return False
+
+    def _step(self, run_id: int, lease: str, still_wanted: StillWanted) -> bool:
+        """Archive one batch; False where there is none."""
+        batch = self._next(run_id, lease, still_wanted)
+        if not batch:
+            return False
+        staying = self._on_the_clock(batch)
+        with self.db.begin() as conn:
+            for item in batch:
+                if item.jobcode_id in staying:
+                    self._hold_back(conn, item, staying[item.jobcode_id])
+        leaving = [item for item in batch if item.jobcode_id not in staying]
+        if leaving:
+            self._send(run_id, lease, leaving, still_wanted)
+        return True
 
     def _open(self, run_id: int) -> bool:
         with self.db.read() as conn:
             return bool(plans.of_run(conn, run_id, *plans.OPEN))
 
-    def _settle(self, run_id: int) -> None:
+    def settle(self, run_id: int) -> None:
         """Look what became of the items of a request whose answer was never recorded."""
         with self.db.read() as conn:
             items = plans.of_run(conn, run_id, "sending")
@@ -77,25 +115,35 @@ class Archive:
         with self.db.begin() as conn:
             for item in items:
                 if item.jobcode_id in gone:
-                    self._note_archived(conn, run_id, item)
+                    self._note_archived(conn, run_id, "", item)
                 else:
                     plans.set_outcome(conn, [item.item_id], "planned", now=clock(conn))
 
-    def _next(
-        self, run_id: int, still_wanted: Callable[[Connection, Any], str | None]
-    ) -> list[Any]:
+    def _next(self, run_id: int, lease: str, still_wanted: StillWanted) -> list[Any]:
         with self.db.begin() as conn:
-            now = clock(conn)
-            runs.change(conn, run_id, touched_at=now)
-            items = plans.of_run(conn, run_id, *plans.OPEN)[:BATCH]
-            kept = []
-            for item in items:
-                reason = still_wanted(conn, item)
-                if reason:
-                    plans.set_outcome(conn, [item.item_id], "dropped", now=now, note=reason)
-                else:
-                    kept.append(item)
-        return kept if kept or not items else self._next(run_id, still_wanted)
+            runs.change(conn, run_id, touched_at=clock(conn))
+            items = plans.of_run(conn, run_id, "planned")
+            for start in range(0, len(items), BATCH):
+                ours = self._ours(conn, lease, items[start : start + BATCH], still_wanted)
+                if ours:
+                    return ours
+        return []
+
+    def _ours(
+        self, conn: Connection, lease: str, items: Sequence[Any], still_wanted: StillWanted
+    ) -> list[Any]:
+        """Lease these items; return those that are ours, and still to leave."""
+        now = clock(conn)
+        ids = [item.jobcode_id for item in items]
+        free = links.lease_jobcodes(conn, lease, ids, now=now, until=now + self.lease_time)
+        ours = []
+        for item in items:
+            reason = still_wanted(conn, item) if item.jobcode_id in free else None
+            if reason:
+                plans.set_outcome(conn, [item.item_id], "dropped", now=now, note=reason)
+            elif item.jobcode_id in free:
+                ours.append(item)
+        return ours
 
     def _on_the_clock(self, batch: Sequence[Any]) -> dict[int, str]:
         """Return which of these jobcodes somebody is clocked in on, children included."""
@@ -114,35 +162,72 @@ class Archive:
     def _hold_back(self, conn: Connection, item: Any, reason: str) -> None:
         plans.set_outcome(conn, [item.item_id], "held_back", now=clock(conn), note=reason)
 
-    def _send(self, run_id: int, items: list[Any]) -> None:
-        with self.db.begin() as conn:
-            ids = [item.item_id for item in items]
-            plans.set_outcome(conn, ids, "sending", now=clock(conn))
+    def _send(self, run_id: int, lease: str, items: list[Any], still_wanted: StillWanted) -> None:
+        leaving = self._intend(run_id, lease, items, still_wanted)
+        if not leaving:
+            return
         fuse.point("before_archive")
-        payload = [{"id": item.jobcode_id, "active": False} for item in items]
-        results = self.qbt.change_jobcodes(payload)
+        payload = [{"id": item.jobcode_id, "active": False} for item in leaving]
+        try:
+            results = self.qbt.change_jobcodes(payload)
+        except UnreadableAnswer as error:  # it may have been done: look, and go on
+            raise Transient(str(error)) from None
         fuse.point("after_archive")
         with self.db.begin() as conn:
-            for item, result in zip(items, results, strict=True):
-                self._record(conn, run_id, item, result)
+            for item, result in zip(leaving, results, strict=True):
+                self._record(conn, run_id, lease, item, result)
         fuse.point("recorded_archive")
 
-    def _record(self, conn: Connection, run_id: int, item: Any, result: ItemResult) -> None:
+    def _intend(
+        self, run_id: int, lease: str, items: list[Any], still_wanted: StillWanted
+    ) -> list[Any]:
+        """Write down what is about to be sent; an undo may have taken items out of the plan."""
+        with self.db.begin() as conn:
+            ids = [item.item_id for item in self._ours(conn, lease, items, still_wanted)]
+            now = clock(conn)
+            plans.set_outcome(conn, ids, "sending", now=now, only_from=("planned",))
+            sending = {item.item_id for item in plans.of_run(conn, run_id, "sending")}
+        return [item for item in items if item.item_id in sending & set(ids)]
+
+    def _record(
+        self, conn: Connection, run_id: int, lease: str, item: Any, result: ItemResult
+    ) -> None:
         if result.done:
-            self._note_archived(conn, run_id, item)
+            self._note_archived(conn, run_id, lease, item)
             return
         note = f"QuickBooks Time answered {result.code}: {result.text}"
         plans.set_outcome(conn, [item.item_id], "failed", now=clock(conn), note=note)
 
-    def _note_archived(self, conn: Connection, run_id: int, item: Any) -> None:
+    def _note_archived(self, conn: Connection, run_id: int, lease: str, item: Any) -> None:
         now = clock(conn)
         plans.set_outcome(conn, [item.item_id], "archived", now=now)
+        self.note_active(conn, item.jobcode_id, lease, active=False)
         if item.job_id is not None:
-            set_active(conn, item.job_id, item.jobcode_id, active=False)
             text = f"jobcode {item.jobcode_id} archived: {item.reason}"
             events.add(
                 conn, [events.event(item.job_id, "archived", text[:900], at=now, run_id=run_id)]
             )
+
+    def note_active(
+        self,
+        conn: Connection,
+        jobcode_id: int,
+        lease: str,
+        *,
+        active: bool,
+        assigned_to_all: bool = False,
+    ) -> None:
+        """Note on the link that its jobcode was archived or restored; an active job becomes due."""
+        links.note_active(
+            conn,
+            jobcode_id,
+            active=active,
+            assigned_to_all=assigned_to_all,
+            look=WHOLE,
+            lease=lease,
+            now=clock(conn),
+            guard=self.lease_time,
+        )
 
 
 def clocked_in(qbt: QuickBooksTime, jobcode_ids: Iterable[int], today: date) -> dict[int, int]:
@@ -155,19 +240,6 @@ def clocked_in(qbt: QuickBooksTime, jobcode_ids: Iterable[int], today: date) -> 
             code = int(sheet.get("jobcode_id") or 0)
             count[code] = count.get(code, 0) + 1
     return count
-
-
-def set_active(
-    conn: Connection, job_id: int, jobcode_id: int, *, active: bool, assigned_to_all: bool = False
-) -> None:
-    """Note on the link that its jobcode was archived or restored; an active job becomes due."""
-    row = links.get(conn, job_id)
-    if row is None or row.jobcode_id != jobcode_id:
-        return
-    held = replace(Held.from_json(row.held), active=active, assigned_to_all=assigned_to_all)
-    links.set_held(conn, job_id, held)
-    if row.state == links.IN_SYNC:
-        links.set_due(conn, job_id, row.wanted_hash, now=clock(conn))
 
 
 def _family(state: dict[str, Any]) -> set[int]:

@@ -71,24 +71,26 @@ def _compare(
     if own is not None:
         linked[own.id] = own
     held = observe(code, linked.values(), ours=item.held.location_id, address=item.wanted.address)
-    return _note(conn, row, item, held, code) if held != item.held else []
+    equal = all(same for *_, same in differences(item.wanted, held))
+    if held == item.held and (equal or row.state != links.IN_SYNC):
+        return []
+    return _note(conn, row, item, held, code, equal=equal)
 
 
 def _note(
-    conn: Connection, row: Any, item: Item, held: Held, code: Jobcode
+    conn: Connection, row: Any, item: Item, held: Held, code: Jobcode, *, equal: bool
 ) -> list[dict[str, Any]]:
     look = None
     try:
         with conn.begin_nested():
-            if not links.correct_held(conn, item.job_id, held):
+            if not links.correct_held(conn, item.job_id, held, was=row.held):
                 return []
     except IntegrityError:
         look = WHOLE  # two jobs share a jobcode or location now: the push sorts it out
-    equal = all(same for *_, same in differences(item.wanted, held))
     if row.state != links.IN_SYNC or (equal and look is None):
         return []
     now = clock(conn)
-    links.set_due(conn, item.job_id, item.wanted_hash, now=now, look=look)
+    links.ring(conn, item.job_id, now=now, look=look)
     text = f"{in_words(item.held, held)} in QuickBooks Time{_moment(code)}: set back"
     events.add(conn, [events.event(item.job_id, "drift", text, at=now)])
     return [{"job_id": item.job_id, "job_number": item.number, "text": text}]
@@ -99,7 +101,7 @@ def _missing(conn: Connection, item: Item, state: str) -> list[dict[str, Any]]:
     if state != links.IN_SYNC:
         return []  # nobody pushes it now; the push that comes looks for itself
     now = clock(conn)
-    links.set_due(conn, item.job_id, item.wanted_hash, now=now, look=WHOLE)
+    links.ring(conn, item.job_id, now=now, look=WHOLE)
     text = f"jobcode {item.held.jobcode_id} was not in the export: looking for it"
     events.add(conn, [events.event(item.job_id, "drift", text, at=now)])
     return [{"job_id": item.job_id, "job_number": item.number, "text": text}]

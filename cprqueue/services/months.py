@@ -13,7 +13,7 @@ from cprqueue.store import runs
 from cprqueue.store.database import Database, clock
 from cprqueue.tables import runs as runs_table
 
-SETTLED = ("done", "held")
+SETTLED = ("done", "held", "approved")
 
 
 def month_key(now: datetime, timezone: str) -> str:

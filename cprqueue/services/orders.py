@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from cprqueue.errors import CprqueueError
+from cprqueue.errors import CprqueueError, UsageError
 from cprqueue.services import months
 from cprqueue.store import plans, runs
 from cprqueue.store.database import Database, clock
@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 WORTH = timedelta(days=1)
 """An order without a plan that is older than this is not carried out any more by itself."""
+
+APPROVED = "approved"
+"""The state of a prune that was held, from its approval until it goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,42 +63,69 @@ def request_prune(db: Database, requested_by: str) -> int:
         return runs.create(conn, "prune", now=clock(conn), requested_by=requested_by)
 
 
-def note_failure(db: Database, run_id: int | None, error: CprqueueError) -> None:
-    """Note on a waiting prune that its snapshot failed for good."""
+def how_to_approve(run_id: int) -> str:
+    """Return the sentence that names the next command for a held prune."""
+    return f"To archive exactly these: cprqueue prune approve {run_id}"
+
+
+def require_held(conn: Connection, run_id: int, *or_else: str) -> None:
+    """Raise UsageError unless the run is a prune that is held, or approved before."""
+    row = runs.get(conn, run_id)
+    if row is None or row.kind != "prune" or row.state not in ("held", APPROVED, *or_else):
+        raise UsageError(f"run {run_id} is not a held prune: see `cprqueue history`")
+
+
+def note_approval(conn: Connection, run_id: int) -> None:
+    """Put on record that a held prune is approved; repeated, it changes nothing.
+
+    Raises UsageError where the run is no held prune, and none that goes on after an approval.
+    """
+    require_held(conn, run_id, "running")
+    note = "approved, waiting for a fresh snapshot"
+    values = {"state": APPROVED, "touched_at": clock(conn), "finished_at": None}
+    runs.change(conn, run_id, only_from=("held",), note=note, **values)
+
+
+def note_failure(db: Database, run_id: int | None, error: CprqueueError) -> bool:
+    """Note on a waiting prune that its snapshot failed for good; True if that ended the run."""
     if run_id is None:
-        return
+        return False
     note = f"its snapshot failed: {error}"
     with db.begin() as conn:
         values: dict[str, Any] = {"state": "failed", "finished_at": clock(conn)}
-        runs.change(conn, run_id, only_from=("queued", "running"), note=note, **values)
+        ended = runs.change(conn, run_id, only_from=("queued", "running"), note=note, **values)
     refuse_approval(db, run_id, note)
+    return ended
 
 
 def refuse_approval(db: Database, run_id: int, reason: str) -> None:
-    """Note on a held prune that its approval came to nothing; it stays held."""
+    """Note on an approved prune that its approval came to nothing; it is held again."""
     with db.begin() as conn:
-        note = f"not approved: {reason}"
-        runs.change(conn, run_id, only_from=("held",), note=note)
+        note = f"not approved: {reason}. {how_to_approve(run_id)}"
+        values = {"state": "held", "finished_at": clock(conn)}
+        runs.change(conn, run_id, only_from=(APPROVED,), note=note, **values)
 
 
 def interrupted(db: Database, *, quiet: timedelta) -> list[tuple[str, dict[str, Any]]]:
     """Return the tasks to send again: of runs that nobody has touched for ``quiet``.
 
-    Their worker is gone, or their message. Sent twice they do no harm.
+    Their worker is gone, or their message. Sent twice they do no harm. What nobody carried out
+    for a day is ended instead: by then it is not what was meant.
     """
     with db.begin() as conn:
         now = clock(conn)
-        found = [(_task(conn, run, now), run.run_id) for run in _lost(conn, now - quiet)]
-        return [
-            (task, {"run_id": run_id})
-            for task, run_id in found
-            if task and claim_moment(conn, f"resume-{run_id}", now=now, moment=now + quiet)
-        ]
+        found = []
+        for run in _lost(conn, now - quiet):
+            if _too_old(conn, run, now):
+                _end_too_old(conn, run, now)
+            elif claim_moment(conn, f"resume-{run.run_id}", now=now, moment=now + quiet):
+                found.append(_task(run))
+        return found
 
 
 def _lost(conn: Connection, before: datetime) -> list[Any]:
-    prunes = runs.newest_few(conn, "prune", "queued", "running", limit=5)
-    removals = runs.newest_few(conn, "remove_all", "queued", "running", "stopping", limit=5)
+    prunes = runs.newest_few(conn, "prune", "queued", "running", APPROVED, limit=100)
+    removals = runs.newest_few(conn, "remove_all", "queued", "running", "stopping", limit=100)
     return [run for run in [*prunes, *removals] if _touched(conn, run) < before]
 
 
@@ -109,9 +139,22 @@ def _touched(conn: Connection, run: Any) -> datetime:
     return max(moments)
 
 
-def _task(conn: Connection, run: Any, now: datetime) -> str | None:
+def _too_old(conn: Connection, run: Any, now: datetime) -> bool:
     if run.kind == "remove_all":
-        return "cpr.remove_all"
-    if plans.counts(conn, run.run_id):
-        return "cpr.prune_inactive"
-    return "cpr.snapshot_and_prune" if run.created_at > now - WORTH else None
+        begun = run.started_at is not None
+    else:
+        begun = bool(plans.counts(conn, run.run_id))
+    return not begun and run.created_at < now - WORTH
+
+
+def _end_too_old(conn: Connection, run: Any, now: datetime) -> None:
+    state = "stopped" if run.kind == "remove_all" else "failed"
+    note = "never carried out, and too old now: order it again"
+    runs.change(conn, run.run_id, state=state, finished_at=now, note=note)
+
+
+def _task(run: Any) -> tuple[str, dict[str, Any]]:
+    if run.kind == "remove_all":
+        return "cpr.remove_all", {"run_id": run.run_id}
+    approve = {"approve": True} if run.state == APPROVED else {}
+    return "cpr.snapshot_and_prune", {"run_id": run.run_id, **approve}

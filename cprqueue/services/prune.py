@@ -1,65 +1,38 @@
 """The prune: plan from a complete fetch and an export, then archive what is finished.
 
 The plan is written down with the state before each jobcode; only what stands in it is ever
-archived. A run that died is finished by the next order for it; see ``services.archive`` for
-each line.
+archived. What if the process dies
+- before the plan is on record: the next order for the run plans afresh.
+- once it is: a plan that the brake refuses is on record together with its run being held; any
+  other is a ceiling. Who goes on plans afresh and archives only what both plans contain,
+  because the first one may be days old.
+- while it archives: see ``services.archive``.
 """
 
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection
 
 from cprqueue import fuse
-from cprqueue.brake import (
-    FetchFact,
-    Leaving,
-    Limits,
-    Managed,
-    PrunePlan,
-    common,
-    plan_prune,
-    why_not,
-)
+from cprqueue.brake import Limits, PrunePlan, common, plan_prune
 from cprqueue.errors import AlreadyRunning, CprqueueError, Held, Permanent, Transient, UsageError
-from cprqueue.models import Jobcode, Location
 from cprqueue.qbtime import QuickBooksTime
-from cprqueue.services import orders, suspension
-from cprqueue.services.archive import Archive, clocked_in, state_before
-from cprqueue.services.families import children_of, family_of
-from cprqueue.store import exports, jobs, links, locks, plans, runs
-from cprqueue.store.database import Database, clock, count
-from cprqueue.tables import jobs as jobs_table
+from cprqueue.services import orders, prune_facts, suspension
+from cprqueue.services.archive import Archive, clocked_in
+from cprqueue.services.families import family_of
+from cprqueue.services.prune_facts import Facts, item_row, plan_summary
+from cprqueue.store import jobs, links, plans, runs
+from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
 
-LOCK_LIMIT = timedelta(seconds=90)
-FETCHES_COMPARED = 4
-
-
-@dataclass(kw_only=True)
-class Facts:
-    """All that a plan is made from, read at one moment."""
-
-    snapshot_id: int
-    jobcodes: dict[int, Jobcode]
-    locations: dict[int, Location]
-    managed: list[Managed]
-    active_jobs: int
-
-    def __post_init__(self) -> None:
-        """Index who is whose child, and which locations each jobcode has."""
-        self.children = children_of(self.jobcodes.values())
-        self.near: dict[int, list[Location]] = {}
-        for place in self.locations.values():
-            for code in place.jobcode_ids:
-                self.near.setdefault(code, []).append(place)
+FOR_RUN = ("queued", "running")
+FOR_APPROVAL = (orders.APPROVED, "running")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,48 +44,13 @@ class Prune:
     archive: Archive
     limits: Limits
     alert: Callable[[str, str], None]
-    lock_limit: timedelta = LOCK_LIMIT
 
     # --- planning ---
 
     def facts(self, snapshot_id: int | None = None) -> Facts:
-        """Read what a plan needs. Raises Permanent with one sentence where nothing may be planned.
-
-        The newest complete export is used, because the rows of older ones are forgotten. It must
-        be fresh, and not older than ``snapshot_id``, the one that was ordered for this plan.
-        """
+        """Read what a plan needs; see ``prune_facts.read``."""
         with self.db.read() as conn:
-            refuse(conn)
-            run = self._export(conn, snapshot_id)
-            codes, places = exports.read_whole(conn, run)
-            rows = plans.managed(conn)
-            active = count(conn, jobs_table, jobs_table.c.active)
-        managed = [
-            Managed(
-                job_id=row.job_id,
-                job_number=row.job_number,
-                jobcode_id=row.jobcode_id,
-                job_active=row.active,
-                rule=row.rule,
-            )
-            for row in rows
-        ]
-        return Facts(
-            snapshot_id=run.run_id,
-            jobcodes=codes,
-            locations=places,
-            managed=managed,
-            active_jobs=active,
-        )
-
-    def _export(self, conn: Connection, snapshot_id: int | None) -> Any:
-        run = runs.newest(conn, "snapshot", "done")
-        cure = "run `cprqueue snapshot` first"
-        if run is None or run.run_id < (snapshot_id or 0):
-            raise Permanent(f"there is no complete export of QuickBooks Time: {cure}")
-        if clock(conn) - run.started_at > timedelta(hours=24):
-            raise Permanent(f"the export of run {run.run_id} is older than 24 hours: {cure}")
-        return run
+            return prune_facts.read(conn, snapshot_id)
 
     def plan(self, facts: Facts) -> PrunePlan:
         """Plan from the facts, and hold back whoever has somebody on the clock right now."""
@@ -147,154 +85,132 @@ class Prune:
     # --- carrying out ---
 
     def run(self, run_id: int, snapshot_id: int | None) -> str:
-        """Carry out the prune of ``run_id``: plan if there is no plan yet, then archive.
+        """Carry out the prune of ``run_id``: plan, then archive what its first plan allows.
 
         Returns one line. Raises Held where the brake refuses the plan, Permanent where nothing
         may be planned, Transient where it should be ordered again: then it goes on.
         """
-        holder = str(uuid.uuid4())
+        return self._carry_out(run_id, snapshot_id, FOR_RUN)
+
+    def approve(self, run_id: int, snapshot_id: int | None) -> str:
+        """Plan afresh and archive only what both the held plan and the fresh one contain.
+
+        Raises as ``run`` does; a run whose approval failed for good is held again.
+        """
         with self.db.begin() as conn:
-            row = runs.get(conn, run_id)
-            if row is None:
-                raise UsageError(f"there is no run {run_id}")
-            if row.state in ("done", "held"):
-                return f"run {run_id} is {row.state} already"
-            self._keep_lock(conn, holder)
-            now = clock(conn)
-            started = row.started_at or now
-            runs.change(conn, run_id, state="running", started_at=started, touched_at=now)
+            orders.note_approval(conn, run_id)
         try:
-            return self._run(run_id, snapshot_id, holder)
-        except CprqueueError as error:
-            self._failed(run_id, error)
+            return self._carry_out(run_id, snapshot_id, FOR_APPROVAL)
+        except AlreadyRunning:
             raise
-        finally:
+        except Permanent as error:
+            orders.refuse_approval(self.db, run_id, str(error))
+            raise
+
+    def _carry_out(self, run_id: int, snapshot_id: int | None, states: tuple[str, ...]) -> str:
+        with self.archive.alone() as keep:
             with self.db.begin() as conn:
-                locks.release(conn, locks.PRUNE, holder)
+                row = runs.get(conn, run_id)
+                if row is None or row.kind != "prune":
+                    raise UsageError(f"run {run_id} is no prune: see `cprqueue history`")
+                if row.state not in states:
+                    return f"run {run_id} is {row.state} already"
+                now = clock(conn)
+                runs.change(conn, run_id, started_at=row.started_at or now, touched_at=now)
+                runs.change(conn, run_id, only_from=("queued",), state="running")
+            try:
+                self._settle_plan(run_id, snapshot_id)
+                return self._archive(run_id, keep)
+            except CprqueueError as error:
+                self._failed(run_id, error)
+                raise
 
-    def _keep_lock(self, conn: Connection, holder: str) -> None:
-        if not locks.take(conn, locks.PRUNE, holder, now=clock(conn), limit=self.lock_limit):
-            raise AlreadyRunning("another prune is running")
-
-    def _run(self, run_id: int, snapshot_id: int | None, holder: str) -> str:
+    def _settle_plan(self, run_id: int, snapshot_id: int | None) -> None:
+        """Plan, and put the plan on record; one that is on record already only shrinks."""
+        self.archive.settle(run_id)
+        facts = self.facts(snapshot_id)
+        made = self.plan(facts)
         with self.db.read() as conn:
             planned = bool(plans.counts(conn, run_id))
-        if not planned:
-            facts = self.facts(snapshot_id)
-            made = self.plan(facts)
-            with self.db.begin() as conn:
-                self._keep_lock(conn, holder)
+        if planned:
+            self._shrink(run_id, made, facts)
+        else:
             self._store(run_id, made, facts)
-            fuse.point("stored_plan")
-            if made.tripped:
-                self._hold(run_id, made)
-        return self._carry_out(run_id, holder)
+        fuse.point("stored_plan")
+        if made.tripped and not planned:
+            raise Held(_held_text(run_id, made))
 
     def _store(self, run_id: int, made: PrunePlan, facts: Facts) -> None:
         rows = [item_row(leaving, facts, "planned") for leaving in made.archive]
         rows += [item_row(leaving, facts, "held_back") for leaving in made.held_back]
+        if made.tripped:  # told first, so that a death right here tells twice, never not at all
+            self.alert("prune held", _held_text(run_id, made))
         with self.db.begin() as conn:
+            now = clock(conn)
             plans.add(conn, run_id, rows)
             runs.set_detail(conn, run_id, plan_summary(made, facts.snapshot_id))
-            runs.change(conn, run_id, emitted=len(made.archive), touched_at=clock(conn))
+            runs.change(conn, run_id, emitted=len(made.archive), touched_at=now)
+            if made.tripped:
+                text = _held_text(run_id, made)
+                runs.change(conn, run_id, state="held", finished_at=now, note=text)
 
-    def _hold(self, run_id: int, made: PrunePlan) -> None:
-        text = (
-            f"held, nothing was archived: {made.tripped}. To archive exactly these: "
-            f"cprqueue prune approve {run_id}"
-        )
+    def _shrink(self, run_id: int, fresh: PrunePlan, facts: Facts) -> None:
+        """Take out of the plan on record what is not in the fresh one."""
         with self.db.begin() as conn:
-            runs.change(conn, run_id, state="held", finished_at=clock(conn), note=text)
-        self.alert("prune held", text)
-        raise Held(text)
+            now = clock(conn)
+            items = plans.of_run(conn, run_id, "planned")
+            both = {x.jobcode_id: x for x in common((i.jobcode_id for i in items), fresh)}
+            held = {x.jobcode_id: x.reason for x in fresh.held_back}
+            for item in items:
+                leaving = both.get(item.jobcode_id)
+                if leaving is not None and leaving.job_id == item.job_id:
+                    state = item_row(leaving, facts, "planned")["state_before"]
+                    plans.set_state_before(conn, item.item_id, state)
+                    continue
+                outcome = "held_back" if item.jobcode_id in held else "dropped"
+                reason = held.get(item.jobcode_id, "not in the fresh plan any more")
+                plans.set_outcome(conn, [item.item_id], outcome, now=now, note=reason)
+            runs.change(conn, run_id, only_from=(orders.APPROVED,), state="running")
 
-    def _carry_out(self, run_id: int, holder: str) -> str:
+    def _archive(self, run_id: int, keep: Callable[[], None]) -> str:
         def stop_asked() -> bool:
-            with self.db.begin() as conn:
-                self._keep_lock(conn, holder)
-            return False
+            keep()
+            with self.db.read() as conn:
+                row = runs.get(conn, run_id)
+                return row is None or row.state != "running" or bool(suspension.suspended(conn))
 
         finished = self.archive.execute(run_id, still_wanted=still_inactive, stop_asked=stop_asked)
-        if not finished:
-            raise Transient(f"run {run_id} is not finished")
         with self.db.begin() as conn:
+            row: Any = runs.get(conn, run_id)
+            if row.state != "running":
+                return f"run {run_id} is {row.state} already"  # an undo has ended it
+            if not finished:
+                prune_facts.refuse_suspended(conn)
+                raise Transient(f"run {run_id} is not finished")
             found = plans.counts(conn, run_id)
             text = outcome_text(found)
-            runs.change(
-                conn,
-                run_id,
-                state="done",
-                finished_at=clock(conn),
-                recorded=found.get("archived", 0),
-                note=text,
-            )
+            recorded, now = found.get("archived", 0), clock(conn)
+            values: dict[str, Any] = {"state": "done", "recorded": recorded, "finished_at": now}
+            runs.change(conn, run_id, note=text, **values)
         log.info("prune ended", extra={"run_id": run_id, "outcome": text})
         return text
 
     def _failed(self, run_id: int, error: CprqueueError) -> None:
         if isinstance(error, (Held, AlreadyRunning)):
             return
+        for_good = not isinstance(error, Transient)
         with self.db.begin() as conn:
             values: dict[str, Any] = {"note": str(error)}
-            if not isinstance(error, Transient):
+            if for_good:
                 values |= {"state": "failed", "finished_at": clock(conn)}
-            runs.change(conn, run_id, only_from=("running",), **values)
+            changed = runs.change(conn, run_id, only_from=("running",), **values)
         log.error("prune interrupted", extra={"run_id": run_id, "reason": str(error)})
-
-    # --- approval ---
-
-    def approve(self, run_id: int, snapshot_id: int | None) -> str:
-        """Plan afresh and archive only what both the held plan and the fresh one contain.
-
-        Raises as ``run`` does; a run whose approval failed for good stays held.
-        """
-        try:
-            self._approve(run_id, snapshot_id)
-        except Permanent as error:
-            orders.refuse_approval(self.db, run_id, str(error))
-            raise
-        return self.run(run_id, snapshot_id)
-
-    def _approve(self, run_id: int, snapshot_id: int | None) -> None:
-        with self.db.read() as conn:
-            row = runs.get(conn, run_id)
-        if row is not None and row.kind == "prune" and row.state == "running":
-            return  # approved before: its worker died, and this one goes on
-        facts = self.facts(snapshot_id)
-        fresh = self.plan(facts)
-        with self.db.begin() as conn:
-            row = runs.get(conn, run_id)
-            if row is None or row.kind != "prune" or row.state != "held":
-                raise UsageError(f"run {run_id} is not a held prune: see `cprqueue history`")
-            items = plans.of_run(conn, run_id, *plans.OPEN)
-            both = {x.jobcode_id for x in common((item.jobcode_id for item in items), fresh)}
-            gone = [item.item_id for item in items if item.jobcode_id not in both]
-            reason = "not in the fresh plan any more"
-            plans.set_outcome(conn, gone, "dropped", now=clock(conn), note=reason)
-            runs.change(conn, run_id, state="running", note="approved")
+        if for_good and changed:
+            self.alert("prune failed", f"run {run_id}: {error}")
 
 
-def refuse(conn: Connection) -> None:
-    """Raise Permanent, in one sentence, where no prune may be planned now."""
-    if suspension.suspended(conn):
-        raise Permanent("the sync is suspended by a remove-all: undo that or sync --full first")
-    states = ("running", "emitted", "done", "failed")
-    rows = runs.newest_few(conn, "fetch", *states, complete=True, limit=1)
-    done = runs.newest_few(conn, "fetch", "done", complete=True, limit=FETCHES_COMPARED)
-    rows += [row for row in done if row.run_id != rows[0].run_id]
-    facts = [
-        FetchFact(
-            run_id=row.run_id,
-            state=row.state,
-            observed_at=row.observed_at,
-            jobs=row.emitted,
-            note=row.note or "",
-        )
-        for row in rows
-    ]
-    reason = why_not(facts, now=clock(conn))
-    if reason:
-        raise Permanent(f"no prune: {reason}")
+def _held_text(run_id: int, made: PrunePlan) -> str:
+    return f"held, nothing was archived: {made.tripped}. {orders.how_to_approve(run_id)}"
 
 
 def still_inactive(conn: Connection, item: Any) -> str | None:
@@ -306,49 +222,6 @@ def still_inactive(conn: Connection, item: Any) -> str | None:
     if link is None or link.jobcode_id != item.jobcode_id:
         return "the jobcode belongs to another job now"
     return None
-
-
-def item_row(leaving: Leaving, facts: Facts, outcome: str) -> dict[str, Any]:
-    """Build the row that the plan stores for one jobcode, with the state before."""
-    code = facts.jobcodes[leaving.jobcode_id]
-    family = family_of(code.id, facts.children)
-    return {
-        "job_id": leaving.job_id,
-        "job_number": leaving.job_number,
-        "jobcode_id": leaving.jobcode_id,
-        "name": leaving.name,
-        "reason": leaving.reason,
-        "state_before": state_before(code, facts.near.get(code.id, ()), family, ()),
-        "outcome": outcome,
-        "note": leaving.reason if outcome == "held_back" else None,
-    }
-
-
-def plan_summary(made: PrunePlan, snapshot_id: int) -> dict[str, Any]:
-    """Return the numbers of a plan for the run's detail."""
-    return {
-        "snapshot_id": snapshot_id,
-        "unmanaged": made.unmanaged,
-        "managed_active": made.managed_active,
-        "limit": made.limit,
-        "tripped": made.tripped,
-    }
-
-
-def plan_json(made: PrunePlan, run_id: int | None) -> dict[str, Any]:
-    """Return a plan as the command line prints it."""
-    return {
-        "run_id": run_id,
-        "archive": _dicts(made.archive),
-        "held_back": _dicts(made.held_back),
-        "unmanaged": made.unmanaged,
-        "limit": made.limit,
-        "tripped": made.tripped,
-    }
-
-
-def _dicts(items: Iterable[Leaving]) -> list[dict[str, Any]]:
-    return [asdict(item) for item in items]
 
 
 def outcome_text(counts: dict[str, int]) -> str:

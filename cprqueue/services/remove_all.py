@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import Connection
+
 from cprqueue.brake import parents_of_others
 from cprqueue.errors import Transient, UsageError
 from cprqueue.models import BATCH, Jobcode
@@ -25,6 +27,7 @@ from cprqueue.store.database import Database, clock
 
 KIND = "remove_all"
 STOPPING, STOPPED = "stopping", "stopped"
+LIVE = ("queued", "running", STOPPING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,35 +150,38 @@ class RemoveAll:
         return codes, places, {row.jobcode_id: (row.job_id, row.job_number) for row in rows}
 
     def run(self, run_id: int) -> str:
-        """Archive step by step until done or stopped; returns one line."""
-        with self.db.begin() as conn:
-            row = runs.get(conn, run_id)
-            if row is None or row.kind != KIND:
-                raise UsageError(f"run {run_id} is no remove-all")
-            if row.state not in ("queued", "running", STOPPING):
-                return f"run {run_id} is {row.state} already"
-            now = clock(conn)
-            suspension.suspend(conn, run_id)
-            started = row.started_at or now
-            runs.change(conn, run_id, started_at=started, touched_at=now)
-            runs.change(conn, run_id, only_from=("queued",), state="running")
-        finished = self.archive.execute(
-            run_id, still_wanted=lambda _conn, _item: None, stop_asked=lambda: self._asked(run_id)
-        )
-        return self._end(run_id, finished=finished)
+        """Archive step by step until done or stopped; returns one line.
 
-    def _asked(self, run_id: int) -> bool:
-        with self.db.read() as conn:
-            row = runs.get(conn, run_id)
-        return row is None or row.state == STOPPING
+        It stops by itself once the sync is not suspended by it any more: then it was undone, or
+        a full sync brings the jobs back.
+        """
+        with self.archive.alone() as keep:
+            with self.db.begin() as conn:
+                row = runs.get(conn, run_id)
+                if row is None or row.kind != KIND:
+                    raise UsageError(f"run {run_id} is no remove-all")
+                if row.state not in LIVE:
+                    return f"run {run_id} is {row.state} already"
+                now = clock(conn)
+                runs.change(conn, run_id, started_at=row.started_at or now, touched_at=now)
+                runs.change(conn, run_id, only_from=("queued",), state="running")
+
+            def stop_asked() -> bool:
+                keep()
+                with self.db.read() as conn:
+                    return _is_over(conn, run_id)
+
+            finished = self.archive.execute(
+                run_id, still_wanted=lambda _conn, _item: None, stop_asked=stop_asked
+            )
+            return self._end(run_id, finished=finished)
 
     def _end(self, run_id: int, *, finished: bool) -> str:
         with self.db.begin() as conn:
             found = plans.counts(conn, run_id)
             text = outcome_text(found)
             left = sum(found.get(outcome, 0) for outcome in plans.OPEN)
-            row: Any = runs.get(conn, run_id)
-            if not finished and row.state != STOPPING:
+            if not finished and not _is_over(conn, run_id):
                 raise Transient(f"run {run_id} is not finished: {left} left")
             values: dict[str, Any] = {"state": "done" if finished else STOPPED}
             runs.change(
@@ -193,6 +199,14 @@ class RemoveAll:
         """Ask a running remove-all to stop after the step that is under way."""
         with self.db.begin() as conn:
             runs.change(conn, run_id, only_from=("queued", "running"), state=STOPPING)
+
+
+def _is_over(conn: Connection, run_id: int) -> bool:
+    """Tell whether a run was asked to stop, or does not suspend the sync any more."""
+    row = runs.get(conn, run_id)
+    halted = suspension.suspended(conn)
+    suspends = halted is not None and halted["run_id"] == run_id
+    return row is None or row.state in (STOPPING, STOPPED) or not suspends
 
 
 def phrase(number: int, *, include_unmanaged: bool) -> str:

@@ -1,30 +1,41 @@
 """Undo a prune or a remove-all: bring archived jobcodes back as they were.
 
-What a run archived stands in its plan with the state before. Parents come back first, then
+What a run archived stands in its plan with the state before. The run itself is over from the
+moment that its undo is on record: nobody goes on with it. Parents come back first, then
 ``assigned_to_all``, the links of locations and the assignments of single people. What cannot
-come back is said, item by item. Run twice, or after a death at any line, it goes on where it
-was: restoring what is active changes nothing.
+come back is said, item by item, and kept on record. What if the process dies
+- in the middle of a batch: its items are "restoring", and the next try does them again;
+  restoring what is active changes nothing.
+- between two batches: the next try goes on with the items that are left.
+A jobcode that an active job has by now is the sync's: it is left alone.
 """
 
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
 
-from cprqueue.errors import UsageError
-from cprqueue.models import BATCH, Address, Location, name_key
+from cprqueue.errors import AlreadyRunning, UsageError
+from cprqueue.models import BATCH, Address, ItemResult, Location, name_key
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.services import looks, suspension
-from cprqueue.services.archive import set_active
+from cprqueue.services.archive import Archive
 from cprqueue.services.families import depth
 from cprqueue.store import events, jobs, links, plans, runs
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
+
+LEFT = ("sending", "archived", "restoring")
+OVER = {"prune": "done", "remove_all": "stopped"}
+"""How a run ends that is undone before it came to its own end."""
+
+Lost = list[tuple[str, str]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,7 +43,7 @@ class Undone:
     """What an undo did. ``lost``: (job number or name, what could not come back)."""
 
     restored: int = 0
-    lost: list[tuple[str, str]] = field(default_factory=list)
+    lost: Lost = field(default_factory=list)
 
     def text(self) -> str:
         """Say it in one line."""
@@ -46,150 +57,221 @@ class Undo:
 
     db: Database
     qbt: QuickBooksTime
+    archive: Archive
 
     def request(self, of_run: int, numbers: Sequence[str] = ()) -> int:
-        """Put an undo on record; return its run id. Raises UsageError for a run without a plan."""
+        """Put an undo on record and return its run id; one that was cut off is taken up again.
+
+        Without ``numbers`` the run itself is over: what it has not archived yet stays. Raises
+        UsageError for a run without a plan, and for a number that it did not archive.
+        """
+        order = {"of_run": of_run, "numbers": list(numbers)}
         with self.db.begin() as conn:
             row = runs.get(conn, of_run)
-            if row is None or row.kind not in ("prune", "remove_all"):
+            if row is None or row.kind not in OVER:
                 raise UsageError(
                     f"run {of_run} is no prune and no remove-all: see `cprqueue history`"
                 )
-            run_id = runs.create(conn, "undo", now=clock(conn), requested_by="operator")
-            runs.set_detail(conn, run_id, {"of_run": of_run, "numbers": list(numbers)})
+            _chosen(conn, order)
+            run_id = _cut_off(conn, order)
+            if run_id is None:
+                run_id = runs.create(conn, "undo", now=clock(conn), requested_by="operator")
+                runs.set_detail(conn, run_id, {**order, "lost": []})
+            if not numbers:
+                _end_undone(conn, row, run_id)
         return run_id
 
     def run(self, run_id: int) -> Undone:
-        """Carry out the undo of ``run_id``. Raises the client's errors; run it again to go on."""
+        """Carry out the undo of ``run_id``.
+
+        Raises AlreadyRunning while the step of a prune or remove-all, or a push, is under way,
+        and the client's errors; run it again to go on.
+        """
+        with self.archive.alone() as keep:
+            with self.db.begin() as conn:
+                row: Any = runs.get(conn, run_id)
+                runs.change(conn, run_id, state="running", started_at=row.started_at or clock(conn))
+                items = _chosen(conn, runs.detail(row))
+            for level in _levels(items):
+                for start in range(0, len(level), BATCH):
+                    keep()
+                    self._restore_batch(run_id, level[start : start + BATCH])
+            return self._end(run_id)
+
+    def _restore_batch(self, run_id: int, items: list[Any]) -> None:
+        lease = str(uuid.uuid4())
+        try:
+            mine = self._begin(run_id, lease, items)
+            if mine:
+                self._restore(run_id, lease, mine)
+        finally:
+            with self.db.begin() as conn:
+                links.release(conn, lease)
+
+    def _begin(self, run_id: int, lease: str, items: list[Any]) -> list[Any]:
+        """Lease the jobs of these jobcodes; leave to the sync what is the sync's by now."""
         with self.db.begin() as conn:
-            row: Any = runs.get(conn, run_id)
-            order = runs.detail(row)
-            runs.change(conn, run_id, state="running", started_at=clock(conn))
-            items = self._chosen(conn, order["of_run"], order["numbers"])
-            owned = self._owned_by_the_sync(conn, items)
-        undone = Undone()
-        self._leave_to_the_sync(owned, undone)
-        todo = [item for item in items if item.item_id not in owned]
-        for level in _levels(todo):
-            for start in range(0, len(level), BATCH):
-                self._restore(level[start : start + BATCH], undone)
-                self._touch(run_id)
-        self._end(run_id, order, undone)
-        return undone
+            now = clock(conn)
+            ids = [item.jobcode_id for item in items]
+            until = now + self.archive.lease_time
+            free = links.lease_jobcodes(conn, lease, ids, now=now, until=until)
+            owners = _owned_by_the_sync(conn, ids)
+            mine = [item for item in items if item.jobcode_id not in owners]
+            if any(item.jobcode_id not in free for item in mine):
+                raise AlreadyRunning("a push of one of these jobs is under way")
+            owned = [item for item in items if item.jobcode_id in owners]
+            self._leave_to_the_sync(conn, run_id, owned, owners)
+            plans.set_outcome(conn, [item.item_id for item in mine], "restoring", now=now)
+        return mine
 
-    def _chosen(self, conn: Connection, of_run: int, numbers: Sequence[str]) -> list[Any]:
-        items = plans.of_run(conn, of_run, "archived", "restoring")
-        if not numbers:
-            return items
-        keys = {name_key(number) for number in numbers}
-        chosen = [i for i in items if name_key(i.job_number or i.name) in keys]
-        unknown = keys - {name_key(i.job_number or i.name) for i in chosen}
-        if unknown:
-            raise UsageError(f"run {of_run} archived no {', '.join(sorted(unknown))}")
-        return chosen
+    def _leave_to_the_sync(
+        self, conn: Connection, run_id: int, items: list[Any], owners: dict[int, Any]
+    ) -> None:
+        note = "its job is active again: the sync brings it back"
+        plans.set_outcome(
+            conn, [item.item_id for item in items], "restored", now=clock(conn), note=note
+        )
+        parked = [i for i in items if owners[i.jobcode_id].state == links.PARKED]
+        lost = [
+            (_name(item), f"its job is active but parked: {owners[item.jobcode_id].error_reason}")
+            for item in parked
+        ]
+        _count(conn, run_id, len(items) - len(parked), lost)
 
-    def _owned_by_the_sync(self, conn: Connection, items: Iterable[Any]) -> dict[int, str]:
-        """Return the items that the ordinary sync has brought back or moved since."""
-        if suspension.suspended(conn):
-            return {}
-        owned = {}
-        for item in items:
-            row = jobs.get(conn, item.job_id) if item.job_id is not None else None
-            link = links.get(conn, item.job_id) if item.job_id is not None else None
-            if row is not None and row.active and link and link.jobcode_id == item.jobcode_id:
-                owned[item.item_id] = item.job_number
-        return owned
-
-    def _leave_to_the_sync(self, owned: dict[int, str], undone: Undone) -> None:
-        with self.db.begin() as conn:
-            note = "its job is active again: the sync brings it back"
-            plans.set_outcome(conn, list(owned), "restored", now=clock(conn), note=note)
-        undone.restored += len(owned)
-
-    def _restore(self, items: list[Any], undone: Undone) -> None:
+    def _restore(self, run_id: int, lease: str, items: list[Any]) -> None:
         before = {item.item_id: plans.state_before(item) for item in items}
-        with self.db.begin() as conn:
-            ids = [item.item_id for item in items]
-            plans.set_outcome(conn, ids, "restoring", now=clock(conn))
         payload = [_restoring(item, before[item.item_id]) for item in items]
         results = self.qbt.change_jobcodes(payload)
         back = [item for item, result in zip(items, results, strict=True) if result.done]
-        for item, result in zip(items, results, strict=True):
-            if not result.done:
-                self._lost(item, f"stays archived: {result.text}", undone)
-        self._restore_locations(back, before, undone)
-        self._restore_people(back, before, undone)
+        lost = self._restore_locations(back, before) + self._restore_people(back, before)
         with self.db.begin() as conn:
-            for item in back:
-                self._note(conn, item, before[item.item_id])
-        undone.restored += len(back)
+            for item, result in zip(items, results, strict=True):
+                if result.done:
+                    self._note(conn, lease, item, before[item.item_id])
+                else:
+                    lost.append(_note_lost(conn, item, result))
+            _count(conn, run_id, len(back), lost)
 
-    def _lost(self, item: Any, text: str, undone: Undone) -> None:
-        undone.lost.append((item.job_number or item.name, text))
-        with self.db.begin() as conn:
-            plans.set_outcome(conn, [item.item_id], "archived", now=clock(conn), note=text)
+    def _note(self, conn: Connection, lease: str, item: Any, state: dict[str, Any]) -> None:
+        now = clock(conn)
+        plans.set_outcome(conn, [item.item_id], "restored", now=now)
+        to_all = bool(state["assigned_to_all"])
+        self.archive.note_active(conn, item.jobcode_id, lease, active=True, assigned_to_all=to_all)
+        if item.job_id is not None:
+            text = f"jobcode {item.jobcode_id} restored as {state['name']}"
+            events.add(conn, [events.event(item.job_id, "restored", text, at=now)])
 
-    def _restore_locations(
-        self, items: list[Any], before: dict[int, dict[str, Any]], undone: Undone
-    ) -> None:
+    def _restore_locations(self, items: list[Any], before: dict[int, dict[str, Any]]) -> Lost:
         """Link and restore the locations that the archive unlinked; the others are left alone."""
         wanted: dict[int, dict[str, Any]] = {}
         names: dict[int, str] = {}
         for item in items:
             for place in before[item.item_id]["locations"]:
                 wanted[place["id"]] = place
-                names[place["id"]] = item.job_number or item.name
+                names[place["id"]] = _name(item)
         now = {p.id: p for p in looks.by_ids(self.qbt.locations, wanted, active="both")}
         changes = [c for place in wanted.values() if (c := _relinking(place, now.get(place["id"])))]
+        lost: Lost = []
         for start in range(0, len(changes), BATCH):
             part = changes[start : start + BATCH]
             results = self.qbt.change_locations(part)
             for change, result in zip(part, results, strict=True):
                 if not result.done:
                     text = f"location {change['id']}: {result.text}"
-                    undone.lost.append((names[change["id"]], text))
+                    lost.append((names[change["id"]], text))
+        return lost
 
-    def _restore_people(
-        self, items: list[Any], before: dict[int, dict[str, Any]], undone: Undone
-    ) -> None:
+    def _restore_people(self, items: list[Any], before: dict[int, dict[str, Any]]) -> Lost:
         pairs = [
             (item, {"user_id": user, "jobcode_id": item.jobcode_id})
             for item in items
             for user in before[item.item_id].get("assignees", [])
         ]
+        lost: Lost = []
         for start in range(0, len(pairs), BATCH):
             part = pairs[start : start + BATCH]
             results = self.qbt.assign([assignment for _, assignment in part])
             for (item, _), result in zip(part, results, strict=True):
                 if not result.done:
                     text = f"one person's assignment: {result.text}"
-                    undone.lost.append((item.job_number or item.name, text))
+                    lost.append((_name(item), text))
+        return lost
 
-    def _note(self, conn: Connection, item: Any, state: dict[str, Any]) -> None:
-        now = clock(conn)
-        plans.set_outcome(conn, [item.item_id], "restored", now=now)
-        if item.job_id is None:
-            return
-        to_all = bool(state["assigned_to_all"])
-        set_active(conn, item.job_id, item.jobcode_id, active=True, assigned_to_all=to_all)
-        text = f"jobcode {item.jobcode_id} restored as {state['name']}"
-        events.add(conn, [events.event(item.job_id, "restored", text, at=now)])
-
-    def _touch(self, run_id: int) -> None:
+    def _end(self, run_id: int) -> Undone:
         with self.db.begin() as conn:
-            runs.change(conn, run_id, touched_at=clock(conn))
-
-    def _end(self, run_id: int, order: dict[str, Any], undone: Undone) -> None:
-        with self.db.begin() as conn:
-            lost = [{"what": name, "text": text} for name, text in undone.lost]
-            runs.set_detail(conn, run_id, {**order, "lost": lost})
+            row: Any = runs.get(conn, run_id)
+            order = runs.detail(row)
+            lost = [(entry["what"], entry["text"]) for entry in order["lost"]]
+            undone = Undone(restored=row.recorded, lost=lost)
             values: dict[str, Any] = {"state": "done", "finished_at": clock(conn)}
-            runs.change(conn, run_id, note=undone.text(), recorded=undone.restored, **values)
-            whole = not order["numbers"]
+            runs.change(conn, run_id, note=undone.text(), **values)
             halted = suspension.suspended(conn)
-            if whole and halted and halted["run_id"] == order["of_run"]:
+            if not order["numbers"] and halted and halted["run_id"] == order["of_run"]:
                 suspension.lift(conn)
         log.info("undo ended", extra={"run_id": run_id, "outcome": undone.text()})
+        return undone
+
+
+def _cut_off(conn: Connection, order: dict[str, Any]) -> int | None:
+    """Return the undo of the same order that never came to its end."""
+    for row in runs.newest_few(conn, "undo", "queued", "running", limit=20):
+        detail = runs.detail(row) or {}
+        if {name: detail.get(name) for name in order} == order:
+            return int(row.run_id)
+    return None
+
+
+def _end_undone(conn: Connection, row: Any, undo_id: int) -> None:
+    """Nobody goes on with a run that is undone: what it has not archived yet stays."""
+    now = clock(conn)
+    planned = [item.item_id for item in plans.of_run(conn, row.run_id, "planned")]
+    note = f"not archived: run {undo_id} undid the plan"
+    plans.set_outcome(conn, planned, "dropped", now=now, note=note, only_from=("planned",))
+    if row.state not in ("done", "stopped"):
+        values: dict[str, Any] = {"state": OVER[row.kind], "finished_at": now}
+        runs.change(conn, row.run_id, note=f"ended by the undo of run {undo_id}", **values)
+
+
+def _chosen(conn: Connection, order: dict[str, Any]) -> list[Any]:
+    """Return the items that are to come back. Raises UsageError for a number that is unknown."""
+    items = plans.of_run(conn, order["of_run"], *LEFT, "restored")
+    keys = {name_key(number) for number in order["numbers"]}
+    chosen = [item for item in items if not keys or name_key(_name(item)) in keys]
+    unknown = keys - {name_key(_name(item)) for item in chosen}
+    if unknown:
+        raise UsageError(f"run {order['of_run']} archived no {', '.join(sorted(unknown))}")
+    return [item for item in chosen if item.outcome in LEFT]
+
+
+def _owned_by_the_sync(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, Any]:
+    """Return the links of the active jobs that have these jobcodes now, while the sync goes on."""
+    owners: dict[int, Any] = {}
+    if suspension.suspended(conn):
+        return owners
+    for jobcode_id, job_id in links.with_jobcodes(conn, jobcode_ids).items():
+        job = jobs.get(conn, job_id)
+        if job is not None and job.active:
+            owners[jobcode_id] = links.get(conn, job_id)
+    return owners
+
+
+def _note_lost(conn: Connection, item: Any, result: ItemResult) -> tuple[str, str]:
+    text = f"stays archived: {result.text}"
+    plans.set_outcome(conn, [item.item_id], "archived", now=clock(conn), note=text)
+    return _name(item), text
+
+
+def _count(conn: Connection, run_id: int, restored: int, lost: Lost) -> None:
+    """Add to what the undo has done so far."""
+    row: Any = runs.get(conn, run_id)
+    detail = runs.detail(row)
+    entries = [{"what": name, "text": text} for name, text in lost]
+    runs.set_detail(conn, run_id, {**detail, "lost": [*detail["lost"], *entries]})
+    runs.change(conn, run_id, recorded=row.recorded + restored, touched_at=clock(conn))
+
+
+def _name(item: Any) -> str:
+    return str(item.job_number or item.name)
 
 
 def _levels(items: Iterable[Any]) -> list[list[Any]]:

@@ -51,6 +51,12 @@ def set_due(
     conn.execute(update(links).where(links.c.job_id == bindparam("id")), {"id": job_id, **values})
 
 
+def ring(conn: Connection, job_id: int, *, now: datetime, look: str | None = None) -> None:
+    """Make the job due now; what is wanted stays as it is on record. ``look``: as above."""
+    own = update(links).where(links.c.job_id == job_id)
+    conn.execute(own.values(**_due(now), **({"look": look} if look else {})))
+
+
 def _due(now: datetime) -> dict[str, Any]:
     return {"state": DUE, "due_since": now, "next_attempt_at": now, **FRESH}
 
@@ -103,7 +109,7 @@ def ring_if_all_wait(conn: Connection, key: str, *, but: int, now: datetime) -> 
 
 def seen(conn: Connection, job_id: int, code: Jobcode, *, now: datetime) -> None:
     """Correct the record of a job whose jobcode was just seen; due again where it differs."""
-    row = get(conn, job_id)
+    row = get(conn, job_id, to_write=True)
     before = Held.from_json(row.held if row else None)
     after = replace(
         before, name=code.name, active=code.active, assigned_to_all=code.assigned_to_all
@@ -246,6 +252,53 @@ def _bound(row: dict[str, Any], lease: str) -> dict[str, Any]:
     return {"b_lease": lease, **{f"b_{name}": value for name, value in row.items()}}
 
 
+def lease_jobcodes(
+    conn: Connection, lease: str, jobcode_ids: Sequence[int], *, now: datetime, until: datetime
+) -> set[int]:
+    """Take the jobs of these jobcodes under ``lease``, whatever their state.
+
+    Returns the jobcodes that nobody else pushes now; those without a job are among them.
+    """
+    ids = links.c.jobcode_id.in_(jobcode_ids)
+    free = or_(links.c.lease.is_(None), links.c.lease == lease, links.c.lease_until < now)
+    conn.execute(update(links).where(ids, free).values(lease=lease, lease_until=until))
+    others = select(links.c.jobcode_id).where(ids, links.c.lease != lease)
+    return set(jobcode_ids) - set(conn.execute(others).scalars())
+
+
+def note_active(
+    conn: Connection,
+    jobcode_id: int,
+    *,
+    active: bool,
+    assigned_to_all: bool,
+    look: str,
+    lease: str,
+    now: datetime,
+    guard: timedelta,
+) -> None:
+    """Write down that a jobcode was archived or restored, on whichever job has it now.
+
+    The record may be older than the request, so an active job is looked at and pushed. Where
+    another worker has the job under a lease all the same, that lease ends here, so that it
+    cannot write down what it knew before, and nobody claims the job for ``guard``.
+    """
+    own = select(links).where(links.c.jobcode_id == jobcode_id).with_for_update()
+    row = conn.execute(own).first()
+    if row is None:
+        return
+    held = replace(Held.from_json(row.held), active=active, assigned_to_all=assigned_to_all)
+    values = {**held_columns(held), "pushed_at": now}
+    wants = conn.execute(select(jobs.c.active).where(jobs.c.job_id == row.job_id)).scalar()
+    if wants:
+        values |= {"look": look, **_due(now)}
+    if row.lease not in (None, lease):
+        values |= {"lease": None, "lease_until": None}
+        if wants:
+            values["next_attempt_at"] = now + guard
+    conn.execute(update(links).where(links.c.job_id == row.job_id).values(**values))
+
+
 def release(conn: Connection, lease: str) -> None:
     """Give back whatever is still under the lease; the rows stay as they are."""
     statement = update(links).where(links.c.lease == lease)
@@ -262,12 +315,13 @@ def held_columns(held: Held) -> dict[str, Any]:
     }
 
 
-def correct_held(conn: Connection, job_id: int, held: Held) -> bool:
-    """Do ``set_held`` for a job that nobody pushes right now; False where somebody does.
+def correct_held(conn: Connection, job_id: int, held: Held, *, was: str | None) -> bool:
+    """Do ``set_held`` for a job that nobody pushes and whose ``held`` column is still ``was``.
 
-    Raises IntegrityError where another job is linked to the same jobcode or location.
+    False where it is not so. Raises IntegrityError where another job is linked to the same
+    jobcode or location.
     """
-    nobody = and_(links.c.job_id == job_id, links.c.lease.is_(None))
+    nobody = and_(links.c.job_id == job_id, links.c.lease.is_(None), links.c.held == was)
     return conn.execute(update(links).where(nobody).values(**held_columns(held))).rowcount == 1
 
 
@@ -298,14 +352,15 @@ def doubt_idle(conn: Connection, job_id: int) -> None:
 
     The next push then restores it, which changes nothing where it was never archived.
     """
-    row = get(conn, job_id)
+    row = get(conn, job_id, to_write=True)
     if row is not None and row.jobcode_id is not None:
         set_held(conn, job_id, replace(Held.from_json(row.held), active=False))
 
 
-def get(conn: Connection, job_id: int) -> Row[Any] | None:
-    """Return the link, or None."""
-    return conn.execute(select(links).where(links.c.job_id == job_id)).first()
+def get(conn: Connection, job_id: int, *, to_write: bool = False) -> Row[Any] | None:
+    """Return the link, or None. ``to_write``: nobody else may change it before we have."""
+    statement = select(links).where(links.c.job_id == job_id)
+    return conn.execute(statement.with_for_update() if to_write else statement).first()
 
 
 def give_up(conn: Connection, job_id: int) -> None:

@@ -42,12 +42,21 @@ def set_outcome(
     *,
     now: datetime,
     note: str | None = None,
+    only_from: Sequence[str] = (),
 ) -> None:
-    """Write what came of items."""
+    """Write what came of items; with ``only_from`` only where it is one of these still."""
     for part in chunks(item_ids):
         statement = update(plan_items).where(plan_items.c.item_id.in_(part))
+        if only_from:
+            statement = statement.where(plan_items.c.outcome.in_(only_from))
         short = note[:1000] if note else None
         conn.execute(statement.values(outcome=outcome, outcome_at=now, note=short))
+
+
+def set_state_before(conn: Connection, item_id: int, state: dict[str, Any]) -> None:
+    """Replace the state before of an item that was not archived yet by one read afresh."""
+    own = update(plan_items).where(plan_items.c.item_id == item_id)
+    conn.execute(own.values(state_before=json.dumps(state)))
 
 
 def state_before(row: Row[Any]) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""Prunes and remove-alls in an office: what their tests ask for and look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cprqueue.errors import AlreadyRunning, Transient
+from cprqueue.services import orders, suspension
+from cprqueue.store import plans, runs
+from tests.office import Office, job
+
+CLOSED = {"jobProgress": "Paid in Full - File Closed"}
+
+
+def names(office: Office, *, active: bool) -> set[str]:
+    state = office.sandbox.qbt.state()
+    return {code["name"] for code in state["jobcodes"] if code["active"] == active}
+
+
+def close(office: Office, *numbers: int) -> None:
+    office.put(*(job(n, f"A-{n}", **CLOSED) for n in numbers))
+
+
+def order(office: Office) -> int:
+    run_id = orders.request_prune(office.app.db, "test")
+    office.app.snapshot.take()
+    return run_id
+
+
+def prune(office: Office) -> tuple[int, str]:
+    run_id = order(office)
+    return run_id, office.app.prune.run(run_id, None)
+
+
+def comparable(state: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """What must be the same after an undo: everything but the times of change."""
+    moving = ("last_modified", "created")
+    return {
+        "jobcodes": [{k: v for k, v in c.items() if k not in moving} for c in state["jobcodes"]],
+        "locations": [{k: v for k, v in p.items() if k not in moving} for p in state["locations"]],
+        "assigned": sorted(
+            (int(a["jobcode_id"]), int(a["user_id"]))
+            for a in state["jobcode_assignments"]
+            if a["active"]
+        ),
+    }
+
+
+def remove_all(office: Office, *, include_unmanaged: bool = False) -> int:
+    snapshot = office.app.snapshot.take()
+    rehearsal = office.app.remove_all.rehearse(snapshot, include_unmanaged=include_unmanaged)
+    return office.app.remove_all.request(
+        snapshot, rehearsal.phrase, include_unmanaged=include_unmanaged
+    )
+
+
+def outcomes(office: Office, run_id: int) -> dict[str, int]:
+    """Count what came of a plan's items."""
+    with office.app.db.read() as conn:
+        return plans.counts(conn, run_id)
+
+
+def run_of(office: Office, run_id: int) -> Any:
+    """Return a run."""
+    with office.app.db.read() as conn:
+        return runs.get(conn, run_id)
+
+
+def suspended(office: Office) -> bool:
+    """Tell whether a remove-all suspends the sync."""
+    with office.app.db.read() as conn:
+        return suspension.suspended(conn) is not None
+
+
+def fault(office: Office, **values: Any) -> None:
+    """Let QuickBooks Time fail in one way from now on."""
+    office.sandbox.client.set_faults([{"service": "qbt", **values}])
+
+
+def resumed(office: Office, run_id: int) -> bool:
+    """Let a run that was cut off go on; False where what died still holds a lock or a lease."""
+    try:
+        office.app.prune.run(run_id, None)
+    except (AlreadyRunning, Transient):
+        return False
+    return True

@@ -1,0 +1,368 @@
+"""Prunes and remove-alls that are cut off, late, doubled, or beside other work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cprqueue.errors import AlreadyRunning, Held, Permanent, Transient
+from cprqueue.sandbox.credentials import environment
+from cprqueue.services import drift, orders
+from cprqueue.store import runs
+from cprqueue.store.database import clock
+from cprqueue.tables import runs as runs_table
+from tests.office import QUICK, Office, job
+from tests.pruning import (
+    close,
+    fault,
+    names,
+    order,
+    outcomes,
+    prune,
+    remove_all,
+    resumed,
+    run_of,
+    suspended,
+)
+from tests.real_processes import wait_until
+
+AT_ONCE = timedelta(0)
+RUN = """
+import sys
+from cprqueue.bootstrap import application
+print(application().prune.run(int(sys.argv[1]), None))
+"""
+
+
+def jobs(office: Office, number: int) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, number + 1)))
+
+
+def die_at(office: Office, point: str, run_id: int) -> None:
+    """Carry the prune out in a process that is killed at this line."""
+    env = {**os.environ, **environment(office.sandbox.url), **QUICK,
+           "CPR_VAR_DIR": str(office.settings.var_dir), "CPR_FUSE": point}  # fmt: skip
+    command = [sys.executable, "-c", RUN, str(run_id)]
+    done = subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def sweep(office: Office) -> list[tuple[str, dict[str, Any]]]:
+    return orders.interrupted(office.app.db, quiet=AT_ONCE)
+
+
+# --- the brake and the plan on record ---
+
+
+def test_a_plan_that_the_brake_refuses_is_never_carried_out_by_who_comes_after_a_death(
+    office: Office,
+) -> None:
+    jobs(office, 100)
+    close(office, *range(1, 46))
+    run_id = order(office)
+    die_at(office, "stored_plan", run_id)
+    wait_until(lambda: resumed(office, run_id))
+    assert names(office, active=False) == set()
+    assert run_of(office, run_id).state == "held"
+    assert run_of(office, run_id).note.endswith(f"cprqueue prune approve {run_id}")
+
+
+def test_a_held_prune_is_told_to_people_once(office: Office) -> None:
+    told: list[str] = []
+    office.app.prune.alert = lambda title, _text: told.append(title)
+    jobs(office, 100)
+    close(office, *range(1, 46))
+    run_id = order(office)
+    with pytest.raises(Held):
+        office.app.prune.run(run_id, None)
+    assert office.app.prune.run(run_id, None) == f"run {run_id} is held already"
+    assert told == ["prune held"]
+
+
+def test_a_prune_that_fails_for_good_is_told_to_people(office: Office) -> None:
+    told: list[str] = []
+    office.app.prune.alert = lambda title, text: told.append(f"{title}: {text}")
+    jobs(office, 30)
+    close(office, 1)
+    run_id = order(office)
+    fault(office, kind="status", status=402, method="PUT", path="/jobcodes")
+    with pytest.raises(Permanent):
+        office.app.prune.run(run_id, None)
+    assert run_of(office, run_id).state == "failed"
+    assert len(told) == 1
+    assert told[0].startswith(f"prune failed: run {run_id}: ")
+
+
+def test_a_plan_that_is_taken_up_later_only_shrinks(office: Office) -> None:
+    jobs(office, 60)
+    close(office, 1, 2, 3)
+    run_id = order(office)
+    die_at(office, "stored_plan", run_id)
+    close(office, 4)
+    qbt = office.sandbox.qbt
+    parent = next(c["id"] for c in qbt.state()["jobcodes"] if c["name"] == "A-1")
+    child = qbt.add_jobcode(name="Warranty visit", parent_id=parent)
+    qbt.clock_in(child)
+    office.put(job(2, "A-2"))
+    office.app.snapshot.take()
+    wait_until(lambda: resumed(office, run_id))
+    assert run_of(office, run_id).note == "1 archived, 1 held back, 1 dropped"
+    assert names(office, active=False) == {"A-3"}
+
+
+def test_a_plan_that_is_weeks_old_decides_nothing(office: Office) -> None:
+    jobs(office, 60)
+    close(office, 1, 2, 3)
+    run_id = order(office)
+    die_at(office, "stored_plan", run_id)
+    with office.app.db.begin() as conn:
+        old = clock(conn) - timedelta(days=21)
+        conn.execute(runs_table.update().values(observed_at=old, started_at=old, touched_at=old))
+    assert sweep(office) == [("cpr.snapshot_and_prune", {"run_id": run_id})]
+    wait_until(lambda: "older than 24 hours" in refusal(office, run_id))
+    assert names(office, active=False) == set()
+
+
+def refusal(office: Office, run_id: int) -> str:
+    try:
+        return office.app.prune.run(run_id, None)
+    except AlreadyRunning:
+        return ""
+    except Permanent as error:
+        return str(error)
+
+
+def test_a_lost_approval_is_ordered_again(office: Office) -> None:
+    jobs(office, 100)
+    close(office, *range(1, 46))
+    run_id = order(office)
+    with pytest.raises(Held):
+        office.app.prune.run(run_id, None)
+    assert sweep(office) == []
+    with office.app.db.begin() as conn:
+        orders.note_approval(conn, run_id)
+    assert sweep(office) == [("cpr.snapshot_and_prune", {"run_id": run_id, "approve": True})]
+    assert office.app.prune.run(run_id, None) == f"run {run_id} is approved already"
+    assert office.app.prune.approve(run_id, None) == "45 archived"
+
+
+def test_what_nobody_carried_out_for_a_day_is_ended(office: Office) -> None:
+    jobs(office, 3)
+    prune_id, removal_id = order(office), remove_all(office)
+    with office.app.db.begin() as conn:
+        old = clock(conn) - timedelta(days=2)
+        conn.execute(runs_table.update().values(created_at=old, touched_at=old))
+    assert sweep(office) == []
+    assert (run_of(office, prune_id).state, run_of(office, removal_id).state) == (
+        "failed",
+        "stopped",
+    )
+    assert office.app.remove_all.run(removal_id) == f"run {removal_id} is stopped already"
+    assert names(office, active=False) == set()
+
+
+# --- one at a time ---
+
+
+def test_only_one_prune_remove_all_or_undo_is_at_work(office: Office) -> None:
+    jobs(office, 30)
+    close(office, 1)
+    done_id, _ = prune(office)
+    undo_id = office.app.undo.request(done_id)
+    prune_id, removal_id = order(office), remove_all(office)
+    with office.app.archive.alone():
+        for work in (
+            lambda: office.app.prune.run(prune_id, None),
+            lambda: office.app.remove_all.run(removal_id),
+            lambda: office.app.undo.run(undo_id),
+        ):
+            with pytest.raises(AlreadyRunning, match="at work"):
+                work()
+
+
+def test_a_prune_makes_way_for_a_remove_all(office: Office) -> None:
+    jobs(office, 60)
+    close(office, 1, 2)
+    run_id = order(office)
+    during(office, "clocked", lambda: remove_all(office))
+    with pytest.raises(Permanent, match="suspended by a remove-all"):
+        office.app.prune.run(run_id, None)
+    assert run_of(office, run_id).state == "failed"
+
+
+def during(office: Office, when: str, act: Callable[[], object]) -> None:
+    """Do something once while the archive is under way: after its plan, or before its PUT."""
+    archive = office.app.archive
+    client = archive.qbt
+    name = {"clocked": "on_the_clock", "sending": "change_jobcodes"}[when]
+    real = getattr(client, name)
+
+    def once(*args: Any, **kwargs: Any) -> Any:
+        setattr(client, name, real)
+        act()
+        return real(*args, **kwargs)
+
+    setattr(client, name, once)
+
+
+# --- beside the push ---
+
+
+def test_a_job_that_is_reopened_while_it_is_archived_comes_back(office: Office) -> None:
+    jobs(office, 30)
+    close(office, 1)
+    run_id = order(office)
+    said: list[str] = []
+
+    def reopen() -> None:
+        office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="9 New Road")])
+        office.fetch()
+        said.append(office.app.push.ring().said)
+
+    during(office, "sending", reopen)
+    office.app.prune.run(run_id, None)
+    assert said == ["nothing due"]  # the archive has the job under its lease
+    office.push()
+    assert office.broken() == []
+    assert office.counts()["in_sync"] == 30
+
+
+def test_a_job_that_a_push_has_under_way_is_archived_after_it(office: Office) -> None:
+    jobs(office, 30)
+    run_id = remove_all(office)
+    lease = {"lease": "another worker", "lease_until": None}
+    with office.app.db.begin() as conn:
+        from cprqueue.tables import links
+
+        until = clock(conn) + timedelta(minutes=5)
+        conn.execute(
+            links.update().where(links.c.job_id == 1).values(**{**lease, "lease_until": until})
+        )
+    with pytest.raises(Transient, match="1 left"):
+        office.app.remove_all.run(run_id)
+    assert names(office, active=True) == {"A-1"}
+    with office.app.db.begin() as conn:
+        conn.execute(links.update().values(lease=None, lease_until=None))
+    assert office.app.remove_all.run(run_id) == "30 archived"
+
+
+def test_a_snapshot_from_before_a_remove_all_does_not_hide_what_it_archived(
+    office: Office,
+) -> None:
+    jobs(office, 60)
+    run_id = remove_all(office)
+    before = office.app.snapshot.take()
+    office.app.remove_all.run(run_id)
+    assert drift.find(office.app.db, before) == []
+    office.app.pull.request(complete=True, requested_by="operator")
+    office.fetch()
+    office.push()
+    assert office.broken() == []
+
+
+def test_drift_sees_a_job_in_step_whose_own_record_says_that_it_is_archived(
+    office: Office,
+) -> None:
+    jobs(office, 3)
+    code = office.link(1).jobcode_id
+    office.sandbox.qbt.change_jobcode(code, active=False)
+    held = office.link(1).held.replace('"active":true', '"active":false', 1)
+    held = held.replace('"active": true', '"active": false', 1)
+    with office.app.db.begin() as conn:
+        from cprqueue.tables import links
+
+        conn.execute(links.update().where(links.c.job_id == 1).values(held=held))
+    assert len(drift.find(office.app.db, office.app.snapshot.take())) == 1
+    office.push()
+    assert office.broken() == []
+
+
+# --- remove-all, undone or overtaken ---
+
+
+def test_a_remove_all_that_was_undone_before_it_began_archives_nothing(office: Office) -> None:
+    jobs(office, 60)
+    run_id = remove_all(office)
+    office.app.undo.run(office.app.undo.request(run_id))
+    assert sweep(office) == []
+    assert office.app.remove_all.run(run_id) == f"run {run_id} is stopped already"
+    assert names(office, active=False) == set()
+    assert not suspended(office)
+
+
+def test_a_remove_all_that_was_undone_in_the_middle_does_not_go_on(office: Office) -> None:
+    jobs(office, 120)
+    run_id = remove_all(office)
+    fault(office, kind="status", status=503, method="PUT", path="/jobcodes", nth=[2])
+    with pytest.raises(Transient):
+        office.app.remove_all.run(run_id)
+    office.sandbox.client.clear_faults()
+    undone = office.app.undo.run(office.app.undo.request(run_id))
+    assert (undone.restored, undone.lost) == (100, [])  # 50 of them were only asked about
+    assert sweep(office) == []
+    assert office.app.remove_all.run(run_id) == f"run {run_id} is stopped already"
+    assert outcomes(office, run_id) == {"restored": 100, "dropped": 20}
+    office.push()
+    assert office.broken() == []
+
+
+def test_a_remove_all_stops_when_a_full_sync_brings_the_jobs_back(office: Office) -> None:
+    jobs(office, 120)
+    run_id = remove_all(office)
+    full = lambda: office.app.pull.request(complete=True, requested_by="operator")  # noqa: E731
+    during(office, "sending", full)
+    assert office.app.remove_all.run(run_id) == "50 archived"
+    assert run_of(office, run_id).note == "stopped: 50 archived, 70 left"
+    assert not suspended(office)
+    office.fetch()
+    office.push()
+    assert office.broken() == []
+
+
+def test_a_prune_that_failed_and_was_undone_is_not_taken_up_again(office: Office) -> None:
+    jobs(office, 400)
+    close(office, *range(1, 51), *range(51, 81))
+    run_id = order(office)
+    with pytest.raises(Held):
+        office.app.prune.run(run_id, None)
+    fault(office, kind="status", status=402, method="PUT", path="/jobcodes", nth=[2])
+    with pytest.raises(Permanent):
+        office.app.prune.approve(run_id, None)
+    office.sandbox.client.clear_faults()
+    office.app.undo.run(office.app.undo.request(run_id))
+    assert run_of(office, run_id).state == "done"
+    made = orders.prune(office.app.db, run_id, "UTC", quiet=AT_ONCE)
+    assert made is not None
+    office.app.snapshot.take(made.snapshot_id)
+    assert office.app.prune.run(run_id, made.snapshot_id) == f"run {run_id} is done already"
+    assert names(office, active=False) == set()
+
+
+def test_an_undo_waits_for_the_step_that_is_under_way(office: Office) -> None:
+    jobs(office, 60)
+    run_id = remove_all(office)
+    waiting: list[str] = []
+
+    def undo() -> None:
+        request = office.app.undo.request(run_id)
+        try:
+            office.app.undo.run(request)
+        except AlreadyRunning as error:
+            waiting.append(str(error))
+
+    during(office, "sending", undo)
+    assert office.app.remove_all.run(run_id) == "50 archived, 10 dropped"
+    assert len(waiting) == 1
+    undone = office.app.undo.run(office.app.undo.request(run_id))
+    assert (undone.restored, undone.lost) == (50, [])
+    office.push()
+    assert office.broken() == []
+    with office.app.db.read() as conn:
+        assert len(runs.newest_few(conn, "undo", limit=9)) == 1  # the same one went on
