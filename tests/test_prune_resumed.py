@@ -17,6 +17,7 @@ from cprqueue.sandbox.credentials import environment
 from cprqueue.services import drift, orders
 from cprqueue.store import runs
 from cprqueue.store.database import clock
+from cprqueue.tables import links
 from cprqueue.tables import runs as runs_table
 from tests.office import QUICK, Office, job
 from tests.pruning import (
@@ -239,8 +240,6 @@ def test_a_job_that_a_push_has_under_way_is_archived_after_it(office: Office) ->
     run_id = remove_all(office)
     lease = {"lease": "another worker", "lease_until": None}
     with office.app.db.begin() as conn:
-        from cprqueue.tables import links
-
         until = clock(conn) + timedelta(minutes=5)
         conn.execute(
             links.update().where(links.c.job_id == 1).values(**{**lease, "lease_until": until})
@@ -276,8 +275,6 @@ def test_drift_sees_a_job_in_step_whose_own_record_says_that_it_is_archived(
     held = office.link(1).held.replace('"active":true', '"active":false', 1)
     held = held.replace('"active": true', '"active": false', 1)
     with office.app.db.begin() as conn:
-        from cprqueue.tables import links
-
         conn.execute(links.update().where(links.c.job_id == 1).values(held=held))
     assert len(drift.find(office.app.db, office.app.snapshot.take())) == 1
     office.push()
