@@ -15,6 +15,7 @@ import pytest
 from cprqueue.errors import AlreadyRunning, Held, Permanent, Transient
 from cprqueue.sandbox.credentials import environment
 from cprqueue.services import drift, orders
+from cprqueue.services.look import standing
 from cprqueue.store import runs
 from cprqueue.store.database import clock
 from cprqueue.tables import links
@@ -34,7 +35,7 @@ from tests.pruning import (
 )
 from tests.real_processes import wait_until
 
-AT_ONCE = timedelta(0)
+AT_ONCE = timedelta(seconds=-1)  # even what moved in this very millisecond
 RUN = """
 import sys
 from cprqueue.bootstrap import application
@@ -85,6 +86,8 @@ def test_a_held_prune_is_told_to_people_once(office: Office) -> None:
         office.app.prune.run(run_id, None)
     assert office.app.prune.run(run_id, None) == f"run {run_id} is held already"
     assert told == ["prune held"]
+    (warning,) = standing(office.app.db, office.app.budget).warnings
+    assert warning.startswith(f"the prune of run {run_id} is held: `cprqueue prune show {run_id}`")
 
 
 def test_a_prune_that_fails_for_good_is_told_to_people(office: Office) -> None:

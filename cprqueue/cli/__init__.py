@@ -11,6 +11,7 @@ import logging
 import sys
 
 import typer
+from typer.exceptions import Abort, TyperException
 
 from cprqueue import config, log
 from cprqueue.cli.console import say_error
@@ -63,16 +64,26 @@ def _register() -> None:
     app.command(rich_help_panel="Try")(demo.demo)
 
 
+def _command(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return str(context.command_path) if context else "cprqueue"
+
+
 def main() -> None:
     """Run the command line; errors that we raise on purpose are lines, never tracebacks."""
     try:
         log.set_up(config.log_format(), logging.WARNING)
         _register()
-        app()
+        sys.exit(app(prog_name="cprqueue", standalone_mode=False))
     except CprqueueError as error:
         say_error(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except TyperException as error:
+        text = error.format_message().rstrip(".")
+        if text:  # nothing is to be said where the help was just shown
+            say_error(f"{text}: see `{_command(error)} --help`")
+        sys.exit(2)
+    except (KeyboardInterrupt, Abort):
         say_error("stopped")
         sys.exit(130)
     except BrokenPipeError:

@@ -94,6 +94,12 @@ def _halts(conn: Connection, stopped: dict[str, Any] | None, now: datetime) -> l
     halted = suspension.reason(conn)
     if halted:
         found.append(halted)
+    waiting = [run.run_id for run in runs.newest_few(conn, "prune", "held", limit=1)]
+    found += [
+        f"the prune of run {run_id} is held: `cprqueue prune show {run_id}`, then `cprqueue prune "
+        f"approve {run_id}`, or put it away: `cprqueue undo {run_id}`"
+        for run_id in waiting
+    ]
     fresh = closing.new_progress_values(conn, since=now - PROGRESS_IS_NEWS)
     return found + [f"new progress {v!r} counts as active: see RM_INACTIVE_PROGRESS" for v in fresh]
 
