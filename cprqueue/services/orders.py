@@ -68,19 +68,15 @@ def how_to_approve(run_id: int) -> str:
     return f"To archive exactly these: cprqueue prune approve {run_id}"
 
 
-def require_held(conn: Connection, run_id: int, *or_else: str) -> None:
+def require_held(conn: Connection, run_id: int) -> None:
     """Raise UsageError unless the run is a prune that is held, or approved before."""
     row = runs.get(conn, run_id)
-    if row is None or row.kind != "prune" or row.state not in ("held", APPROVED, *or_else):
+    if row is None or row.kind != "prune" or row.state not in ("held", APPROVED):
         raise UsageError(f"run {run_id} is not a held prune: see `cprqueue history`")
 
 
 def note_approval(conn: Connection, run_id: int) -> None:
-    """Put on record that a held prune is approved; repeated, it changes nothing.
-
-    Raises UsageError where the run is no held prune, and none that goes on after an approval.
-    """
-    require_held(conn, run_id, "running")
+    """Put on record that a held prune is approved; repeated, it changes nothing."""
     note = "approved, waiting for a fresh snapshot"
     values = {"state": APPROVED, "touched_at": clock(conn), "finished_at": None}
     runs.change(conn, run_id, only_from=("held",), note=note, **values)
