@@ -1,7 +1,8 @@
 """Look before writing: find out what QuickBooks Time holds for jobs where that is uncertain.
 
 After a request whose fate is unknown, one listing of what changed since serves the whole
-batch. Whatever is not in that listing has not changed, so our record of it still holds.
+batch. Whatever is not in that listing has not changed, so our record of it still holds; that is
+why the listing is read so that no row can slip past between two of its pages.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from cprqueue.mapping import read_jobcode, read_location
 from cprqueue.models import BATCH, Address, Held, Jobcode, Location, name_key
 from cprqueue.plan import observe
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.services.batch import CHANGES, CREATE, Batch, Item
+from cprqueue.services.snapshot import read_all
 from cprqueue.store import exports, links, runs
 from cprqueue.store.database import Database, clock
 
@@ -52,12 +55,14 @@ def _may_have_changed_alone(item: Item) -> bool:
 
 def _look_at_changes(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Held]:
     since = _moment(min(item.intent_at for item in items if item.intent_at) - OVERLAP)
-    codes = {}
+    codes: dict[int, Jobcode] = {}
     if any("jobcode" in (item.intent or "") for item in items):
-        codes = {c.id: c for c in qbt.jobcodes(modified_since=since, **ANY)}
+        changed = read_all(qbt, "jobcodes", read_jobcode, {"modified_since": since, **ANY})
+        codes = {code.id: code for code in changed}
     places: list[Location] = []
     if any("location" in (item.intent or "") for item in items):
-        places = list(qbt.locations(modified_since=since, active="both"))
+        filters = {"modified_since": since, "active": "both"}
+        places = read_all(qbt, "locations", read_location, filters)
     free = _unmanaged(db, codes.values())
     found = {item.job_id: _held_after(item, codes, places, free) for item in items}
     return {job_id: held for job_id, held in found.items() if held is not None}
