@@ -27,7 +27,7 @@ from cprqueue.errors import (
 )
 from cprqueue.models import BATCH, Held, ItemResult
 from cprqueue.qbtime import QuickBooksTime
-from cprqueue.retry import Again, after_item_failure, backoff
+from cprqueue.retry import Again, after_item_failure, backoff, before_a_look
 from cprqueue.services import looks
 from cprqueue.services.batch import CREATE, WHOLE, Batch, Item
 from cprqueue.store import jobs, links
@@ -261,7 +261,8 @@ class Work:
             now = clock(conn)
             for item in items:
                 attempts = item.attempts + 1
-                at = now + backoff(attempts, base=self.retry_base, rng=self.rng)
+                wait = before_a_look if item.intent else backoff
+                at = now + wait(attempts, base=self.retry_base, rng=self.rng)
                 batch.postpone(conn, item, "no_answer", str(error), at=at, attempts=attempts)
 
 
