@@ -150,6 +150,7 @@ class Row:
             held_key=name_key(self.held.name) if self.held.jobcode_id is not None else "",
             jobcode_id=self.held.jobcode_id,
             creating=self.intent == "create_jobcode",
+            parked=self.state == "parked",
             seniority=(1, self.job_id),
         )
 

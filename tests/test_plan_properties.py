@@ -101,19 +101,13 @@ def push(start: Start) -> Driver:
                 driver.change(job_id, wanted, active=active)
         driver.ring()
         late = any(at > ring for at, *_ in start.later)
-        if not late and not _stuck(driver):
+        if not late and not _due(driver):
             return driver
-    stuck = _stuck(driver)
-    raise AssertionError(f"still due after {RINGS} rings: {stuck}")
+    raise AssertionError(f"still due after {RINGS} rings: {_due(driver)}")
 
 
-def _stuck(driver: Driver) -> list[Row]:
-    """Return what is still due, but for those who wait for a job that a person must look at."""
-    rows = driver.rows.values()
-    blocked = {name_key(r.held.name) for r in rows if r.code == "refused_417"}
-    for _ in rows:
-        blocked |= {name_key(r.held.name) for r in rows if r.state == "due" and r.key in blocked}
-    return [r for r in rows if r.state == "due" and r.key not in blocked]
+def _due(driver: Driver) -> list[Row]:
+    return [row for row in driver.rows.values() if row.state == "due"]
 
 
 def _unique_locations(rows: list[Row]) -> None:
@@ -163,8 +157,6 @@ def _assert_in_step(model: Model, row: Row) -> None:
 def _assert_rightly_parked(
     row: Row, rows: dict[int, Row], model: Model, managed: dict[int, Row]
 ) -> None:
-    if row.state == "due":
-        return  # it waits for a refused one, see _stuck
     assert row.state == "parked", row
     if row.code == "doubled_number":
         same = [r for r in rows.values() if r.active and r.key == row.key]

@@ -330,5 +330,6 @@ def _claimant(row: Any) -> names.Claimant:
         held_key=row.held_key or "",
         jobcode_id=row.jobcode_id,
         creating=row.intent == "create_jobcode",
+        parked=row.state == links.PARKED,
         seniority=(row.first_run_id, row.job_id),
     )
