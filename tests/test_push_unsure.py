@@ -117,7 +117,7 @@ def test_a_look_that_rows_slip_past_between_two_pages_is_taken_again(office: Off
     pages = len(qbt_calls(office))
     looking = threading.Thread(target=office.push)
     looking.start()
-    wait_until(lambda: any(c.path == "/locations" for c in qbt_calls(office)[pages:]))
+    wait_until(lambda: any(c.query.get("page") == "2" for c in qbt_calls(office)[pages:]))
     qbt.advance(2)
     for place in others[:60]:
         qbt.change_location(place, notes="seen to")

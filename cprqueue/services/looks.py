@@ -54,18 +54,23 @@ def _may_have_changed_alone(item: Item) -> bool:
 
 
 def _look_at_changes(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Held]:
-    since = _moment(min(item.intent_at for item in items if item.intent_at) - OVERLAP)
+    since = min(item.intent_at for item in items if item.intent_at)
     codes: dict[int, Jobcode] = {}
     if any("jobcode" in (item.intent or "") for item in items):
-        changed = read_all(qbt, "jobcodes", read_jobcode, {"modified_since": since, **ANY})
-        codes = {code.id: code for code in changed}
+        codes = {code.id: code for code in changed_jobcodes(qbt, since)}
     places: list[Location] = []
     if any("location" in (item.intent or "") for item in items):
-        filters = {"modified_since": since, "active": "both"}
+        filters = {"modified_since": _moment(since - OVERLAP), "active": "both"}
         places = read_all(qbt, "locations", read_location, filters)
-    free = _unmanaged(db, codes.values())
+    free = unmanaged(db, codes.values())
     found = {item.job_id: _held_after(item, codes, places, free) for item in items}
     return {job_id: held for job_id, held in found.items() if held is not None}
+
+
+def changed_jobcodes(qbt: QuickBooksTime, since: datetime) -> list[Jobcode]:
+    """Read every jobcode of any kind that was made or changed since then."""
+    filters = {"modified_since": _moment(since - OVERLAP), **ANY}
+    return read_all(qbt, "jobcodes", read_jobcode, filters)
 
 
 def _held_after(
@@ -179,7 +184,8 @@ def choose(candidates: Iterable[Jobcode], name: str) -> Jobcode | None:
     return min(fit, key=lambda c: (not c.active, c.name != name, c.id), default=None)
 
 
-def _unmanaged(db: Database, codes: Iterable[Jobcode]) -> list[Jobcode]:
+def unmanaged(db: Database, codes: Iterable[Jobcode]) -> list[Jobcode]:
+    """Return those that no job is linked to."""
     everything = list(codes)
     if not everything:
         return []
