@@ -5,7 +5,7 @@
     |-- UsageError             wrong arguments, unknown job or run   exit 2
     |-- Transient              worth trying again by itself          exit 3
     |   |-- ServiceUnreachable no answer: connection, timeout, cut short
-    |   |-- ServiceFailed      an answer that blames the server (5xx)
+    |   |-- ServiceFailed      an answer that blames the server (5xx), or a gateway's
     |   |-- RateLimited        429
     |   `-- OutOfCalls         our own call budget has no free slot now
     `-- Permanent              trying again changes nothing          exit 1
@@ -59,7 +59,10 @@ class ServiceUnreachable(Transient):
 
 
 class ServiceFailed(Transient):
-    """The service answered 5xx. The request may or may not have had its effect."""
+    """The service answered 5xx, or something on the way to it answered in its place.
+
+    The request may or may not have had its effect.
+    """
 
 
 class RateLimited(Transient):

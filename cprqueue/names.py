@@ -17,8 +17,9 @@ class Claimant:
     """One job, its number, and the name that its jobcode bears now.
 
     ``wanted_key`` is "" for a job that wants no name (inactive); ``held_key`` is "" without
-    a jobcode. ``creating``: a request to create its jobcode may be under way. ``seniority``
-    orders those who came first.
+    a jobcode. ``creating``: a request to create its jobcode may be under way. ``parked``: it
+    moves no more before a person or its job changes something. ``seniority`` orders those who
+    came first.
     """
 
     job_id: int
@@ -27,6 +28,7 @@ class Claimant:
     held_key: str = ""
     jobcode_id: int | None = None
     creating: bool = False
+    parked: bool = False
     seniority: tuple[int, int] = (0, 0)
 
 
@@ -46,7 +48,8 @@ class TakeOver:
 class Aside:
     """A job that will not give this number up by itself bears it: its jobcode is renamed first.
 
-    Such a job is no longer active, or is parked because the number it wants is taken.
+    Such a job is no longer active, or it is parked, or about to be: the number that it wants is
+    taken, or was refused.
     """
 
     job_id: int
@@ -119,7 +122,8 @@ def _against_holder(me: Claimant, name: str, holder: Claimant, rivals: list[Clai
         if me.jobcode_id is None:
             return TakeOver(holder.job_id)
         return Aside(holder.job_id, holder.jobcode_id, beside(name, holder.job_id))
-    if holder.jobcode_id is not None and _first(holder, [me, *rivals]) is not holder:
+    stays = holder.parked or _first(holder, [me, *rivals]) is not holder
+    if holder.jobcode_id is not None and stays:
         return Aside(holder.job_id, holder.jobcode_id, beside(name, holder.job_id))
     circle = _circle(me, {rival.held_key: rival for rival in rivals if rival.held_key})
     if circle and me.job_id == min(circle):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from cprqueue.errors import AccessStopped, ServiceFailed, UnreadableAnswer
+from cprqueue.errors import AccessStopped, Refused, ServiceFailed, UnreadableAnswer
 from cprqueue.mapping import read_item_result, read_jobcode, read_location, truth
 from cprqueue.models import BATCH, PAGE, ItemResult, Jobcode, Location
 from cprqueue.transport import Reply, Transport, error_for
@@ -20,6 +20,10 @@ T = TypeVar("T")
 
 WITH_RESULTS = frozenset({200, 201, 207, 400, 404, 406, 409, 417})
 """Statuses whose body may still name each item's own outcome."""
+
+OK = frozenset({200})
+ANY_STATUS = frozenset(range(100, 600))
+TOO_LARGE = 413
 
 
 class QuickBooksTime:
@@ -143,20 +147,58 @@ class QuickBooksTime:
         reply = self._call(method, endpoint, json_body={"data": list(items)}, accept=WITH_RESULTS)
         return _item_results(reply, endpoint, len(items))
 
-    def _call(self, method: str, endpoint: str, **options: Any) -> Reply:
+    def _call(
+        self, method: str, endpoint: str, accept: frozenset[int] = OK, **options: Any
+    ) -> Reply:
         """Send one request; after a 401 once more with a renewed token."""
         token = self._token()
         try:
-            return self._send(method, endpoint, token, options)
+            return self._send(method, endpoint, token, accept, options)
         except AccessStopped as error:
             if error.status != 401:
                 raise
-            return self._send(method, endpoint, self._renew(token), options)
+            return self._send(method, endpoint, self._renew(token), accept, options)
 
-    def _send(self, method: str, endpoint: str, token: str, options: Mapping[str, Any]) -> Reply:
+    def _send(
+        self,
+        method: str,
+        endpoint: str,
+        token: str,
+        accept: frozenset[int],
+        options: Mapping[str, Any],
+    ) -> Reply:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         with self._spend():
-            return self.transport.request(method, f"/{endpoint}", headers=headers, **options)
+            reply = self.transport.request(
+                method, f"/{endpoint}", headers=headers, accept=ANY_STATUS, **options
+            )
+            if reply.status not in accept:
+                raise _error_of(reply)
+            return reply
+
+
+def _error_of(reply: Reply) -> Exception:
+    """Return the error for a status that is no success.
+
+    A refusal that is not in the service's own words comes from something on the way to it, a
+    gateway or a proxy: it says nothing about the items, nor whether the service got them. But
+    what was too large for anybody on the way has done nothing.
+    """
+    error = error_for(reply)
+    if not isinstance(error, Refused) or isinstance(error, AccessStopped):
+        return error
+    if reply.status == TOO_LARGE or _own_words(reply):
+        return error
+    return ServiceFailed(f"{reply.what} answered {reply.status}, but not in its own words")
+
+
+def _own_words(reply: Reply) -> bool:
+    """Tell whether the body has one of the shapes of QuickBooks Time's errors."""
+    try:
+        data = reply.json()
+    except UnreadableAnswer:
+        return False
+    return isinstance(data, dict) and ("error" in data or "results" in data)
 
 
 def _object(reply: Reply) -> dict[str, Any]:
@@ -187,10 +229,10 @@ def _item_results(reply: Reply, endpoint: str, expected: int) -> list[ItemResult
         found = results.get(endpoint, {}) if isinstance(results, Mapping) else {}
     except UnreadableAnswer:
         if reply.status >= 400:
-            raise error_for(reply) from None
+            raise _error_of(reply) from None
         raise
     if not found and reply.status >= 400:
-        raise error_for(reply)
+        raise _error_of(reply)
     by_position = _by_position(found)
     if set(by_position) != set(range(1, expected + 1)):
         raise ServiceFailed(f"{reply.what} named {len(by_position)} outcomes for {expected} items")

@@ -10,6 +10,10 @@ LONGEST_WAIT = timedelta(minutes=5)
 """However often a job failed, it is tried again after this at the latest."""
 
 
+SETTLING = 3
+"""A write without an answer is given this many times the base, besides the jitter, to end."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
     """Try again after ``delay``."""
@@ -30,6 +34,15 @@ def backoff(attempts: int, *, base: timedelta, rng: Random) -> timedelta:
     """
     ceiling = min(base * 2 ** min(attempts, 20), LONGEST_WAIT)
     return timedelta(seconds=ceiling.total_seconds() * rng.random())
+
+
+def before_a_look(attempts: int, *, base: timedelta, rng: Random) -> timedelta:
+    """Return how long to wait after a write without an answer before looking what it did.
+
+    The service may still be at it: whoever looks at once finds nothing, writes again, and then
+    has two.
+    """
+    return base * SETTLING + backoff(attempts, base=base, rng=rng)
 
 
 def after_item_failure(

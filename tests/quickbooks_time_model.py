@@ -150,6 +150,7 @@ class Row:
             held_key=name_key(self.held.name) if self.held.jobcode_id is not None else "",
             jobcode_id=self.held.jobcode_id,
             creating=self.intent == "create_jobcode",
+            parked=self.state == "parked",
             seniority=(1, self.job_id),
         )
 
@@ -185,8 +186,12 @@ class Driver:
         if (row.wanted, row.active) != (wanted, active):
             row.wanted, row.active = wanted, active
             row.state, row.code = "due" if active else "idle", ""
-        for rival in self.rows.values() if left else ():
-            if rival.active and rival.key == old and rival.state == "parked":
+        if left:
+            self._ring_rivals(old)
+
+    def _ring_rivals(self, key: str) -> None:
+        for rival in self.rows.values():
+            if rival.active and rival.key == key and rival.state == "parked":
                 rival.state, rival.code = "due", ""
 
     # --- one doorbell ---
@@ -379,6 +384,19 @@ class Driver:
         if code is not None and row.held.jobcode_id is None:
             places = self.model.places
         return self._observe(row, code, places.values()) if code else Held()
+
+    def settle(self) -> None:
+        """Link what was created for jobs that closed meanwhile, as services/leftovers.py does."""
+        for row in self.rows.values():
+            if row.state != "idle" or row.intent != "create_jobcode" or row.held.jobcode_id:
+                continue
+            changed = self._known(row)[0].values()
+            bare = [code for code in self._free(changed) if not self.model.places_of(code.id)]
+            sent = row.held.name
+            code = choose(bare, sent)
+            row.held, row.intent = self._observe(row, code, ()) if code else Held(), None
+            if code is not None:
+                self._ring_rivals(name_key(sent))
 
     def _correct(self, row: Row) -> None:
         for owner in self.rows.values():

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cprqueue.sandbox.server import Sandbox
+from cprqueue.services.look import ring_again
 from tests.office import Office, job
 
 
@@ -276,6 +277,23 @@ def test_a_rename_onto_an_unmanaged_jobcode_is_parked_with_the_services_own_word
     link = office.link(1)
     assert link.state == "parked"
     assert "conflicts with another item" in link.error_reason
+
+
+def test_the_old_number_of_a_job_whose_new_one_was_refused_is_free_for_another(
+    office: Office,
+) -> None:
+    office.put(job(1, "TBD-1"))
+    (first,) = codes(office)
+    by_hand = office.sandbox.qbt.add_jobcode(name="BMS-1")
+    office.put(job(1, "BMS-1"))
+    office.put(job(2, "TBD-1"))
+    assert (office.link(1).state, office.link(2).state) == ("parked", "in_sync")
+    assert {c["id"]: c["name"] for c in codes(office)}[first["id"]] == "TBD-1 ~1"
+    office.sandbox.qbt.change_jobcode(by_hand, name="BMS-1 by hand")
+    ring_again(office.app.db, [1])
+    office.push()
+    assert {c["id"]: c["name"] for c in codes(office)}[first["id"]] == "BMS-1"
+    in_step(office)
 
 
 def test_four_changed_jobs_cost_at_most_four_calls(office: Office) -> None:

@@ -162,8 +162,15 @@ def test_a_write_without_an_outcome_for_each_item_is_an_error(
         qbt.create_jobcodes(named("A-1", "A-2"))
 
 
-@pytest.mark.parametrize("status", [400, 404, 406, 409, 417])
-@pytest.mark.parametrize("body", ["<html>", "", {"error": {"code": 417, "message": "no"}}])
+@pytest.mark.parametrize("status", [400, 404, 406, 409, 413, 417])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": 417, "message": "no"}},
+        {"error": "invalid", "error_description": "no"},
+        {"results": {"jobcodes": []}},
+    ],
+)
 def test_a_refusal_without_outcomes_is_a_refusal(
     sandbox: Sandbox, qbt: QuickBooksTime, status: int, body: Any
 ) -> None:
@@ -171,6 +178,35 @@ def test_a_refusal_without_outcomes_is_a_refusal(
     with pytest.raises(errors.Refused, match=f"answered {status}") as raised:
         qbt.create_jobcodes(named("A-1"))
     assert raised.value.status == status
+
+
+@pytest.mark.parametrize("status", [204, 302, 400, 404, 405, 409, 417])
+@pytest.mark.parametrize("body", ["<html>", "", "[]", "3", {"message": "no Route matched"}])
+def test_a_refusal_in_words_not_its_own_says_nothing_about_what_was_done(
+    sandbox: Sandbox, qbt: QuickBooksTime, status: int, body: Any
+) -> None:
+    answer(sandbox, body, status)
+    for send in (lambda: qbt.create_jobcodes(named("A-1")), lambda: list(qbt.jobcodes())):
+        with pytest.raises(errors.ServiceFailed, match=f"answered {status}, but not in its own"):
+            send()
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 499])
+def test_what_stops_the_access_stops_it_in_any_words(
+    sandbox: Sandbox, qbt: QuickBooksTime, status: int
+) -> None:
+    answer(sandbox, "<html>", status)
+    with pytest.raises(errors.AccessStopped):
+        qbt.create_jobcodes(named("A-1"))
+
+
+def test_what_is_too_large_for_a_gateway_is_refused_so_that_it_is_sent_in_halves(
+    sandbox: Sandbox, qbt: QuickBooksTime
+) -> None:
+    answer(sandbox, "<html>", 413)
+    with pytest.raises(errors.Refused) as raised:
+        qbt.create_jobcodes(named("A-1"))
+    assert raised.value.status == 413
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ from random import Random
 
 import pytest
 
-from cprqueue.retry import LONGEST_WAIT, Again, GiveUp, after_item_failure, backoff
+from cprqueue.retry import (
+    LONGEST_WAIT,
+    Again,
+    GiveUp,
+    after_item_failure,
+    backoff,
+    before_a_look,
+)
 
 
 class Fixed(Random):
@@ -35,6 +42,12 @@ def test_jitter_reaches_from_nothing_to_all() -> None:
     waits = [backoff(3, base=timedelta(seconds=1), rng=Random(n)) for n in range(300)]
     assert min(waits) < timedelta(seconds=0.5)
     assert max(waits) > timedelta(seconds=7.5)
+
+
+@pytest.mark.parametrize(("draw", "seconds"), [(0.0, 6), (0.5, 8), (1.0, 10)])
+def test_nobody_looks_at_once_after_a_write_without_an_answer(draw: float, seconds: float) -> None:
+    wait = before_a_look(1, base=timedelta(seconds=2), rng=Fixed(draw))
+    assert wait == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(("attempts", "gives_up"), [(1, False), (2, False), (3, True), (4, True)])

@@ -9,14 +9,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from cprqueue.errors import AccessStopped, ServiceUnreachable
 from cprqueue.sandbox.credentials import QBT_ACCESS_TOKEN
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.services.token import NAME
+from cprqueue.services.token import LOCK_LIMIT, NAME
 from cprqueue.store import locks
 from cprqueue.store.database import clock
+from cprqueue.tables import locks as locks_table
+from cprqueue.transport import CONNECT_SECONDS, READ_SECONDS
 from tests.office import Office
+from tests.real_processes import wait_until
 
 
 @pytest.fixture
@@ -119,6 +123,29 @@ def test_of_many_workers_at_once_one_renews_and_all_go_on(
     assert grants(sandbox) == 1
     for other in offices[1:]:
         other.close()
+
+
+def test_the_lock_of_a_renewal_outlives_the_slowest_request(office: Office) -> None:
+    body = office.app.token.transport.total_seconds + READ_SECONDS  # its last piece may linger
+    assert timedelta(seconds=CONNECT_SECONDS + READ_SECONDS + body) < LOCK_LIMIT
+
+
+def test_an_answer_that_comes_after_another_workers_pair_does_not_replace_it(
+    office: Office, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    sandbox.qbt.switches.update({"grant_grace": 3600})
+    sandbox.client.set_faults(
+        [{"kind": "slow", "path": "/grant", "act": "first", "seconds": 1.5, "nth": [1]}]
+    )
+    other = Office(sandbox, tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(office.app.token.renew, QBT_ACCESS_TOKEN)
+        wait_until(lambda: sandbox.qbt.access_token != QBT_ACCESS_TOKEN)
+        with other.app.durable_db.begin() as conn:  # as if its time were up
+            conn.execute(update(locks_table).values(holder=None, until=None))
+        newest = other.app.token.renew(QBT_ACCESS_TOKEN)
+        assert late.result() == newest == office.app.token.current() == sandbox.qbt.access_token
+    other.close()
 
 
 def test_a_lost_answer_that_spent_the_refresh_token_asks_a_person_to_connect_again(

@@ -9,7 +9,7 @@ from celery import chain
 from cprqueue.bootstrap import Application, application
 from cprqueue.celery import LONG_TASK_SECONDS, app
 from cprqueue.errors import AlreadyRunning, CprqueueError, OutOfCalls, Transient
-from cprqueue.services import closing, drift, orders, stop
+from cprqueue.services import closing, drift, leftovers, orders, stop
 from cprqueue.services.tidy import tidy
 from workers.upsert import ring_due
 
@@ -34,6 +34,7 @@ def sweep() -> str:
     take_up_again(here)
     if not stop.probe(here.db, here.push.work.qbt, here.alert):
         return "the push is stopped"
+    leftovers.settle(here.db, here.push.work.qbt, quiet=here.settings.lease)
     return f"{ring_due()} batches are due"
 
 

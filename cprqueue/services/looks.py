@@ -1,7 +1,8 @@
 """Look before writing: find out what QuickBooks Time holds for jobs where that is uncertain.
 
 After a request whose fate is unknown, one listing of what changed since serves the whole
-batch. Whatever is not in that listing has not changed, so our record of it still holds.
+batch. Whatever is not in that listing has not changed, so our record of it still holds; that is
+why the listing is read so that no row can slip past between two of its pages.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from cprqueue.mapping import read_jobcode, read_location
 from cprqueue.models import BATCH, Address, Held, Jobcode, Location, name_key
 from cprqueue.plan import observe
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.services.batch import CHANGES, CREATE, Batch, Item
+from cprqueue.services.snapshot import read_all
 from cprqueue.store import exports, links, runs
 from cprqueue.store.database import Database, clock
 
@@ -51,16 +54,23 @@ def _may_have_changed_alone(item: Item) -> bool:
 
 
 def _look_at_changes(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Held]:
-    since = _moment(min(item.intent_at for item in items if item.intent_at) - OVERLAP)
-    codes = {}
+    since = min(item.intent_at for item in items if item.intent_at)
+    codes: dict[int, Jobcode] = {}
     if any("jobcode" in (item.intent or "") for item in items):
-        codes = {c.id: c for c in qbt.jobcodes(modified_since=since, **ANY)}
+        codes = {code.id: code for code in changed_jobcodes(qbt, since)}
     places: list[Location] = []
     if any("location" in (item.intent or "") for item in items):
-        places = list(qbt.locations(modified_since=since, active="both"))
-    free = _unmanaged(db, codes.values())
+        filters = {"modified_since": _moment(since - OVERLAP), "active": "both"}
+        places = read_all(qbt, "locations", read_location, filters)
+    free = unmanaged(db, codes.values())
     found = {item.job_id: _held_after(item, codes, places, free) for item in items}
     return {job_id: held for job_id, held in found.items() if held is not None}
+
+
+def changed_jobcodes(qbt: QuickBooksTime, since: datetime) -> list[Jobcode]:
+    """Read every jobcode of any kind that was made or changed since then."""
+    filters = {"modified_since": _moment(since - OVERLAP), **ANY}
+    return read_all(qbt, "jobcodes", read_jobcode, filters)
 
 
 def _held_after(
@@ -174,7 +184,8 @@ def choose(candidates: Iterable[Jobcode], name: str) -> Jobcode | None:
     return min(fit, key=lambda c: (not c.active, c.name != name, c.id), default=None)
 
 
-def _unmanaged(db: Database, codes: Iterable[Jobcode]) -> list[Jobcode]:
+def unmanaged(db: Database, codes: Iterable[Jobcode]) -> list[Jobcode]:
+    """Return those that no job is linked to."""
     everything = list(codes)
     if not everything:
         return []

@@ -45,7 +45,12 @@ PAUSE = timedelta(minutes=10)
 ASSUMED_LIFE = timedelta(days=6)
 """Life of a token from the settings, whose real end nobody tells (documented are 10 days)."""
 
-LOCK_LIMIT = timedelta(seconds=60)
+LOCK_LIMIT = timedelta(seconds=150)
+"""A renewal is one request, which ends sooner than this however slow it is: two at once would
+spend each other's refresh token."""
+
+PATIENCE = timedelta(seconds=60)
+"""Whoever needs the token waits so long for another worker's renewal, then tries again later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +130,23 @@ class Token:
         if pair["access_token"] != refused:
             return str(pair["access_token"])
         try:
-            fresh = self._ask(pair)
-            with self.db.begin() as conn:
-                locks.set_value(conn, self._name, fresh, now=clock(conn))
-            return str(fresh["access_token"])
+            return self._keep(pair, self._ask(pair))
         finally:
             with self.db.begin() as conn:
                 locks.release(conn, locks.TOKEN, holder)
+
+    def _keep(self, pair: dict[str, Any], fresh: dict[str, Any]) -> str:
+        """Store ``fresh`` in place of ``pair``; return the access token that stands then.
+
+        Where another worker has renewed the same pair meanwhile, its newer one stays.
+        """
+        with self.db.begin() as conn:
+            now = clock(conn)
+            standing = self._pair(conn, now)
+            if standing["refresh_token"] == pair["refresh_token"]:
+                locks.set_value(conn, self._name, fresh, now=now)
+                standing = fresh
+        return str(standing["access_token"])
 
     def expires_at(self) -> datetime | None:
         """Return when the token ends, where that can be known."""
@@ -156,7 +171,7 @@ class Token:
 
     def _take_turn(self, holder: str, refused: str) -> dict[str, Any]:
         """Wait until nobody else refreshes; return the pair that stands then."""
-        deadline = time.monotonic() + LOCK_LIMIT.total_seconds()
+        deadline = time.monotonic() + PATIENCE.total_seconds()
         while True:
             with self.db.begin() as conn:
                 now = clock(conn)

@@ -27,7 +27,7 @@ from cprqueue.errors import (
 )
 from cprqueue.models import BATCH, Held, ItemResult
 from cprqueue.qbtime import QuickBooksTime
-from cprqueue.retry import Again, after_item_failure, backoff
+from cprqueue.retry import Again, after_item_failure, backoff, before_a_look
 from cprqueue.services import looks
 from cprqueue.services.batch import CREATE, WHOLE, Batch, Item
 from cprqueue.store import jobs, links
@@ -154,6 +154,8 @@ class Work:
         kind = actions[0].kind
         ours = batch.intend(items, kind)
         pairs = [(i, a) for i, a in zip(items, actions, strict=True) if i in ours]
+        if not pairs:
+            return
         fuse.point(f"before_{kind}")
         try:
             results = self._request(kind, [action.payload() for _, action in pairs])  # type: ignore[attr-defined]  # only writes get here
@@ -163,6 +165,10 @@ class Work:
         except (AccessStopped, RateLimited, OutOfCalls):
             batch.forget_intent(ours)
             raise
+        except Refused as error:
+            batch.forget_intent(ours)
+            self._refused_whole(batch, pairs, error)
+            return
         fuse.point(f"after_{kind}")
         self._record_all(batch, pairs, results)
         fuse.point(f"recorded_{kind}")
@@ -174,16 +180,22 @@ class Work:
             "create_location": self.qbt.create_locations,
             "change_location": self.qbt.change_locations,
         }[kind]
-        try:
-            return send(payloads)
-        except Refused as error:
-            if isinstance(error, AccessStopped):
-                raise
-            if len(payloads) == 1:
-                return [ItemResult(code=error.status, extra=str(error))]
-            # The whole batch was refused: find the item that did it.
-            half = len(payloads) // 2
-            return self._request(kind, payloads[:half]) + self._request(kind, payloads[half:])
+        return send(payloads)
+
+    def _refused_whole(
+        self, batch: Batch, pairs: list[tuple[Item, plan.Action]], error: Refused
+    ) -> None:
+        """The request did nothing: send it in halves until the item that was refused is alone.
+
+        Each half is a request with an intent and a record of its own, so what the first one made
+        is known whatever becomes of the second.
+        """
+        if len(pairs) == 1:
+            self._record_all(batch, pairs, [ItemResult(code=error.status, extra=str(error))])
+            return
+        half = len(pairs) // 2
+        for part in (pairs[:half], pairs[half:]):
+            self._send(batch, [item for item, _ in part], [action for _, action in part])
 
     def _record_all(
         self, batch: Batch, pairs: list[tuple[Item, plan.Action]], results: list[ItemResult]
@@ -249,7 +261,8 @@ class Work:
             now = clock(conn)
             for item in items:
                 attempts = item.attempts + 1
-                at = now + backoff(attempts, base=self.retry_base, rng=self.rng)
+                wait = before_a_look if item.intent else backoff
+                at = now + wait(attempts, base=self.retry_base, rng=self.rng)
                 batch.postpone(conn, item, "no_answer", str(error), at=at, attempts=attempts)
 
 
@@ -317,5 +330,6 @@ def _claimant(row: Any) -> names.Claimant:
         held_key=row.held_key or "",
         jobcode_id=row.jobcode_id,
         creating=row.intent == "create_jobcode",
+        parked=row.state == links.PARKED,
         seniority=(row.first_run_id, row.job_id),
     )

@@ -124,6 +124,7 @@ def claimants(conn: Connection, keys: Sequence[str]) -> list[Row[Any]]:
         links.c.held_key,
         links.c.jobcode_id,
         links.c.intent,
+        links.c.state,
     ).select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
     return list(conn.execute(statement.where(or_(wants, links.c.held_key.in_(keys)))))
 
