@@ -127,6 +127,7 @@ def test_an_item_that_keeps_failing_in_passing_is_parked_after_the_last_attempt(
     office.close()
     assert (link.state, link.attempts) == ("parked", 3)
     assert link.error_reason.startswith("gave up after 3 tries")
+    assert link.look == "whole"  # the last try may have had an effect all the same
 
 
 def test_an_outage_parks_nobody(sandbox: Sandbox, tmp_path: Path) -> None:

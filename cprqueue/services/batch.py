@@ -170,7 +170,7 @@ class Batch:
         left = [spare for spare in item.held.spares if spare.location_id not in kept]
         for spare in left if item.held.jobcode_id is not None else ():
             for job_id in links.with_jobcodes(conn, spare.others).values():
-                row = links.get(conn, job_id)
+                row = links.get(conn, job_id, to_write=True)
                 theirs = Held.from_json(row.held if row else None)
                 theirs = theirs.without_sharer(spare.location_id, item.held.jobcode_id)
                 links.set_held(conn, job_id, theirs)
@@ -205,11 +205,17 @@ class Batch:
         self._leave(item)
         self.failed += 1
 
-    def park(self, conn: Connection, item: Item, code: str, reason: str) -> None:
-        """Refused for good: the item waits for a person, or for its job to change."""
+    def park(
+        self, conn: Connection, item: Item, code: str, reason: str, *, look: str | None = None
+    ) -> None:
+        """Refused for good: the item waits for a person, or for its job to change.
+
+        ``look``: what was sent may have had an effect all the same, so look before the next try.
+        """
         now = clock(conn)
         free = {"lease": None, "lease_until": None, "intent": None, "intent_at": None}
-        values = {"error_code": code, "error_reason": reason[:1000], "attempts": item.attempts + 1}
+        values: dict[str, Any] = {"error_code": code, "error_reason": reason[:1000]}
+        values |= {"attempts": item.attempts + 1, **({"look": look} if look else {})}
         if self._finish(conn, item, {"state": links.PARKED, **values, **free}):
             events.add(conn, [events.event(item.job_id, "parked", reason, at=now)])
             self.parked += 1

@@ -251,9 +251,8 @@ class Work:
                 conn, item, f"item_{result.code}", reason, WHOLE, at=at, attempts=attempts
             )
         else:
-            batch.park(
-                conn, item, f"item_{result.code}", f"gave up after {attempts} tries: {reason}"
-            )
+            reason = f"gave up after {attempts} tries: {reason}"
+            batch.park(conn, item, f"item_{result.code}", reason, look=WHOLE)
 
     def _postpone_all(self, batch: Batch, items: list[Item], error: CprqueueError) -> None:
         """No usable answer: its fate is unknown, so the intents stay and the next try looks."""
@@ -291,7 +290,7 @@ def _note_aside(conn: Connection, action: plan.Action) -> None:
     if not isinstance(action, plan.ChangeJobcode):
         return
     owner = links.with_jobcodes(conn, [action.jobcode_id]).get(action.jobcode_id)
-    row = links.get(conn, owner) if owner is not None else None
+    row = links.get(conn, owner, to_write=True) if owner is not None else None
     if owner is not None and row is not None:
         links.set_held(conn, owner, replace(Held.from_json(row.held), **dict(action.changes)))
 
