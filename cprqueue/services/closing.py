@@ -118,9 +118,11 @@ def _note_vanished(conn: Connection, now: datetime) -> None:
     if len(done) < 2:
         return
     rule = f"vanished: not in the complete fetches {done[1].run_id} and {done[0].run_id}"
-    keys = jobs.mark_vanished(
+    gone = jobs.mark_vanished(
         conn, done[1].run_id, observed_at=done[0].observed_at, now=now, rule=rule
     )
-    for part in jobs.chunks(keys):
+    for part in jobs.chunks(gone):
         links.set_idle(conn, part)
         events.add(conn, [events.event(j, "recorded", rule, at=now) for j in part])
+    for key in set(gone.values()):
+        links.ring_rivals(conn, key, now=now)

@@ -130,11 +130,12 @@ def claimants(conn: Connection, keys: Sequence[str]) -> list[Row[Any]]:
 
 def mark_vanished(
     conn: Connection, before_run_id: int, *, observed_at: datetime, now: datetime, rule: str
-) -> list[int]:
-    """Make inactive what no complete fetch since ``before_run_id`` has shown; return their ids.
+) -> dict[int, str]:
+    """Make inactive what no complete fetch since ``before_run_id`` has shown.
 
-    ``observed_at`` is when the last of them asked: nothing older brings the jobs back, and
-    what was seen later, by a resync, has not vanished.
+    Returns their ids, each with the key of the number that it leaves to others. ``observed_at``
+    is when the last of the fetches asked: nothing older brings the jobs back, and what was seen
+    later, by a resync, has not vanished. ``rule`` must be one that no other call has named.
     """
     gone = and_(
         jobs.c.active,
@@ -142,12 +143,15 @@ def mark_vanished(
         jobs.c.seen_run_id < before_run_id,
         jobs.c.observed_at <= observed_at,
     )
-    ids = list(conn.execute(select(jobs.c.job_id).where(gone)).scalars())
-    for part in chunks(ids):
-        values = {"active": False, "rule": rule, "content_hash": "vanished", "recorded_at": now}
-        each = update(jobs).where(jobs.c.job_id.in_(part))
-        conn.execute(each.values(observed_at=observed_at, **values))
-    return ids
+    values = {"active": False, "rule": rule, "content_hash": "vanished", "recorded_at": now}
+    found: dict[int, str] = {}
+    for part in chunks(conn.execute(select(jobs.c.job_id).where(gone)).scalars()):
+        these = jobs.c.job_id.in_(part)
+        # Again with ``gone``: a resync may have recorded one of them since the SELECT.
+        conn.execute(update(jobs).where(these, gone).values(observed_at=observed_at, **values))
+        marked = select(jobs.c.job_id, jobs.c.name_key).where(these, jobs.c.rule == rule)
+        found.update((row.job_id, row.name_key) for row in conn.execute(marked))
+    return found
 
 
 def active_progress_values(conn: Connection) -> list[str]:
