@@ -7,6 +7,7 @@
     |   |-- ServiceUnreachable no answer: connection, timeout, cut short
     |   |-- ServiceFailed      an answer that blames the server (5xx)
     |   |-- RateLimited        429
+    |   |-- Overtaken          another writer changed the row first
     |   `-- OutOfCalls         our own call budget has no free slot now
     `-- Permanent              trying again changes nothing          exit 1
         |-- Refused            the service says no to this request
@@ -71,6 +72,10 @@ class RateLimited(Transient):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class Overtaken(Transient):
+    """Somebody wrote the row between our look and our write: look again, then decide again."""
 
 
 class OutOfCalls(Transient):

@@ -41,7 +41,10 @@ def record(db: Database, rules: ActiveRules, job: Job, sighting: Sighting) -> li
 
 
 def record_in(conn: Connection, rules: ActiveRules, job: Job, sighting: Sighting) -> list[int]:
-    """Do what ``record`` does, in the caller's transaction."""
+    """Do what ``record`` does, in the caller's transaction.
+
+    Raises Overtaken where somebody else recorded the job at the same moment: ``db.retrying``.
+    """
     row = jobs.recorded(conn, job.job_id)
     verdict = rules.judge(job)
     if row is None:
@@ -49,14 +52,14 @@ def record_in(conn: Connection, rules: ActiveRules, job: Job, sighting: Sighting
     seen = _seen(row, sighting)
     if row.observed_at > sighting.observed_at:
         if seen:
-            jobs.change(conn, job.job_id, seen)
+            jobs.change(conn, row, job.job_id, seen)
         return []
     same = row.content_hash == job.content_hash() and (row.active, row.rule) == (
         verdict.active,
         verdict.rule,
     )
     if same and _settled(row):
-        jobs.change(conn, job.job_id, {**seen, "observed_at": sighting.observed_at})
+        jobs.change(conn, row, job.job_id, {**seen, "observed_at": sighting.observed_at})
         return []
     return _change(conn, row, job, verdict, sighting, seen)
 
@@ -100,7 +103,7 @@ def _change(
     said = f"changed: {verdict.rule}"
     events.add(conn, [_event(job, said, now, sighting)])
     moment = {"observed_at": sighting.observed_at, "recorded_at": now}
-    jobs.change(conn, job.job_id, values | moment | seen)
+    jobs.change(conn, row, job.job_id, values | moment | seen)
     ring = _settle_link(conn, row, job, verdict, now)
     left = row.active and (not verdict.active or row.name_key != values["name_key"])
     return ring + (links.ring_rivals(conn, row.name_key, now=now) if left else [])

@@ -16,7 +16,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import BigInteger
 
-from cprqueue.errors import ServiceUnreachable, SettingsError
+from cprqueue.errors import Overtaken, ServiceUnreachable, SettingsError
 
 T = TypeVar("T")
 
@@ -93,13 +93,14 @@ class Database:
         """Run ``work`` in a transaction of its own, again where the database asks for it.
 
         For work that may lose a deadlock or a race for a row; ``work`` must be safe to repeat.
+        Raises Overtaken where it loses that race every time.
         """
         for attempt in range(1, tries):
             try:
                 with self.engine.begin() as conn:
                     return work(conn)
-            except DBAPIError:
-                time.sleep(0.02 * attempt)  # lets the winner of the deadlock finish
+            except (DBAPIError, Overtaken):
+                time.sleep(0.02 * attempt)  # lets the winner finish
         with self.begin() as conn:
             return work(conn)
 

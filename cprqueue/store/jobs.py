@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, update
 
+from cprqueue.errors import Overtaken
 from cprqueue.models import Address, Job, Verdict, name_key
 from cprqueue.tables import jobs, links
 
@@ -62,9 +63,19 @@ def add(conn: Connection, job_id: int, values: dict[str, Any]) -> None:
     conn.execute(insert(jobs), {"job_id": job_id, **values})
 
 
-def change(conn: Connection, job_id: int, values: dict[str, Any]) -> None:
-    """Update a known job."""
-    conn.execute(update(jobs).where(jobs.c.job_id == bindparam("id")), {"id": job_id, **values})
+_AS_READ = ("observed_at", "seen_run_id", "complete_run_id")
+
+
+def change(conn: Connection, row: Any, job_id: int, values: dict[str, Any]) -> None:
+    """Update a known job that is still as ``recorded`` gave it in ``row``.
+
+    Raises Overtaken where it is not: the look took no lock, and what decided may be newer now.
+    """
+    as_read = [jobs.c[name] == bindparam(f"read_{name}") for name in _AS_READ]
+    read = {f"read_{name}": getattr(row, name) for name in _AS_READ}
+    statement = update(jobs).where(jobs.c.job_id == bindparam("id"), *as_read)
+    if conn.execute(statement, {"id": job_id, **read, **values}).rowcount != 1:
+        raise Overtaken(f"RM job {job_id} was recorded by somebody else at the same moment")
 
 
 def read_back(row: Row[Any]) -> Job:
