@@ -15,12 +15,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.mapping import ActiveRules, read_job
 from cprqueue.models import Job, name_key
 from cprqueue.plan import differences
 from cprqueue.rm import BEGINNING, RestorationManager, read_job_list
-from cprqueue.services.batch import Item
+from cprqueue.services.batch import WHOLE, Item
 from cprqueue.services.push import Push
 from cprqueue.services.record import Sighting, record_in, wanted
 from cprqueue.store import jobs, links, runs
@@ -126,23 +128,38 @@ class Resync:
     def _one(self, job: Job, observed_at: datetime) -> Report:
         report = Report(job_id=job.job_id, job_number=job.job_number)
         report.step(f"{job.label}, status {job.status}, progress {job.progress or 'missing'}")
-        verdict = self.rules.judge(job)
-        report.step(verdict.rule)
-        self._record(job, observed_at, active=verdict.active)
-        report.step("written to the database")
-        if not verdict.active:
+        report.step(self.rules.judge(job).rule)
+        row = self._record(job, observed_at)
+        newer = row.observed_at > observed_at
+        said = (
+            f"no: a newer fetch has recorded it: {row.rule}" if newer else "written to the database"
+        )
+        report.step(said)
+        if not row.active:
             report.step("not compared: an inactive job is left as it is until the monthly prune")
             report.step("nothing to push")
             return report
         self._push(job, report)
         return report
 
-    def _record(self, job: Job, observed_at: datetime, *, active: bool) -> None:
+    def _record(self, job: Job, observed_at: datetime) -> Any:
+        """Record the job, and make it due if it is active; return what is on record then.
+
+        That may be newer than ``job``: a fetch may have asked RM after us and been quicker.
+        """
         sighting = Sighting(run_id=0, complete=False, observed_at=observed_at)
-        with self.db.begin() as conn:
+
+        def work(conn: Connection) -> Any:
             record_in(conn, self.rules, job, sighting)
-            if active:
-                links.set_due(conn, job.job_id, wanted(job).digest(), now=clock(conn))
+            row: Any = jobs.get(conn, job.job_id)
+            # Takes the row's lock: nothing newer gets between what was read and what is due.
+            jobs.change(conn, row, job.job_id, {"recorded_at": row.recorded_at})
+            if row.active:
+                digest = wanted(jobs.read_back(row)).digest()
+                links.set_due(conn, job.job_id, digest, now=clock(conn), look=WHOLE)
+            return row
+
+        return self.db.retrying(work)
 
     def _push(self, job: Job, report: Report) -> None:
         def compared(item: Item) -> None:

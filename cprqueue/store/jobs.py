@@ -67,7 +67,7 @@ _AS_READ = ("observed_at", "seen_run_id", "complete_run_id")
 
 
 def change(conn: Connection, row: Any, job_id: int, values: dict[str, Any]) -> None:
-    """Update a known job that is still as ``recorded`` gave it in ``row``.
+    """Update a known job that is still as ``recorded`` or ``get`` gave it in ``row``.
 
     Raises Overtaken where it is not: the look took no lock, and what decided may be newer now.
     """

@@ -1,0 +1,74 @@
+"""A resync puts one job right, whatever else happens at the same moment."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.services.resync import Report
+from tests.office import Office, job
+from tests.real_processes import wait_until
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with Sandbox(jobs=[]) as sandbox:
+        made = Office(sandbox, tmp_path)
+        yield made
+        made.close()
+
+
+def slow_list(office: Office, seconds: float) -> None:
+    """Let RM offer no single jobs, and its complete list come in slowly."""
+    office.sandbox.rm.switches.update({"single_job": "404", "drip_seconds": seconds})
+
+
+def downloading(office: Office) -> bool:
+    return bool(list(office.settings.var_dir.glob("*/*.part")))
+
+
+@contextmanager
+def resync_that_began_before(office: Office) -> Iterator[list[Report]]:
+    """Resync A-1 as RM has it now; what the block does is newer, and recorded earlier."""
+    slow_list(office, 1.5)
+    reports: list[Report] = []
+    work = threading.Thread(target=lambda: reports.extend(office.app.resync.run("A-1", None)))
+    work.start()
+    wait_until(lambda: downloading(office))
+    yield reports
+    work.join(60)
+    office.push()
+
+
+def jobcodes(office: Office) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = office.sandbox.qbt.state()["jobcodes"]
+    return found
+
+
+def test_a_fetch_that_overtakes_a_resync_wins_and_a_change_back_is_pushed(office: Office) -> None:
+    office.put(job(1, "A-1", jobAddress1="1 Old Street"))
+    with resync_that_began_before(office) as reports:
+        office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="2 New Street")])
+        office.fetch()
+    assert office.broken() == []
+    assert office.row(1).addr1 == "2 New Street"
+    assert "a newer fetch has recorded it" in reports[0].steps[2]["text"]
+    office.put(job(1, "A-1", jobAddress1="1 Old Street"))
+    assert office.broken() == []
+
+
+def test_a_job_that_a_fetch_closed_meanwhile_is_not_pushed_by_the_resync(office: Office) -> None:
+    office.put(job(1, "A-1"))
+    office.sandbox.qbt.change_jobcode(office.link(1).jobcode_id, active=False)
+    with resync_that_began_before(office) as reports:
+        office.sandbox.rm.put_jobs([job(1, "A-1", jobProgress="Lost Lead")])
+        office.fetch()
+    assert (office.row(1).active, office.link(1).state) == (False, "idle")
+    assert [code["active"] for code in jobcodes(office)] == [False]
+    assert reports[0].ok
