@@ -31,6 +31,9 @@ from cprqueue.store.database import Database, clock
 STEPS = ("found in RestorationManager", "rule", "recorded", "compared", "done")
 PATIENCE_SECONDS = 10
 
+LIST_SECONDS = 120
+"""Longest wait for RM's complete list, where it offers no single jobs: the task has 180 s."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Report:
@@ -68,6 +71,7 @@ class Resync:
     rules: ActiveRules
     push: Push
     var_dir: Path
+    list_seconds: float = LIST_SECONDS
 
     def request(self, job: str) -> int:
         """Put a run on record before its message is sent; return its id."""
@@ -77,7 +81,7 @@ class Resync:
     def run(self, job: str, run_id: int | None) -> list[Report]:
         """Resync the job with this id or number (all jobs that share the number).
 
-        The reports stand in the run's detail, also when something fails half way.
+        The reports stand in the run's detail, also when something fails or is stopped half way.
         """
         run_id = run_id or self.request(job)
         with self.db.begin() as conn:
@@ -87,7 +91,11 @@ class Resync:
             for found, observed_at in self._find(job):
                 reports.append(self._one(found, observed_at))
         except CprqueueError as error:
-            reports.append(_failed(job, error))
+            reports.append(_failed(job, str(error)))
+        except BaseException:  # the end of the task's time, or a bug: nobody need wait for more
+            reports.append(_failed(job, "stopped before its end: resync the job again"))
+            self._end(run_id, reports)
+            raise
         self._end(run_id, reports)
         return reports
 
@@ -122,7 +130,9 @@ class Resync:
             return [j for j in _readable(path) if j.job_id in ids or name_key(j.job_number) == key]
 
         with tempfile.TemporaryDirectory(dir=self.var_dir) as directory:
-            picked = self.rm.download(Path(directory) / "all.json", since=BEGINNING, check=pick)
+            path = Path(directory) / "all.json"
+            seconds = self.list_seconds
+            picked = self.rm.download(path, since=BEGINNING, check=pick, total_seconds=seconds)
         return list({job.job_id: job for job in picked}.values())
 
     def _one(self, job: Job, observed_at: datetime) -> Report:
@@ -206,7 +216,7 @@ def _readable(path: Path) -> Iterable[Job]:
             continue  # an item without a job id is no job that anybody can ask for
 
 
-def _failed(job: str, error: CprqueueError) -> Report:
+def _failed(job: str, text: str) -> Report:
     report = Report(job_id=None, job_number=job)
-    report.step(str(error), ok=False)
+    report.step(text, ok=False)
     return report
