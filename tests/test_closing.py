@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from cprqueue.models import Job
 from cprqueue.sandbox.server import Sandbox
+from cprqueue.services import progress
+from cprqueue.services.closing import retakes
 from cprqueue.services.pull import PullRun
 from cprqueue.services.record import Sighting, record
 from tests.office import Office, job
@@ -47,6 +50,10 @@ def fetch(office: Office) -> None:
     assert not office.app.pull.close()
 
 
+def look(office: Office, run_id: int) -> progress.Progress:
+    return progress.look(office.app.db, office.app.budget, run_id, calls_before=0)
+
+
 def test_a_job_that_vanishes_leaves_its_number_to_the_one_that_waits_for_it(office: Office) -> None:
     office.put(job(1, "A-1"), job(2, "a-1"))
     assert (office.link(1).state, office.link(2).error_code) == ("in_sync", "doubled_number")
@@ -57,3 +64,34 @@ def test_a_job_that_vanishes_leaves_its_number_to_the_one_that_waits_for_it(offi
     office.push()
     assert office.link(2).state == "in_sync"
     assert office.broken() == []
+
+
+def test_a_fetch_that_was_queued_first_but_began_later_waits_for_its_own_messages(
+    office: Office,
+) -> None:
+    office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 6)])
+    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    fetch(office)  # beat's own: its number is higher, and it is through first
+    office.push()
+    office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="1 New Street")])
+    run = start(office, ordered)
+    messages = send(office, run)
+    assert office.app.pull.close()
+    assert (look(office, ordered).recorded, look(office, ordered).finished) == (0, False)
+    insert(office, run, messages)
+    assert not office.app.pull.close()
+    end = look(office, ordered)
+    assert (end.state, end.recorded, end.in_sync, end.due) == ("done", 5, 4, 1)
+
+
+def test_a_fetch_that_is_taken_up_again_counts_from_the_start(office: Office) -> None:
+    office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 4)])
+    run = start(office)
+    insert(office, run, send(office, run)[:2])  # the third message is lost
+    assert office.app.pull.close()
+    (again,) = retakes(office.app.db, lambda _queue: 0, quiet=timedelta(seconds=-1))
+    second = start(office, again.run_id)
+    assert look(office, run.run_id).recorded == 0
+    insert(office, second, send(office, second))
+    assert not office.app.pull.close()
+    assert look(office, run.run_id).recorded == 3

@@ -62,7 +62,7 @@ def _retake(conn: Connection, run: Any, now: datetime) -> list[Retake]:
 def close_finished(conn: Connection, *, now: datetime) -> None:
     """Close fetches that are recorded to the end; call those failed that got stuck."""
     for run in runs.newest_few(conn, "fetch", *runs.OPEN, limit=20):
-        recorded = runs.recorded_count(conn, run.run_id) if run.state == "emitted" else 0
+        recorded = runs.recorded_count(conn, run) if run.state == "emitted" else 0
         if run.state == "emitted" and recorded >= run.emitted:
             _close(conn, run, recorded, now)
         elif recorded > run.recorded:

@@ -124,6 +124,7 @@ class Pull:
             "started_at": now,
             "touched_at": now,
             "observed_at": now,
+            "recorded": 0,
         }
         complete = since is None
         since = since or BEGINNING
