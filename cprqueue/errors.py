@@ -14,6 +14,7 @@
         |   `-- AccessStopped  401/402/403/499: the whole push stops       exit 3
         |-- UnreadableAnswer   an answer that is not what it should be
         |-- AlreadyRunning     another holder does this right now
+        |-- AlreadyDone        what was ordered is over
         `-- Held               a person has to decide first
 
 Texts are one plain line: what is wrong, where, and the cure. They never hold
@@ -116,6 +117,10 @@ class UnreadableAnswer(Permanent):
 
 class AlreadyRunning(Permanent):
     """Somebody else holds the lock for this work."""
+
+
+class AlreadyDone(Permanent):
+    """The order has been carried out before, or given up: nothing is left to do for it."""
 
 
 class Held(Permanent):

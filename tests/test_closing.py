@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from cprqueue.errors import AlreadyDone, AlreadyRunning
 from cprqueue.models import Job
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import progress
-from cprqueue.services.closing import retakes
+from cprqueue.services.closing import STALLED_AFTER, retakes
 from cprqueue.services.pull import PullRun
 from cprqueue.services.record import Sighting, record
+from cprqueue.store import runs
 from tests.office import Office, job
 
 
@@ -52,6 +54,15 @@ def fetch(office: Office) -> None:
 
 def look(office: Office, run_id: int) -> progress.Progress:
     return progress.look(office.app.db, office.app.budget, run_id, calls_before=0)
+
+
+def pass_time(office: Office, time: timedelta, *, but: int = 0) -> None:
+    """Let all runs but one stand as if nobody had touched them for so long."""
+    with office.app.db.begin() as conn:
+        for run in runs.newest_few(conn, "fetch", limit=9):
+            if run.run_id != but:
+                earlier = run.touched_at - time - timedelta(seconds=1)
+                runs.change(conn, run.run_id, touched_at=earlier)
 
 
 def test_a_job_that_vanishes_leaves_its_number_to_the_one_that_waits_for_it(office: Office) -> None:
@@ -95,3 +106,35 @@ def test_a_fetch_that_is_taken_up_again_counts_from_the_start(office: Office) ->
     insert(office, second, send(office, second))
     assert not office.app.pull.close()
     assert look(office, run.run_id).recorded == 3
+
+
+def test_a_fetch_that_waits_for_another_one_has_not_got_stuck(office: Office) -> None:
+    office.sandbox.rm.put_jobs([job(1, "A-1")])
+    running = start(office)
+    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    pass_time(office, STALLED_AFTER, but=running.run_id)
+    with pytest.raises(AlreadyRunning):
+        start(office, ordered)
+    insert(office, running, send(office, running))
+    assert not office.app.pull.close()
+    assert start(office, ordered).run_id == ordered
+
+
+def test_a_fetch_whose_worker_is_busy_with_another_one_has_not_got_stuck(office: Office) -> None:
+    office.sandbox.rm.put_jobs([job(1, "A-1")])
+    running = start(office)
+    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    pass_time(office, STALLED_AFTER, but=running.run_id)
+    office.app.pull.close()  # the sweep does it each minute
+    insert(office, running, send(office, running))
+    assert not office.app.pull.close()
+    assert start(office, ordered).run_id == ordered
+
+
+def test_a_fetch_that_nobody_takes_up_is_called_failed(office: Office) -> None:
+    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    pass_time(office, STALLED_AFTER)
+    office.app.pull.close()
+    assert look(office, ordered).note.startswith("never started")
+    with pytest.raises(AlreadyDone):
+        start(office, ordered)
