@@ -91,6 +91,12 @@ class Job:
         return _digest(self.as_message())
 
 
+def nameless(job_id: int) -> Job:
+    """Return the job of which nothing is known but its id."""
+    blank = {"job_number": "", "job_name": "", "site_id": None, "status": "", "progress": ""}
+    return Job.from_message({"job_id": job_id, **blank, "address": {}})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """Whether a job is active, and the rule that said so in words."""

@@ -11,7 +11,13 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import BigInteger
@@ -99,6 +105,8 @@ class Database:
             try:
                 with self.engine.begin() as conn:
                     return work(conn)
+            except DataError:
+                raise  # refused for what it holds, which another try does not change
             except (DBAPIError, Overtaken):
                 time.sleep(0.02 * attempt)  # lets the winner finish
         with self.begin() as conn:
