@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from dotenv import dotenv_values
 
 from cprqueue.errors import SettingsError
+from cprqueue.fuse import POINTS
 
 T = TypeVar("T")
 
@@ -137,7 +138,7 @@ def _read(reader: _Reader) -> Settings:
         rm_password=reader.text("RM_PASSWORD"),
         rm_api_secret=reader.get("RM_API_SECRET", _header_safe, ""),
         rm_site_ids=reader.get("RM_SITE_IDS", _whole_numbers, ()),
-        rm_active_statuses=reader.texts("RM_ACTIVE_STATUSES", ("Active",)),
+        rm_active_statuses=reader.get("RM_ACTIVE_STATUSES", _statuses, ("Active",)),
         rm_inactive_progress=reader.texts(
             "RM_INACTIVE_PROGRESS", ("Lost Lead", "Paid in Full - File Closed")
         ),
@@ -159,15 +160,38 @@ def _read(reader: _Reader) -> Settings:
         prune_max_fraction=reader.get("PRUNE_MAX_FRACTION", _fraction, 0.2),
         prune_min_limit=minimum,
         prune_max_limit=reader.get("PRUNE_MAX_LIMIT", _whole(minimum), max(50, minimum)),
-        alert_urls=reader.texts("ALERT_URLS"),
+        alert_urls=reader.get("ALERT_URLS", _alert_urls, ()),
         timezone=reader.get("CPR_TIMEZONE", _timezone, "UTC"),
         log_format=reader.get("CPR_LOG_FORMAT", _one_of("text", "json"), "text"),
-        fuse=reader.text("CPR_FUSE"),
+        fuse=reader.get("CPR_FUSE", _fuse, ""),
     )
 
 
 def _texts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(";") if part.strip())
+
+
+def _statuses(text: str) -> tuple[str, ...]:
+    # Of a status without any letter nothing is left to compare, so every job without one fits.
+    found = _texts(text)
+    if not found or not all(any(c.isalnum() for c in status) for status in found):
+        raise ValueError(f"is {text!r}: write at least one status in letters, like Active")
+    return found
+
+
+def _alert_urls(text: str) -> tuple[str, ...]:
+    # They may hold a password, so the message never shows them.
+    found = _texts(text)
+    for number, url in enumerate(found, 1):
+        if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S", url):
+            raise ValueError(f"number {number} is no URL: write scheme://..., several with ;")
+    return found
+
+
+def _fuse(text: str) -> str:
+    if text not in POINTS:
+        raise ValueError("names no point that there is; it is for tests only: leave it empty")
+    return text
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

@@ -135,6 +135,12 @@ def test_malformed_settings_are_one_json_document_and_exit_2(system: System) -> 
     assert [f["text"].split()[0] for f in found["checks"]] == ["RM_BASE_URL", "QBT_RATE_LIMIT"]
 
 
+def test_a_lease_shorter_than_a_request_may_take_is_a_warning(office: Office) -> None:
+    code, found = looked_at(office)  # the office's own lease is 2 seconds
+    assert (code, found["lease"]["state"]) == (0, "warning")
+    assert "CPR_LEASE_SECONDS" in found["lease"]["text"]
+
+
 # --- database and broker ------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from cprqueue.qbtime import QuickBooksTime
 from cprqueue.rm import RestorationManager
 from cprqueue.services import stop
 from cprqueue.services.findings import (
+    LONGEST_REQUEST,
     OK,
     PROBLEM,
     SETTINGS,
@@ -35,6 +36,7 @@ from cprqueue.services.findings import (
     integration,
     jobcode_limit,
     rights,
+    short_lease,
     token_end,
     wrong_settings,
 )
@@ -73,6 +75,8 @@ class Checkup:
         """Yield one finding after another."""
         missing = list(self._missing())
         yield from missing or [Finding(name="settings", state=OK, text="complete and well-formed")]
+        if self.settings.lease < LONGEST_REQUEST:
+            yield short_lease(self.settings.lease)
         yield self._database()
         yield self._broker()
         if missing:
