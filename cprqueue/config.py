@@ -6,6 +6,7 @@ Every wrong value is reported, not only the first: one line each, with the cure.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import re
@@ -77,6 +78,17 @@ class Settings:
         if problems:
             raise SettingsError(*problems)
         return self
+
+    def make_var_dir(self) -> None:
+        """Make the directory for data. Raises SettingsError where it cannot be used."""
+        try:
+            (self.var_dir / "beat").mkdir(parents=True, exist_ok=True)
+            if not os.access(self.var_dir, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise SettingsError(
+                f"CPR_VAR_DIR is {self.var_dir}, where nothing can be written: {error.strerror}"
+            ) from None
 
 
 def environment(directory: Path | None = None) -> dict[str, str]:

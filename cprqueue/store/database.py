@@ -166,7 +166,7 @@ def _connect_args(url: URL) -> dict[str, str]:
 
 def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
     if path and path != ":memory:":
-        Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
+        _make_directory(Path(path).absolute().parent)
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -183,6 +183,16 @@ def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
         conn.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"the database's directory {path} cannot be made ({error.strerror}): "
+            "check CPR_VAR_DIR and DATABASE_URL"
+        ) from None
 
 
 def _is_unreachable(error: DBAPIError) -> bool:
