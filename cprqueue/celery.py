@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task, signals
@@ -118,19 +117,10 @@ def build(settings: config.Settings) -> Celery:
     return made
 
 
-def _make_beat_directory(var_dir: Path) -> None:
-    try:
-        (var_dir / "beat").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(
-            f"CPR_VAR_DIR is {var_dir}, where nothing can be written: {error.strerror}"
-        ) from None
-
-
 def _load() -> config.Settings:
     try:
         found = config.load()
-        _make_beat_directory(found.var_dir)
+        found.make_var_dir()
         return found
     except SettingsError as error:
         print(error, file=sys.stderr)  # noqa: T201  (nothing is set up to log with yet)

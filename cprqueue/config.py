@@ -6,6 +6,7 @@ Every wrong value is reported, not only the first: one line each, with the cure.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import re
@@ -20,6 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from dotenv import dotenv_values
 
 from cprqueue.errors import SettingsError
+from cprqueue.fuse import POINTS
 
 T = TypeVar("T")
 
@@ -76,6 +78,17 @@ class Settings:
         if problems:
             raise SettingsError(*problems)
         return self
+
+    def make_var_dir(self) -> None:
+        """Make the directory for data. Raises SettingsError where it cannot be used."""
+        try:
+            (self.var_dir / "beat").mkdir(parents=True, exist_ok=True)
+            if not os.access(self.var_dir, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise SettingsError(
+                f"CPR_VAR_DIR is {self.var_dir}, where nothing can be written: {error.strerror}"
+            ) from None
 
 
 def environment(directory: Path | None = None) -> dict[str, str]:
@@ -137,7 +150,7 @@ def _read(reader: _Reader) -> Settings:
         rm_password=reader.text("RM_PASSWORD"),
         rm_api_secret=reader.get("RM_API_SECRET", _header_safe, ""),
         rm_site_ids=reader.get("RM_SITE_IDS", _whole_numbers, ()),
-        rm_active_statuses=reader.texts("RM_ACTIVE_STATUSES", ("Active",)),
+        rm_active_statuses=reader.get("RM_ACTIVE_STATUSES", _statuses, ("Active",)),
         rm_inactive_progress=reader.texts(
             "RM_INACTIVE_PROGRESS", ("Lost Lead", "Paid in Full - File Closed")
         ),
@@ -159,15 +172,38 @@ def _read(reader: _Reader) -> Settings:
         prune_max_fraction=reader.get("PRUNE_MAX_FRACTION", _fraction, 0.2),
         prune_min_limit=minimum,
         prune_max_limit=reader.get("PRUNE_MAX_LIMIT", _whole(minimum), max(50, minimum)),
-        alert_urls=reader.texts("ALERT_URLS"),
+        alert_urls=reader.get("ALERT_URLS", _alert_urls, ()),
         timezone=reader.get("CPR_TIMEZONE", _timezone, "UTC"),
         log_format=reader.get("CPR_LOG_FORMAT", _one_of("text", "json"), "text"),
-        fuse=reader.text("CPR_FUSE"),
+        fuse=reader.get("CPR_FUSE", _fuse, ""),
     )
 
 
 def _texts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(";") if part.strip())
+
+
+def _statuses(text: str) -> tuple[str, ...]:
+    # Of a status without any letter nothing is left to compare, so every job without one fits.
+    found = _texts(text)
+    if not found or not all(any(c.isalnum() for c in status) for status in found):
+        raise ValueError(f"is {text!r}: write at least one status in letters, like Active")
+    return found
+
+
+def _alert_urls(text: str) -> tuple[str, ...]:
+    # They may hold a password, so the message never shows them.
+    found = _texts(text)
+    for number, url in enumerate(found, 1):
+        if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S", url):
+            raise ValueError(f"number {number} is no URL: write scheme://..., several with ;")
+    return found
+
+
+def _fuse(text: str) -> str:
+    if text not in POINTS:
+        raise ValueError("names no point that there is; it is for tests only: leave it empty")
+    return text
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

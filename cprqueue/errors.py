@@ -7,12 +7,14 @@
     |   |-- ServiceUnreachable no answer: connection, timeout, cut short
     |   |-- ServiceFailed      an answer that blames the server (5xx), or a gateway's
     |   |-- RateLimited        429
+    |   |-- Overtaken          another writer changed the row first
     |   `-- OutOfCalls         our own call budget has no free slot now
     `-- Permanent              trying again changes nothing          exit 1
         |-- Refused            the service says no to this request
         |   `-- AccessStopped  401/402/403/499: the whole push stops       exit 3
         |-- UnreadableAnswer   an answer that is not what it should be
         |-- AlreadyRunning     another holder does this right now
+        |-- AlreadyDone        what was ordered is over
         `-- Held               a person has to decide first
 
 Texts are one plain line: what is wrong, where, and the cure. They never hold
@@ -76,6 +78,10 @@ class RateLimited(Transient):
         return str(self.args[0])
 
 
+class Overtaken(Transient):
+    """Somebody wrote the row between our look and our write: look again, then decide again."""
+
+
 class OutOfCalls(Transient):
     """The call budget is used up; ``wait_seconds`` until a slot is free again."""
 
@@ -114,6 +120,10 @@ class UnreadableAnswer(Permanent):
 
 class AlreadyRunning(Permanent):
     """Somebody else holds the lock for this work."""
+
+
+class AlreadyDone(Permanent):
+    """The order has been carried out before, or given up: nothing is left to do for it."""
 
 
 class Held(Permanent):

@@ -10,6 +10,13 @@ import os
 import signal
 from pathlib import Path
 
+_KINDS = ("create_jobcode", "change_jobcode", "create_location", "change_location", "archive")
+POINTS = frozenset(
+    ["claimed", "looked", "written_export", "stored_plan"]
+    + [f"{when}_{kind}" for when in ("before", "after", "recorded") for kind in _KINDS]
+)
+"""Every name that ``point`` is called with."""
+
 _armed: str | None = None
 _spent: Path | None = None
 

@@ -12,7 +12,11 @@ from cprqueue.errors import UnreadableAnswer
 from cprqueue.models import Address, ItemResult, Job, Jobcode, Location, Verdict, name_key
 
 TEXT_LIMIT = 255
-"""Longest text that the tables keep of one field."""
+"""Longest text that the tables keep of one field, in UTF-16 units as SQL Server counts."""
+
+UNFIT = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
+"""Control characters that are no white space, and halves of characters: some database or
+message refuses each of them, and then all jobs would wait for the one that holds it."""
 
 
 # --- RestorationManager ---------------------------------------------------------------------
@@ -108,7 +112,7 @@ def plain(text: str) -> str:
 
     "Paid in Full - File Closed" and "Paid in Full = File Closed" are both in use.
     """
-    return " ".join(re.sub(r"[\W_]+", " ", text).split()).casefold()
+    return " ".join(re.sub(r"[\W_]+", " ", text.casefold()).split())
 
 
 # --- QuickBooks Time ------------------------------------------------------------------------
@@ -118,13 +122,13 @@ def read_jobcode(item: Mapping[str, Any]) -> Jobcode:
     """Read one jobcode of a listing."""
     return Jobcode(
         id=_need_id(item, "jobcode"),
-        name=str(item.get("name") or ""),
+        name=_fit(item.get("name") or ""),
         parent_id=_whole(item.get("parent_id")) or 0,
         type=str(item.get("type") or "regular"),
         active=truth(item.get("active", True)),
         assigned_to_all=truth(item.get("assigned_to_all")),
         has_children=truth(item.get("has_children")),
-        short_code=str(item.get("short_code") or ""),
+        short_code=_fit(item.get("short_code") or ""),
         billable=truth(item.get("billable")),
         location_ids=_ids(item.get("locations")),
         last_modified=read_time(item.get("last_modified")),
@@ -198,7 +202,14 @@ def _ids(value: object) -> tuple[int, ...]:
 def _text(value: object) -> str:
     if value is None or isinstance(value, (Mapping, list)):
         return ""
-    return " ".join(str(value).split())[:TEXT_LIMIT]
+    text = " ".join(_fit(value).split())
+    if len(text) <= TEXT_LIMIT // 2:
+        return text
+    return text.encode("utf-16-le")[: 2 * TEXT_LIMIT].decode("utf-16-le", "ignore")
+
+
+def _fit(value: object) -> str:
+    return UNFIT.sub("", str(value))
 
 
 def _whole(value: object) -> int | None:

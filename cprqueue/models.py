@@ -12,6 +12,9 @@ from typing import Any
 NAME_LIMIT = 64
 """Longest jobcode name, in characters (QuickBooks Time documentation, "The Jobcode object")."""
 
+KEY_LIMIT = 255
+"""Longest name key, in UTF-16 units: what SQL Server counts for its columns."""
+
 BATCH = 50
 """Most objects in one write request (same documentation, "Create Jobcodes": more is a 413)."""
 
@@ -23,9 +26,20 @@ def name_key(name: str) -> str:
     """Return the form in which two names count as the same: without case and extra spaces.
 
     How QuickBooks Time compares is not documented. This is the widest likely rule, so that
-    two names which it might call equal are never sent as two.
+    two names which it might call equal are never sent as two. No key is longer than its column:
+    of a longer one the beginning is kept, and a digest in place of the rest.
     """
-    return " ".join(name.split()).casefold()
+    key = " ".join(name.split()).casefold()
+    return key if _fits(key) else f"{key[:60]}#{hashlib.sha256(_units(key)).hexdigest()}"
+
+
+def _fits(key: str) -> bool:
+    return len(key) <= KEY_LIMIT // 2 or len(_units(key)) <= 2 * KEY_LIMIT
+
+
+def _units(text: str) -> bytes:
+    # As SQL Server counts; what was typed on a command line may hold half characters.
+    return text.encode("utf-16-le", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,6 +89,12 @@ class Job:
     def content_hash(self) -> str:
         """Return a digest that changes when any field does."""
         return _digest(self.as_message())
+
+
+def nameless(job_id: int) -> Job:
+    """Return the job of which nothing is known but its id."""
+    blank = {"job_number": "", "job_name": "", "site_id": None, "status": "", "progress": ""}
+    return Job.from_message({"job_id": job_id, **blank, "address": {}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,36 +62,39 @@ class RestorationManager:
         since: datetime,
         check: Callable[[Path], T],
         alive: Callable[[int], None] = lambda _bytes: None,
+        total_seconds: float = DOWNLOAD_SECONDS,
     ) -> T:
         """Write the whole job list to ``path``; only an answer that passes ``check`` gets there.
 
         The file appears at once or not at all, dated when it was asked for: nothing in it is
         newer than that for sure. What ``check`` returns is passed on. ``alive`` is called with
-        the bytes so far while the answer comes in. Raises what ``check`` raises, and the errors
-        of Transport.
+        the bytes so far while the answer comes in, for ``total_seconds`` at most. Raises what
+        ``check`` raises, and the errors of Transport.
         """
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             try:
-                self._download(part, since, alive)
+                self._download(part, since, alive, total_seconds)
             except AccessStopped as error:
                 if error.status != 401:
                     raise
                 self._token = None
-                self._download(part, since, alive)
+                self._download(part, since, alive, total_seconds)
             found = check(part)
             part.replace(path)
             return found
         finally:
             part.unlink(missing_ok=True)
 
-    def _download(self, part: Path, since: datetime, alive: Callable[[int], None]) -> None:
+    def _download(
+        self, part: Path, since: datetime, alive: Callable[[int], None], total_seconds: float
+    ) -> None:
         stream = self.transport.stream(
             "/api/Jobs",
             params=_query(since),
             headers=self._headers(),
-            total_seconds=DOWNLOAD_SECONDS,
+            total_seconds=total_seconds,
         )
         asked_at = time.time()
         with stream as chunks, part.open("wb") as file:

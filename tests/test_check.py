@@ -135,6 +135,34 @@ def test_malformed_settings_are_one_json_document_and_exit_2(system: System) -> 
     assert [f["text"].split()[0] for f in found["checks"]] == ["RM_BASE_URL", "QBT_RATE_LIMIT"]
 
 
+def test_a_lease_shorter_than_a_request_may_take_is_a_warning(office: Office) -> None:
+    code, found = looked_at(office)  # the office's own lease is 2 seconds
+    assert (code, found["lease"]["state"]) == (0, "warning")
+    assert "CPR_LEASE_SECONDS" in found["lease"]["text"]
+
+
+def test_a_directory_that_cannot_be_used_is_named_and_the_document_is_whole(
+    system: System,
+) -> None:
+    path = system.directory / "file"
+    path.write_text("no directory")
+    for var_dir in (path, path / "below", Path("/proc/none")):
+        code, found = checked(system, CPR_VAR_DIR=str(var_dir))
+        assert (code, found["settings"]["state"]) == (2, "settings")
+        assert found["settings"]["text"].startswith(f"CPR_VAR_DIR is {var_dir}, where nothing")
+        assert set(found) == {"settings"}
+
+
+def test_a_directory_that_cannot_be_used_is_one_line_for_every_command(system: System) -> None:
+    path = system.directory / "file"
+    path.write_text("no directory")
+    for name, value in (("CPR_VAR_DIR", f"{path}"), ("DATABASE_URL", f"sqlite:///{path}/x.db")):
+        done = system.run("history", **{name: value})
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert "check CPR_VAR_DIR and DATABASE_URL" in done.stderr
+
+
 # --- database and broker ------------------------------------------------------------------
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cprqueue import config
+from cprqueue import config, fuse
 from cprqueue.errors import SettingsError
 
 
@@ -40,6 +41,13 @@ from cprqueue.errors import SettingsError
         ("QBT_MAX_ATTEMPTS", "3", "qbt_max_attempts", 3),
         ("QBT_RETRY_BASE_SECONDS", "0.1", "qbt_retry_base", timedelta(seconds=0.1)),
         ("CPR_LEASE_SECONDS", "5", "lease", timedelta(seconds=5)),
+        ("CPR_FUSE", "before_create_jobcode", "fuse", "before_create_jobcode"),
+        (
+            "ALERT_URLS",
+            "mailtos://a:b@c.example?x=1;",
+            "alert_urls",
+            ("mailtos://a:b@c.example?x=1",),
+        ),
         ("PRUNE_MAX_FRACTION", "0.5", "prune_max_fraction", 0.5),
         ("PRUNE_MIN_LIMIT", "0", "prune_min_limit", 0),
         ("PRUNE_MAX_LIMIT", "99", "prune_max_limit", 99),
@@ -71,6 +79,9 @@ def test_each_variable_is_read(name: str, text: str, field: str, value: Any) -> 
         ("QBT_MAX_ATTEMPTS", ["0", "x"], "1 or more"),
         ("QBT_RETRY_BASE_SECONDS", ["0", "x"], "above 0"),
         ("CPR_LEASE_SECONDS", ["0", "x"], "above 0"),
+        ("CPR_FUSE", ["hush", "before_hush"], "leave it empty"),
+        ("ALERT_URLS", ["hush", "json://a;hush", "//hush", "my hush://x", "json://"], "scheme://"),
+        ("RM_ACTIVE_STATUSES", [";", " ; ;", "-", "Active;!"], "at least one"),
         ("PRUNE_MAX_FRACTION", ["20", "-0.1", "x", "nan", "20%"], "between 0 and 1"),
         ("PRUNE_MIN_LIMIT", ["-1", "x"], "0 or more"),
         ("PRUNE_MAX_LIMIT", ["9", "x"], "10 or more"),
@@ -168,3 +179,19 @@ def test_the_environment_wins_over_the_file(
 )
 def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
     assert config.is_loopback(host) is loopback
+
+
+def test_of_several_alert_urls_the_one_that_is_wrong_is_told_by_its_place() -> None:
+    with pytest.raises(SettingsError, match="number 2 "):
+        config.load({"ALERT_URLS": "json://a;hush;json://c"})
+
+
+def test_every_point_at_which_a_test_may_blow_the_fuse_is_known() -> None:
+    root = Path(fuse.__file__).parent
+    used = {
+        name
+        for path in root.rglob("*.py")
+        for name in re.findall(r'fuse\.point\(f?"([^"]+)"\)', path.read_text())
+    }
+    kinds = ("create_jobcode", "change_jobcode", "create_location", "change_location")
+    assert {name.format(kind=kind) for name in used for kind in kinds} == fuse.POINTS

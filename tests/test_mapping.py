@@ -213,3 +213,46 @@ def test_an_outcome_is_read(item: dict[str, Any], code: int, done: bool, exists:
 def test_an_outcome_without_a_code_is_unreadable() -> None:
     with pytest.raises(UnreadableAnswer, match="_status_code"):
         read_item_result({"id": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("nul \x00 x", "nul x"),
+        ("bell\x07", "bell"),
+        ("\x1b[31mred\x7f\x9f", "[31mred"),
+        ("half \ud83d", "half"),
+        ("two\tlines\r\nand\x0bmore\x85", "two lines and more"),
+        ("Ünal & Søn 🏚️", "Ünal & Søn 🏚️"),
+    ],
+)
+def test_characters_that_a_database_or_a_message_refuses_are_left_out(text: str, kept: str) -> None:
+    job = read_job({**WIRE, "jobName": text, "jobZip": text, "jobJobId": text})
+    assert {job.job_name, job.address.zip, job.job_number} == {kept}
+    assert len(job.content_hash()) == 64
+    code = read_jobcode({"id": 1, "name": f"A {text}", "short_code": text})
+    assert not set("\x00\x07\x1b\ud83d") & set(code.name + code.short_code)
+
+
+def test_a_text_is_cut_where_sql_server_would_refuse_it() -> None:
+    """It counts a character outside the basic plane as two."""
+    assert read_job({"jobId": 5, "jobName": "x" + "🏚" * 200}).job_name == "x" + "🏚" * 127
+
+
+LONG_NAMES = ["ß" * 200, "ß" * 199 + "a", "ΐ" * 255, "🏚" * 255, "x" * 300, "x" * 299 + " y"]
+
+
+@pytest.mark.parametrize("name", LONG_NAMES)
+def test_a_name_key_fits_its_column_however_a_name_grows_when_case_is_ignored(name: str) -> None:
+    key = name_key(name)
+    assert len(key.encode("utf-16-le")) // 2 <= 255
+    assert name_key(key) == key
+    assert name_key(f" {name.upper()} ") == name_key(name.upper())
+
+
+def test_long_names_that_differ_only_at_the_end_have_different_keys() -> None:
+    assert len({name_key(name) for name in LONG_NAMES}) == len(LONG_NAMES)
+
+
+def test_a_name_that_fits_is_its_own_key() -> None:
+    assert name_key("A" * 255) == "a" * 255

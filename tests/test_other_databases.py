@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,12 +19,16 @@ from sqlalchemy.engine import make_url
 
 from cprqueue.budget import Budget
 from cprqueue.errors import OutOfCalls, ServiceUnreachable
+from cprqueue.mapping import read_job
 from cprqueue.sandbox.server import Sandbox
+from cprqueue.services.record import REFUSED, Sighting, record, record_in
 from cprqueue.store import jobs, links, locks, runs, schema
 from cprqueue.store.database import Database, clock
+from cprqueue.store.events import of_job as events_of_job
 from cprqueue.tables import VIEWS, events, metadata
 from tests.office import Office, job
 from tests.other_servers import new_database
+from tests.real_processes import wait_until
 
 SERVERS = ("CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL")
 
@@ -156,6 +161,68 @@ def test_a_job_is_recorded_as_it_is_and_claimed_by_one_worker_only(office: Offic
     held = [job_id for jobs_of_one in mine.values() for job_id in jobs_of_one]
     assert len(held) == len(set(held))
     assert set(held) == set(claimed)
+
+
+def _waits_for_a_row(db: Database) -> bool:
+    """Tell whether somebody on this server waits until another transaction is over."""
+    waiting = {
+        "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
+        # Not innodb_trx: it is never brought up to date for one who asks ten times a second.
+        "mariadb": "SELECT count(*) FROM information_schema.processlist"
+        " WHERE info LIKE 'UPDATE jobs%'",
+    }[db.engine.dialect.name]
+    with db.read() as conn:
+        return bool(conn.execute(text(waiting)).scalar())
+
+
+def test_an_older_message_that_read_before_a_newer_one_was_written_changes_nothing(
+    office: Office,
+) -> None:
+    db, rules = office.app.db, office.app.rules
+    office.put(job(1, "A-1"))
+    older = read_job(job(1, "A-1", jobAddress1="9 Older Street"))
+    newer = read_job(job(1, "A-1", jobAddress1="9 Newer Street"))
+
+    def seen(run_id: int, seconds: int) -> Sighting:
+        at = office.row(1).observed_at + timedelta(seconds=seconds)
+        return Sighting(run_id=run_id, complete=False, observed_at=at)
+
+    first, second = seen(2, 1), seen(3, 5)
+    late = threading.Thread(target=lambda: record(db, rules, older, first))
+    with db.begin() as conn:
+        record_in(conn, rules, newer, second)
+        late.start()
+        wait_until(lambda: _waits_for_a_row(db))
+    late.join(60)
+    row = office.row(1)
+    assert (row.addr1, row.seen_run_id) == ("9 Newer Street", 3)
+    assert row.observed_at == second.observed_at
+
+
+def test_a_job_that_the_database_refuses_keeps_no_fetch_from_its_end(office: Office) -> None:
+    office.put(job(1, "A-1"))
+    office.sandbox.rm.put_jobs([job(1, "A-1"), job(2, "A-2"), job(3, "A-3")])
+    db, rules, pull = office.app.db, office.app.rules, office.app.pull
+    for _ in range(2):
+        run = pull.start(None, complete=True)
+        messages = list(pull.messages(run))
+        pull.sent(run)
+        sighting = Sighting(run_id=run.run_id, complete=True, observed_at=run.observed_at)
+        for message in messages:
+            refused = message.job_id in (1, 2)
+            what = replace(message, job_name="x" * 300) if refused else message
+            record(db, rules, what, sighting)
+        assert not pull.close()
+    office.push()
+    assert [office.row(n).active for n in (1, 2, 3)] == [True, False, True]
+    assert (office.row(1).job_name, office.link(1).state) == ("Customer 1", "in_sync")
+    assert office.row(2).rule == REFUSED
+    with db.read() as conn:
+        said = [[event.text for event in events_of_job(conn, n)] for n in (1, 2)]
+    assert said[0].count(REFUSED) == 1
+    assert said[1] == [f"new: {REFUSED}"]
+    office.put(job(2, "A-2"))
+    assert office.link(2).state == "in_sync"
 
 
 def test_a_first_sync_and_changes_end_with_quickbooks_time_in_step(office: Office) -> None:

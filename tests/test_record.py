@@ -225,8 +225,9 @@ def test_a_job_that_vanished_twice_is_inactive_and_comes_back_when_seen(db: Data
     record(db, RULES, replace(JOB, job_id=2), seen(3))
     with db.begin() as conn:
         now = clock(conn)
-        assert jobs.mark_vanished(conn, 1, now=now, observed_at=NOON, rule="vanished") == []
-        assert jobs.mark_vanished(conn, 2, now=now, observed_at=NOON, rule="vanished") == [4711]
+        assert jobs.mark_vanished(conn, 1, now=now, observed_at=NOON, rule="vanished") == {}
+        gone = jobs.mark_vanished(conn, 2, now=now, observed_at=NOON, rule="vanished")
+        assert gone == {4711: "bms-25-00008m"}
         links.set_idle(conn, [4711])
     assert (job_row(db).rule, state(db)) == ("vanished", "idle")
     assert record(db, RULES, JOB, seen(4, minutes=9)) == [4711]
@@ -237,7 +238,7 @@ def test_a_job_that_an_incremental_fetch_showed_has_not_vanished(db: Database) -
     record(db, RULES, JOB, seen(1))
     record(db, RULES, JOB, seen(3, complete=False, minutes=1))
     with db.begin() as conn:
-        assert jobs.mark_vanished(conn, 2, now=clock(conn), observed_at=NOON, rule="vanished") == []
+        assert jobs.mark_vanished(conn, 2, now=clock(conn), observed_at=NOON, rule="vanished") == {}
 
 
 def test_one_new_job_recorded_by_many_threads_at_once_is_one_row(db: Database) -> None:

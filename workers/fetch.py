@@ -7,7 +7,7 @@ from typing import Any
 
 from cprqueue.bootstrap import application
 from cprqueue.celery import LONG_TASK_SECONDS, app
-from cprqueue.errors import AlreadyRunning, CprqueueError, Transient
+from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError, Transient
 from cprqueue.services.pull import Pull, PullRun
 from workers.insert import insert_job
 from workers.upsert import ring_due
@@ -33,8 +33,10 @@ def fetch_jobs(self: Any, full: bool = False, run_id: int | None = None) -> str:
     pull = application().pull
     try:
         run = pull.start(run_id, complete=full)
+    except AlreadyDone as over:
+        return str(over)
     except AlreadyRunning as busy:
-        if run_id is None or "been through" in str(busy):
+        if run_id is None:
             return str(busy)
         raise self.retry(exc=busy, countdown=BUSY_SECONDS) from None
     except Transient as error:

@@ -25,6 +25,7 @@ from cprqueue.qbtime import QuickBooksTime
 from cprqueue.rm import RestorationManager
 from cprqueue.services import stop
 from cprqueue.services.findings import (
+    LONGEST_REQUEST,
     OK,
     PROBLEM,
     SETTINGS,
@@ -35,6 +36,7 @@ from cprqueue.services.findings import (
     integration,
     jobcode_limit,
     rights,
+    short_lease,
     token_end,
     wrong_settings,
 )
@@ -71,8 +73,13 @@ class Checkup:
 
     def run(self) -> Iterator[Finding]:
         """Yield one finding after another."""
-        missing = list(self._missing())
-        yield from missing or [Finding(name="settings", state=OK, text="complete and well-formed")]
+        missing, unusable = list(self._missing()), list(self._unusable())
+        fine = Finding(name="settings", state=OK, text="complete and well-formed")
+        yield from missing + unusable or [fine]
+        if unusable:  # the database and the broker live there
+            return
+        if self.settings.lease < LONGEST_REQUEST:
+            yield short_lease(self.settings.lease)
         yield self._database()
         yield self._broker()
         if missing:
@@ -87,6 +94,12 @@ class Checkup:
     def _missing(self) -> Iterator[Finding]:
         try:
             self.settings.require_services()
+        except SettingsError as error:
+            yield from wrong_settings(error)
+
+    def _unusable(self) -> Iterator[Finding]:
+        try:
+            self.settings.make_var_dir()
         except SettingsError as error:
             yield from wrong_settings(error)
 

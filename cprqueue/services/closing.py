@@ -61,14 +61,24 @@ def _retake(conn: Connection, run: Any, now: datetime) -> list[Retake]:
 
 def close_finished(conn: Connection, *, now: datetime) -> None:
     """Close fetches that are recorded to the end; call those failed that got stuck."""
-    for run in runs.newest_few(conn, "fetch", *runs.OPEN, limit=20):
-        recorded = runs.recorded_count(conn, run.run_id) if run.state == "emitted" else 0
+    found = runs.newest_few(conn, "fetch", *runs.OPEN, limit=20)
+    moving = any(r.state != "queued" and r.touched_at >= now - STALLED_AFTER for r in found)
+    for run in found:
+        recorded = runs.recorded_count(conn, run) if run.state == "emitted" else 0
         if run.state == "emitted" and recorded >= run.emitted:
             _close(conn, run, recorded, now)
         elif recorded > run.recorded:
             runs.change(conn, run.run_id, recorded=recorded, touched_at=now)
+        elif run.state == "queued" and moving:
+            _wait(conn, run, now)
         elif run.touched_at < now - STALLED_AFTER:
             runs.change(conn, run.run_id, state="failed", finished_at=now, note=_stuck(run))
+
+
+def _wait(conn: Connection, run: Any, now: datetime) -> None:
+    """Let a fetch wait behind another: its message may lie untouched until that one is over."""
+    if run.touched_at < now - STALLED_AFTER / 2:
+        runs.change(conn, run.run_id, only_from=("queued",), touched_at=now)
 
 
 def _stuck(run: Any) -> str:
@@ -118,9 +128,11 @@ def _note_vanished(conn: Connection, now: datetime) -> None:
     if len(done) < 2:
         return
     rule = f"vanished: not in the complete fetches {done[1].run_id} and {done[0].run_id}"
-    keys = jobs.mark_vanished(
+    gone = jobs.mark_vanished(
         conn, done[1].run_id, observed_at=done[0].observed_at, now=now, rule=rule
     )
-    for part in jobs.chunks(keys):
+    for part in jobs.chunks(gone):
         links.set_idle(conn, part)
         events.add(conn, [events.event(j, "recorded", rule, at=now) for j in part])
+    for key in set(gone.values()):
+        links.ring_rivals(conn, key, now=now)

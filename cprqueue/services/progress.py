@@ -46,7 +46,7 @@ def look(db: Database, budget: Budget, run_id: int, *, calls_before: int) -> Pro
     with db.read() as conn:
         run: Any = runs.get(conn, run_id)
         under_way = run.state in ("running", "emitted")
-        recorded = runs.recorded_count(conn, run_id) if under_way else run.recorded
+        recorded = runs.recorded_count(conn, run) if under_way else run.recorded
         halt = stop.stopped(conn)
         return Progress(
             run_id=run_id,
@@ -56,5 +56,5 @@ def look(db: Database, budget: Budget, run_id: int, *, calls_before: int) -> Pro
             recorded=min(recorded, run.emitted or recorded),
             calls=budget.calls_so_far(conn) - calls_before,
             stopped=halt["text"] if halt else suspension.reason(conn),
-            **runs.push_counts(conn, run_id),
+            **runs.push_counts(conn, run),
         )

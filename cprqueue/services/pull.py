@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from cprqueue.errors import AlreadyRunning, CprqueueError, UnreadableAnswer
+from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError, UnreadableAnswer
 from cprqueue.mapping import read_job
 from cprqueue.models import Job
 from cprqueue.rm import ANSWER, BEGINNING, RestorationManager, read_job_list
@@ -86,22 +86,30 @@ class Pull:
         """Take the lock and begin the run (a new one where ``run_id`` is None).
 
         The first fetch of all is always complete. Raises AlreadyRunning while another fetch
-        runs or its messages are still being recorded.
+        runs or its messages are still being recorded, and AlreadyDone where this one is over.
         """
         holder = str(uuid.uuid4())
         with self.db.begin() as conn:
             now = clock(conn)
-            if not locks.take(conn, locks.FETCH, holder, now=now, limit=self.lock_limit):
-                raise AlreadyRunning("another fetch is running")
-            close_finished(conn, now=now)
-            busy = runs.newest(conn, "fetch", "emitted")
-            if busy is not None:
-                locks.release(conn, locks.FETCH, holder)
-            else:
+            busy = self._busy(conn, holder, now)
+            if not busy:
                 run = self._begin(conn, run_id, complete, requested_by, holder, now)
-        if busy is not None:
-            raise AlreadyRunning(f"run {busy.run_id} is still being recorded")
+            elif run_id is not None:  # it only waits for its turn, however long that takes
+                runs.change(conn, run_id, only_from=("queued",), touched_at=now)
+        if busy:
+            raise AlreadyRunning(busy)
         return run
+
+    def _busy(self, conn: Connection, holder: str, now: datetime) -> str:
+        """Take the lock, or say who keeps us from a fetch."""
+        if not locks.take(conn, locks.FETCH, holder, now=now, limit=self.lock_limit):
+            return "another fetch is running"
+        close_finished(conn, now=now)
+        emitted = runs.newest(conn, "fetch", "emitted")
+        if emitted is None:
+            return ""
+        locks.release(conn, locks.FETCH, holder)
+        return f"run {emitted.run_id} is still being recorded"
 
     def _begin(
         self,
@@ -116,7 +124,7 @@ class Pull:
             run_id = runs.create(conn, "fetch", now=now, requested_by=requested_by)
         row: Any = runs.get(conn, run_id)
         if row.state not in ("queued", "running"):
-            raise AlreadyRunning(f"run {run_id} has already been through")
+            raise AlreadyDone(f"run {run_id} has already been through")
         complete = complete or row.complete
         since = None if complete else next_since(conn)
         started: dict[str, Any] = {
@@ -124,6 +132,7 @@ class Pull:
             "started_at": now,
             "touched_at": now,
             "observed_at": now,
+            "recorded": 0,
         }
         complete = since is None
         since = since or BEGINNING

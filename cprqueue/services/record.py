@@ -7,16 +7,22 @@ rings. Run twice, the second time finds nothing to change.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DataError
 
 from cprqueue.mapping import ActiveRules
-from cprqueue.models import Job, Verdict, Wanted
+from cprqueue.models import Job, Verdict, Wanted, nameless
 from cprqueue.store import events, jobs, links
 from cprqueue.store.database import Database, clock
+
+log = logging.getLogger(__name__)
+
+REFUSED = "what RestorationManager sent last cannot be stored: correct the job there"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +41,36 @@ class Sighting:
 def record(db: Database, rules: ActiveRules, job: Job, sighting: Sighting) -> list[int]:
     """Write the job, the rule that decided, and whether it is due; return whom to ring.
 
-    An older sighting never overwrites a newer one. One short transaction.
+    An older sighting never overwrites a newer one. One short transaction. A job that the
+    database refuses for good is noted as seen, so that it holds up nothing but itself.
     """
-    return db.retrying(lambda conn: record_in(conn, rules, job, sighting))
+    try:
+        return db.retrying(lambda conn: record_in(conn, rules, job, sighting))
+    except DataError:
+        log.error("a job cannot be stored", extra={"job_id": job.job_id})
+        db.retrying(lambda conn: _note_refused(conn, job.job_id, sighting))
+        return []
+
+
+def _note_refused(conn: Connection, job_id: int, sighting: Sighting) -> None:
+    """Leave what is on record as it is: a job is not archived because it cannot be read."""
+    row = jobs.recorded(conn, job_id)
+    if row is None:
+        _add(conn, nameless(job_id), Verdict(active=False, rule=REFUSED), sighting)
+        return
+    latest = max(row.observed_at, sighting.observed_at)
+    jobs.change(conn, row, job_id, {**_seen(row, sighting), "observed_at": latest})
+    last = events.of_job(conn, job_id, limit=1)
+    if not last or not last[0].text.endswith(REFUSED):
+        said = events.event(job_id, "recorded", REFUSED, at=clock(conn), run_id=sighting.run_id)
+        events.add(conn, [said])
 
 
 def record_in(conn: Connection, rules: ActiveRules, job: Job, sighting: Sighting) -> list[int]:
-    """Do what ``record`` does, in the caller's transaction."""
+    """Do what ``record`` does, in the caller's transaction.
+
+    Raises Overtaken where somebody else recorded the job at the same moment: ``db.retrying``.
+    """
     row = jobs.recorded(conn, job.job_id)
     verdict = rules.judge(job)
     if row is None:
@@ -49,14 +78,14 @@ def record_in(conn: Connection, rules: ActiveRules, job: Job, sighting: Sighting
     seen = _seen(row, sighting)
     if row.observed_at > sighting.observed_at:
         if seen:
-            jobs.change(conn, job.job_id, seen)
+            jobs.change(conn, row, job.job_id, seen)
         return []
     same = row.content_hash == job.content_hash() and (row.active, row.rule) == (
         verdict.active,
         verdict.rule,
     )
     if same and _settled(row):
-        jobs.change(conn, job.job_id, {**seen, "observed_at": sighting.observed_at})
+        jobs.change(conn, row, job.job_id, {**seen, "observed_at": sighting.observed_at})
         return []
     return _change(conn, row, job, verdict, sighting, seen)
 
@@ -100,7 +129,7 @@ def _change(
     said = f"changed: {verdict.rule}"
     events.add(conn, [_event(job, said, now, sighting)])
     moment = {"observed_at": sighting.observed_at, "recorded_at": now}
-    jobs.change(conn, job.job_id, values | moment | seen)
+    jobs.change(conn, row, job.job_id, values | moment | seen)
     ring = _settle_link(conn, row, job, verdict, now)
     left = row.active and (not verdict.active or row.name_key != values["name_key"])
     return ring + (links.ring_rivals(conn, row.name_key, now=now) if left else [])

@@ -15,12 +15,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.mapping import ActiveRules, read_job
 from cprqueue.models import Job, name_key
 from cprqueue.plan import differences
 from cprqueue.rm import BEGINNING, RestorationManager, read_job_list
-from cprqueue.services.batch import Item
+from cprqueue.services.batch import WHOLE, Item
 from cprqueue.services.push import Push
 from cprqueue.services.record import Sighting, record_in, wanted
 from cprqueue.store import jobs, links, runs
@@ -28,6 +30,9 @@ from cprqueue.store.database import Database, clock
 
 STEPS = ("found in RestorationManager", "rule", "recorded", "compared", "done")
 PATIENCE_SECONDS = 10
+
+LIST_SECONDS = 120
+"""Longest wait for RM's complete list, where it offers no single jobs: the task has 180 s."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +71,7 @@ class Resync:
     rules: ActiveRules
     push: Push
     var_dir: Path
+    list_seconds: float = LIST_SECONDS
 
     def request(self, job: str) -> int:
         """Put a run on record before its message is sent; return its id."""
@@ -75,7 +81,7 @@ class Resync:
     def run(self, job: str, run_id: int | None) -> list[Report]:
         """Resync the job with this id or number (all jobs that share the number).
 
-        The reports stand in the run's detail, also when something fails half way.
+        The reports stand in the run's detail, also when something fails or is stopped half way.
         """
         run_id = run_id or self.request(job)
         with self.db.begin() as conn:
@@ -85,7 +91,11 @@ class Resync:
             for found, observed_at in self._find(job):
                 reports.append(self._one(found, observed_at))
         except CprqueueError as error:
-            reports.append(_failed(job, error))
+            reports.append(_failed(job, str(error)))
+        except BaseException:  # the end of the task's time, or a bug: nobody need wait for more
+            reports.append(_failed(job, "stopped before its end: resync the job again"))
+            self._end(run_id, reports)
+            raise
         self._end(run_id, reports)
         return reports
 
@@ -120,29 +130,46 @@ class Resync:
             return [j for j in _readable(path) if j.job_id in ids or name_key(j.job_number) == key]
 
         with tempfile.TemporaryDirectory(dir=self.var_dir) as directory:
-            picked = self.rm.download(Path(directory) / "all.json", since=BEGINNING, check=pick)
+            path = Path(directory) / "all.json"
+            seconds = self.list_seconds
+            picked = self.rm.download(path, since=BEGINNING, check=pick, total_seconds=seconds)
         return list({job.job_id: job for job in picked}.values())
 
     def _one(self, job: Job, observed_at: datetime) -> Report:
         report = Report(job_id=job.job_id, job_number=job.job_number)
         report.step(f"{job.label}, status {job.status}, progress {job.progress or 'missing'}")
-        verdict = self.rules.judge(job)
-        report.step(verdict.rule)
-        self._record(job, observed_at, active=verdict.active)
-        report.step("written to the database")
-        if not verdict.active:
+        report.step(self.rules.judge(job).rule)
+        row = self._record(job, observed_at)
+        newer = row.observed_at > observed_at
+        said = (
+            f"no: a newer fetch has recorded it: {row.rule}" if newer else "written to the database"
+        )
+        report.step(said)
+        if not row.active:
             report.step("not compared: an inactive job is left as it is until the monthly prune")
             report.step("nothing to push")
             return report
         self._push(job, report)
         return report
 
-    def _record(self, job: Job, observed_at: datetime, *, active: bool) -> None:
+    def _record(self, job: Job, observed_at: datetime) -> Any:
+        """Record the job, and make it due if it is active; return what is on record then.
+
+        That may be newer than ``job``: a fetch may have asked RM after us and been quicker.
+        """
         sighting = Sighting(run_id=0, complete=False, observed_at=observed_at)
-        with self.db.begin() as conn:
+
+        def work(conn: Connection) -> Any:
             record_in(conn, self.rules, job, sighting)
-            if active:
-                links.set_due(conn, job.job_id, wanted(job).digest(), now=clock(conn))
+            row: Any = jobs.get(conn, job.job_id)
+            # Takes the row's lock: nothing newer gets between what was read and what is due.
+            jobs.change(conn, row, job.job_id, {"recorded_at": row.recorded_at})
+            if row.active:
+                digest = wanted(jobs.read_back(row)).digest()
+                links.set_due(conn, job.job_id, digest, now=clock(conn), look=WHOLE)
+            return row
+
+        return self.db.retrying(work)
 
     def _push(self, job: Job, report: Report) -> None:
         def compared(item: Item) -> None:
@@ -189,7 +216,7 @@ def _readable(path: Path) -> Iterable[Job]:
             continue  # an item without a job id is no job that anybody can ask for
 
 
-def _failed(job: str, error: CprqueueError) -> Report:
+def _failed(job: str, text: str) -> Report:
     report = Report(job_id=None, job_number=job)
-    report.step(str(error), ok=False)
+    report.step(text, ok=False)
     return report

@@ -11,12 +11,18 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import BigInteger
 
-from cprqueue.errors import ServiceUnreachable, SettingsError
+from cprqueue.errors import Overtaken, ServiceUnreachable, SettingsError
 
 T = TypeVar("T")
 
@@ -93,13 +99,16 @@ class Database:
         """Run ``work`` in a transaction of its own, again where the database asks for it.
 
         For work that may lose a deadlock or a race for a row; ``work`` must be safe to repeat.
+        Raises Overtaken where it loses that race every time.
         """
         for attempt in range(1, tries):
             try:
                 with self.engine.begin() as conn:
                     return work(conn)
-            except DBAPIError:
-                time.sleep(0.02 * attempt)  # lets the winner of the deadlock finish
+            except DataError:
+                raise  # refused for what it holds, which another try does not change
+            except (DBAPIError, Overtaken):
+                time.sleep(0.02 * attempt)  # lets the winner finish
         with self.begin() as conn:
             return work(conn)
 
@@ -157,7 +166,7 @@ def _connect_args(url: URL) -> dict[str, str]:
 
 def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
     if path and path != ":memory:":
-        Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
+        _make_directory(Path(path).absolute().parent)
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -174,6 +183,16 @@ def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
         conn.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"the database's directory {path} cannot be made ({error.strerror}): "
+            "check CPR_VAR_DIR and DATABASE_URL"
+        ) from None
 
 
 def _is_unreachable(error: DBAPIError) -> bool:

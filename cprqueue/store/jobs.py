@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, update
 
+from cprqueue.errors import Overtaken
 from cprqueue.models import Address, Job, Verdict, name_key
 from cprqueue.tables import jobs, links
 
@@ -62,9 +63,19 @@ def add(conn: Connection, job_id: int, values: dict[str, Any]) -> None:
     conn.execute(insert(jobs), {"job_id": job_id, **values})
 
 
-def change(conn: Connection, job_id: int, values: dict[str, Any]) -> None:
-    """Update a known job."""
-    conn.execute(update(jobs).where(jobs.c.job_id == bindparam("id")), {"id": job_id, **values})
+_AS_READ = ("observed_at", "seen_run_id", "complete_run_id")
+
+
+def change(conn: Connection, row: Any, job_id: int, values: dict[str, Any]) -> None:
+    """Update a known job that is still as ``recorded`` or ``get`` gave it in ``row``.
+
+    Raises Overtaken where it is not: the look took no lock, and what decided may be newer now.
+    """
+    as_read = [jobs.c[name] == bindparam(f"read_{name}") for name in _AS_READ]
+    read = {f"read_{name}": getattr(row, name) for name in _AS_READ}
+    statement = update(jobs).where(jobs.c.job_id == bindparam("id"), *as_read)
+    if conn.execute(statement, {"id": job_id, **read, **values}).rowcount != 1:
+        raise Overtaken(f"RM job {job_id} was recorded by somebody else at the same moment")
 
 
 def read_back(row: Row[Any]) -> Job:
@@ -131,11 +142,12 @@ def claimants(conn: Connection, keys: Sequence[str]) -> list[Row[Any]]:
 
 def mark_vanished(
     conn: Connection, before_run_id: int, *, observed_at: datetime, now: datetime, rule: str
-) -> list[int]:
-    """Make inactive what no complete fetch since ``before_run_id`` has shown; return their ids.
+) -> dict[int, str]:
+    """Make inactive what no complete fetch since ``before_run_id`` has shown.
 
-    ``observed_at`` is when the last of them asked: nothing older brings the jobs back, and
-    what was seen later, by a resync, has not vanished.
+    Returns their ids, each with the key of the number that it leaves to others. ``observed_at``
+    is when the last of the fetches asked: nothing older brings the jobs back, and what was seen
+    later, by a resync, has not vanished. ``rule`` must be one that no other call has named.
     """
     gone = and_(
         jobs.c.active,
@@ -143,12 +155,15 @@ def mark_vanished(
         jobs.c.seen_run_id < before_run_id,
         jobs.c.observed_at <= observed_at,
     )
-    ids = list(conn.execute(select(jobs.c.job_id).where(gone)).scalars())
-    for part in chunks(ids):
-        values = {"active": False, "rule": rule, "content_hash": "vanished", "recorded_at": now}
-        each = update(jobs).where(jobs.c.job_id.in_(part))
-        conn.execute(each.values(observed_at=observed_at, **values))
-    return ids
+    values = {"active": False, "rule": rule, "content_hash": "vanished", "recorded_at": now}
+    found: dict[int, str] = {}
+    for part in chunks(conn.execute(select(jobs.c.job_id).where(gone)).scalars()):
+        these = jobs.c.job_id.in_(part)
+        # Again with ``gone``: a resync may have recorded one of them since the SELECT.
+        conn.execute(update(jobs).where(these, gone).values(observed_at=observed_at, **values))
+        marked = select(jobs.c.job_id, jobs.c.name_key).where(these, jobs.c.rule == rule)
+        found.update((row.job_id, row.name_key) for row in conn.execute(marked))
+    return found
 
 
 def active_progress_values(conn: Connection) -> list[str]:

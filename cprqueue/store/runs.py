@@ -11,7 +11,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, false, func, insert, select, update
 
 from cprqueue.store.database import count
 from cprqueue.tables import jobs, links, runs
@@ -92,17 +92,27 @@ def newest_few(
     return list(conn.execute(statement.order_by(runs.c.run_id.desc()).limit(limit)))
 
 
-def recorded_count(conn: Connection, run_id: int) -> int:
+def _shown_by(run: Row[Any]) -> ColumnElement[bool]:
+    """Select the jobs that the run has shown and that are on record since.
+
+    The number alone does not tell: a run that was asked for first may begin after another.
+    """
+    if run.observed_at is None:
+        return false()
+    return and_(jobs.c.seen_run_id >= run.run_id, jobs.c.observed_at >= run.observed_at)
+
+
+def recorded_count(conn: Connection, run: Row[Any]) -> int:
     """Count the jobs that the run has shown and that are on record since."""
-    return count(conn, jobs, jobs.c.seen_run_id >= run_id)
+    return count(conn, jobs, _shown_by(run))
 
 
-def push_counts(conn: Connection, run_id: int) -> dict[str, int]:
+def push_counts(conn: Connection, run: Row[Any]) -> dict[str, int]:
     """Count the active jobs that the run has shown, by the state of their push."""
     statement = (
         select(links.c.state, func.count())
         .select_from(jobs.join(links, jobs.c.job_id == links.c.job_id))
-        .where(jobs.c.seen_run_id >= run_id, jobs.c.active)
+        .where(_shown_by(run), jobs.c.active)
         .group_by(links.c.state)
     )
     found = {str(state): int(number) for state, number in conn.execute(statement)}

@@ -1,0 +1,140 @@
+"""A fetch is closed once all that it showed is on record, and what two no longer show is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cprqueue.errors import AlreadyDone, AlreadyRunning
+from cprqueue.models import Job
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.services import progress
+from cprqueue.services.closing import STALLED_AFTER, retakes
+from cprqueue.services.pull import PullRun
+from cprqueue.services.record import Sighting, record
+from cprqueue.store import runs
+from tests.office import Office, job
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with Sandbox(jobs=[]) as sandbox:
+        made = Office(sandbox, tmp_path)
+        yield made
+        made.close()
+
+
+def start(office: Office, run_id: int | None = None) -> PullRun:
+    return office.app.pull.start(run_id, complete=True)
+
+
+def send(office: Office, run: PullRun) -> list[Job]:
+    """Do what the fetch worker does; return the messages that wait in the queue."""
+    messages = list(office.app.pull.messages(run))
+    office.app.pull.sent(run)
+    return messages
+
+
+def insert(office: Office, run: PullRun, messages: list[Job]) -> None:
+    """Do what the insert workers do."""
+    for message in messages:
+        sighting = Sighting(run_id=run.run_id, complete=run.complete, observed_at=run.observed_at)
+        record(office.app.db, office.app.rules, message, sighting)
+
+
+def fetch(office: Office) -> None:
+    """Fetch everything, from the request to the end."""
+    run = start(office)
+    insert(office, run, send(office, run))
+    assert not office.app.pull.close()
+
+
+def look(office: Office, run_id: int) -> progress.Progress:
+    return progress.look(office.app.db, office.app.budget, run_id, calls_before=0)
+
+
+def pass_time(office: Office, time: timedelta, *, but: int = 0) -> None:
+    """Let all runs but one stand as if nobody had touched them for so long."""
+    with office.app.db.begin() as conn:
+        for run in runs.newest_few(conn, "fetch", limit=9):
+            if run.run_id != but:
+                earlier = run.touched_at - time - timedelta(seconds=1)
+                runs.change(conn, run.run_id, touched_at=earlier)
+
+
+def test_a_job_that_vanishes_leaves_its_number_to_the_one_that_waits_for_it(office: Office) -> None:
+    office.put(job(1, "A-1"), job(2, "a-1"))
+    assert (office.link(1).state, office.link(2).error_code) == ("in_sync", "doubled_number")
+    office.sandbox.rm.delete_jobs([1])
+    for _ in range(2):
+        fetch(office)
+    assert (office.row(1).active, office.link(2).state) == (False, "due")
+    office.push()
+    assert office.link(2).state == "in_sync"
+    assert office.broken() == []
+
+
+def test_a_fetch_that_was_queued_first_but_began_later_waits_for_its_own_messages(
+    office: Office,
+) -> None:
+    office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 6)])
+    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    fetch(office)  # beat's own: its number is higher, and it is through first
+    office.push()
+    office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="1 New Street")])
+    run = start(office, ordered)
+    messages = send(office, run)
+    assert office.app.pull.close()
+    assert (look(office, ordered).recorded, look(office, ordered).finished) == (0, False)
+    insert(office, run, messages)
+    assert not office.app.pull.close()
+    end = look(office, ordered)
+    assert (end.state, end.recorded, end.in_sync, end.due) == ("done", 5, 4, 1)
+
+
+def test_a_fetch_that_is_taken_up_again_counts_from_the_start(office: Office) -> None:
+    office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 4)])
+    run = start(office)
+    insert(office, run, send(office, run)[:2])  # the third message is lost
+    assert office.app.pull.close()
+    (again,) = retakes(office.app.db, lambda _queue: 0, quiet=timedelta(seconds=-1))
+    second = start(office, again.run_id)
+    assert look(office, run.run_id).recorded == 0
+    insert(office, second, send(office, second))
+    assert not office.app.pull.close()
+    assert look(office, run.run_id).recorded == 3
+
+
+def test_a_fetch_that_waits_for_another_one_has_not_got_stuck(office: Office) -> None:
+    office.sandbox.rm.put_jobs([job(1, "A-1")])
+    running = start(office)
+    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    pass_time(office, STALLED_AFTER, but=running.run_id)
+    with pytest.raises(AlreadyRunning):
+        start(office, ordered)
+    insert(office, running, send(office, running))
+    assert not office.app.pull.close()
+    assert start(office, ordered).run_id == ordered
+
+
+def test_a_fetch_whose_worker_is_busy_with_another_one_has_not_got_stuck(office: Office) -> None:
+    office.sandbox.rm.put_jobs([job(1, "A-1")])
+    running = start(office)
+    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    pass_time(office, STALLED_AFTER, but=running.run_id)
+    office.app.pull.close()  # the sweep does it each minute
+    insert(office, running, send(office, running))
+    assert not office.app.pull.close()
+    assert start(office, ordered).run_id == ordered
+
+
+def test_a_fetch_that_nobody_takes_up_is_called_failed(office: Office) -> None:
+    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    pass_time(office, STALLED_AFTER)
+    office.app.pull.close()
+    assert look(office, ordered).note.startswith("never started")
+    with pytest.raises(AlreadyDone):
+        start(office, ordered)

@@ -1,0 +1,127 @@
+"""A resync puts one job right, whatever else happens at the same moment."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery.exceptions import SoftTimeLimitExceeded
+
+from cprqueue import config
+from cprqueue.celery import celery_settings
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.services.resync import LIST_SECONDS, Report
+from cprqueue.store import runs
+from tests.office import Office, job
+from tests.real_processes import wait_until
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with Sandbox(jobs=[]) as sandbox:
+        made = Office(sandbox, tmp_path)
+        yield made
+        made.close()
+
+
+def slow_list(office: Office, seconds: float) -> None:
+    """Let RM offer no single jobs, and its complete list come in slowly."""
+    office.sandbox.rm.switches.update({"single_job": "404", "drip_seconds": seconds})
+
+
+def downloading(office: Office) -> bool:
+    return bool(list(office.settings.var_dir.glob("*/*.part")))
+
+
+@contextmanager
+def resync_that_began_before(office: Office) -> Iterator[list[Report]]:
+    """Resync A-1 as RM has it now; what the block does is newer, and recorded earlier."""
+    slow_list(office, 1.5)
+    reports: list[Report] = []
+    work = threading.Thread(target=lambda: reports.extend(office.app.resync.run("A-1", None)))
+    work.start()
+    wait_until(lambda: downloading(office))
+    yield reports
+    work.join(60)
+    office.push()
+
+
+def jobcodes(office: Office) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = office.sandbox.qbt.state()["jobcodes"]
+    return found
+
+
+def test_a_fetch_that_overtakes_a_resync_wins_and_a_change_back_is_pushed(office: Office) -> None:
+    office.put(job(1, "A-1", jobAddress1="1 Old Street"))
+    with resync_that_began_before(office) as reports:
+        office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="2 New Street")])
+        office.fetch()
+    assert office.broken() == []
+    assert office.row(1).addr1 == "2 New Street"
+    assert "a newer fetch has recorded it" in reports[0].steps[2]["text"]
+    office.put(job(1, "A-1", jobAddress1="1 Old Street"))
+    assert office.broken() == []
+
+
+def test_a_job_that_a_fetch_closed_meanwhile_is_not_pushed_by_the_resync(office: Office) -> None:
+    office.put(job(1, "A-1"))
+    office.sandbox.qbt.change_jobcode(office.link(1).jobcode_id, active=False)
+    with resync_that_began_before(office) as reports:
+        office.sandbox.rm.put_jobs([job(1, "A-1", jobProgress="Lost Lead")])
+        office.fetch()
+    assert (office.row(1).active, office.link(1).state) == (False, "idle")
+    assert [code["active"] for code in jobcodes(office)] == [False]
+    assert reports[0].ok
+
+
+def ended(office: Office) -> Any:
+    with office.app.db.read() as conn:
+        return runs.newest(conn, "resync")
+
+
+def test_a_complete_list_that_takes_too_long_fails_the_run_in_one_line(office: Office) -> None:
+    slow_list(office, 30)
+    office.app.resync.list_seconds = 1
+    (report,) = office.app.resync.run("A-1", None)
+    assert not report.ok
+    assert ended(office).state == "failed"
+    assert "no complete answer in 1 s" in ended(office).note
+
+
+def test_the_complete_list_may_not_take_as_long_as_the_whole_task() -> None:
+    assert celery_settings(config.load({}))["task_soft_time_limit"] > LIST_SECONDS
+
+
+@pytest.mark.parametrize("stopped_by", [SoftTimeLimitExceeded, KeyboardInterrupt])
+def test_a_resync_that_is_stopped_in_the_middle_is_over_at_once(
+    office: Office, stopped_by: type[BaseException]
+) -> None:
+    """A task's time limit is a signal, whose handler raises wherever the work is just then."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise stopped_by
+
+    slow_list(office, 30)
+    before = signal.signal(signal.SIGUSR1, stop)
+    main = threading.get_ident()
+
+    def watch() -> None:
+        wait_until(lambda: downloading(office))
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with pytest.raises(stopped_by):
+            office.app.resync.run("A-1", None)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        watcher.join()
+    run = ended(office)
+    assert (run.state, run.note) == ("failed", "stopped before its end: resync the job again")
+    assert runs.detail(run)[0]["ok"] is False
