@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cprqueue.errors import AlreadyRunning, Transient
@@ -84,3 +85,18 @@ def resumed(office: Office, run_id: int) -> bool:
     except (AlreadyRunning, Transient):
         return False
     return True
+
+
+def during(office: Office, when: str, act: Callable[[], object]) -> None:
+    """Do something once while the archive is under way: after its plan, or before its PUT."""
+    archive = office.app.archive
+    client = archive.qbt
+    name = {"clocked": "on_the_clock", "sending": "change_jobcodes"}[when]
+    real = getattr(client, name)
+
+    def once(*args: Any, **kwargs: Any) -> Any:
+        setattr(client, name, real)
+        act()
+        return real(*args, **kwargs)
+
+    setattr(client, name, once)

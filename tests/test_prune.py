@@ -23,6 +23,7 @@ from tests.pruning import (
     CLOSED,
     close,
     comparable,
+    during,
     names,
     order,
     prune,
@@ -97,10 +98,8 @@ def test_somebody_who_clocks_in_between_plan_and_archive_holds_it_back_too(
     office.put(*(job(n, f"A-{n}") for n in range(1, 31)))
     close(office, 1, 2)
     run_id = order(office)
-    facts = office.app.prune.facts()
-    office.app.prune._store(run_id, office.app.prune.plan(facts), facts)
     code = next(c["id"] for c in office.sandbox.qbt.state()["jobcodes"] if c["name"] == "A-1")
-    office.sandbox.qbt.clock_in(code)
+    during(office, "clocked", lambda: office.sandbox.qbt.clock_in(code))
     assert office.app.prune.run(run_id, None) == "1 archived, 1 held back"
     assert names(office, active=False) == {"A-2"}
 
@@ -109,10 +108,14 @@ def test_a_job_reopened_between_plan_and_archive_stays(office: Office) -> None:
     office.put(*(job(n, f"A-{n}") for n in range(1, 31)))
     close(office, 1, 2)
     run_id = order(office)
-    facts = office.app.prune.facts()
-    office.app.prune._store(run_id, office.app.prune.plan(facts), facts)
-    office.put(job(1, "A-1"))
+
+    def reopen() -> None:
+        office.sandbox.rm.put_jobs([job(1, "A-1")])
+        office.fetch()
+
+    during(office, "clocked", reopen)
     assert office.app.prune.run(run_id, None) == "1 archived, 1 dropped"
+    office.push()
     assert names(office, active=False) == {"A-2"}
 
 

@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from cprqueue.errors import AlreadyRunning, Held, Permanent, Transient
+from cprqueue.errors import AlreadyRunning, Held, OutOfCalls, Permanent, Transient
 from cprqueue.sandbox.credentials import environment
 from cprqueue.services import drift, orders
 from cprqueue.services.look import standing
@@ -23,6 +22,7 @@ from cprqueue.tables import runs as runs_table
 from tests.office import QUICK, Office, job
 from tests.pruning import (
     close,
+    during,
     fault,
     names,
     order,
@@ -201,21 +201,6 @@ def test_a_prune_makes_way_for_a_remove_all(office: Office) -> None:
     assert run_of(office, run_id).state == "failed"
 
 
-def during(office: Office, when: str, act: Callable[[], object]) -> None:
-    """Do something once while the archive is under way: after its plan, or before its PUT."""
-    archive = office.app.archive
-    client = archive.qbt
-    name = {"clocked": "on_the_clock", "sending": "change_jobcodes"}[when]
-    real = getattr(client, name)
-
-    def once(*args: Any, **kwargs: Any) -> Any:
-        setattr(client, name, real)
-        act()
-        return real(*args, **kwargs)
-
-    setattr(client, name, once)
-
-
 # --- beside the push ---
 
 
@@ -284,6 +269,71 @@ def test_drift_sees_a_job_in_step_whose_own_record_says_that_it_is_archived(
     assert office.broken() == []
 
 
+def test_drift_is_not_blind_to_a_job_whose_archiver_died(office: Office) -> None:
+    jobs(office, 3)
+    with office.app.db.begin() as conn:
+        past = clock(conn) - timedelta(seconds=1)
+        conn.execute(links.update().values(lease="of a dead one", lease_until=past))
+    office.sandbox.qbt.change_jobcode(office.link(1).jobcode_id, active=False)
+    assert len(drift.find(office.app.db, office.app.snapshot.take())) == 1
+    office.push()
+    assert office.broken() == []
+
+
+def test_what_was_not_sent_for_want_of_calls_is_planned_again(office: Office) -> None:
+    jobs(office, 30)
+    run_id = remove_all(office)
+
+    def use_up() -> None:
+        raise OutOfCalls("out of calls", 30)
+
+    during(office, "sending", use_up)
+    with pytest.raises(OutOfCalls):
+        office.app.remove_all.run(run_id)
+    assert outcomes(office, run_id) == {"planned": 30}
+
+
+def test_a_plan_on_record_asks_for_the_clock_only_before_each_batch(office: Office) -> None:
+    jobs(office, 60)
+    close(office, 1, 2, 3)
+    run_id = order(office)
+    die_at(office, "stored_plan", run_id)
+    office.sandbox.client.reset_calls()
+    wait_until(lambda: resumed(office, run_id))
+    asked = [call for call in office.sandbox.calls if call.path == "/timesheets"]
+    assert len(asked) == 1
+
+
+def test_an_undo_while_a_prune_plans_ends_it(office: Office) -> None:
+    jobs(office, 100)
+    close(office, *range(1, 46))
+    run_id = order(office)
+    told: list[str] = []
+    office.app.prune.alert = lambda title, _text: told.append(title)
+    real = office.app.prune.qbt.on_the_clock
+    request: list[int] = []
+
+    def undone(*args: Any, **kwargs: Any) -> Any:
+        request.append(office.app.undo.request(run_id))
+        return real(*args, **kwargs)
+
+    office.app.prune.qbt.on_the_clock = undone  # type: ignore[method-assign]
+    assert office.app.prune.run(run_id, None) == f"run {run_id} is done already"
+    assert (told, outcomes(office, run_id)) == ([], {})
+
+
+def test_a_month_that_waits_for_a_slow_snapshot_is_not_too_old(office: Office) -> None:
+    jobs(office, 3)
+    run_id = order(office)
+    with office.app.db.begin() as conn:
+        old = clock(conn) - timedelta(days=3)
+        conn.execute(runs_table.update().values(created_at=old, touched_at=old))
+    made = orders.prune(office.app.db, run_id, "UTC", quiet=AT_ONCE)
+    assert made is not None
+    office.app.snapshot.take(made.snapshot_id)
+    assert sweep(office) == [("cpr.snapshot_and_prune", {"run_id": run_id})]
+
+
 # --- remove-all, undone or overtaken ---
 
 
@@ -292,7 +342,7 @@ def test_a_remove_all_that_was_undone_before_it_began_archives_nothing(office: O
     run_id = remove_all(office)
     office.app.undo.run(office.app.undo.request(run_id))
     assert sweep(office) == []
-    assert office.app.remove_all.run(run_id) == f"run {run_id} is stopped already"
+    assert office.app.remove_all.run(run_id) == f"run {run_id} is done already"
     assert names(office, active=False) == set()
     assert not suspended(office)
 
@@ -307,7 +357,7 @@ def test_a_remove_all_that_was_undone_in_the_middle_does_not_go_on(office: Offic
     undone = office.app.undo.run(office.app.undo.request(run_id))
     assert (undone.restored, undone.lost) == (100, [])  # 50 of them were only asked about
     assert sweep(office) == []
-    assert office.app.remove_all.run(run_id) == f"run {run_id} is stopped already"
+    assert office.app.remove_all.run(run_id) == f"run {run_id} is done already"
     assert outcomes(office, run_id) == {"restored": 100, "dropped": 20}
     office.push()
     assert office.broken() == []
@@ -358,7 +408,8 @@ def test_an_undo_waits_for_the_step_that_is_under_way(office: Office) -> None:
             waiting.append(str(error))
 
     during(office, "sending", undo)
-    assert office.app.remove_all.run(run_id) == "50 archived, 10 dropped"
+    assert office.app.remove_all.run(run_id) == f"run {run_id} is done already"
+    assert outcomes(office, run_id) == {"archived": 50, "dropped": 10}
     assert len(waiting) == 1
     undone = office.app.undo.run(office.app.undo.request(run_id))
     assert (undone.restored, undone.lost) == (50, [])

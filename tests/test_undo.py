@@ -6,6 +6,8 @@ import pytest
 
 from cprqueue.errors import Held, Transient
 from cprqueue.services.undo import Undone
+from cprqueue.store import links
+from cprqueue.store.database import clock
 from tests.office import Office, job
 from tests.pruning import close, fault, names, order, outcomes, prune, remove_all, run_of
 
@@ -135,3 +137,45 @@ def test_an_undo_of_a_held_prune_puts_it_away(office: Office) -> None:
     assert undo(office, run_id).restored == 0
     assert run_of(office, run_id).state == "done"
     assert outcomes(office, run_id) == {"dropped": 45}
+
+
+def test_active_jobs_whose_archive_was_never_written_down_come_back_by_the_sync(
+    office: Office,
+) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 31)))
+    run_id = remove_all(office)
+    fault(office, kind="garbled", method="PUT", path="/jobcodes", times=1)
+    with pytest.raises(Transient):
+        office.app.remove_all.run(run_id)
+    office.app.pull.request(complete=True, requested_by="operator")
+    assert undo(office, run_id).restored == 30
+    office.push()
+    assert office.broken() == []
+
+
+def test_a_parked_one_is_told_of_by_each_undo_until_it_is_back(office: Office) -> None:
+    run_id = pruned(office, 30, 1, 2)
+    blocking = office.sandbox.qbt.add_jobcode(name="A-1")
+    office.put(job(1, "A-1"))
+    assert len(undo(office, run_id).lost) == 1
+    assert len(undo(office, run_id).lost) == 1
+    office.sandbox.qbt.change_jobcode(blocking, name="Something else")
+    with office.app.db.begin() as conn:
+        links.ring_again(conn, now=clock(conn))
+    office.push()
+    assert undo(office, run_id).lost == []
+    assert office.broken() == []
+
+
+def test_the_phrase_of_a_remove_all_whose_undo_was_cut_off_orders_a_new_one(
+    office: Office,
+) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 121)))
+    run_id = remove_all(office)
+    fault(office, kind="status", status=503, method="PUT", path="/jobcodes", nth=[2])
+    with pytest.raises(Transient):
+        office.app.remove_all.run(run_id)
+    office.sandbox.client.clear_faults()
+    office.app.undo.request(run_id)
+    phrase = run_of(office, run_id).requested_by
+    assert office.app.remove_all.resumable(phrase) is None

@@ -20,6 +20,7 @@ LONG = {
     "max_retries": None,
 }
 LONGEST_COUNTDOWN_SECONDS = 60
+SEVERAL_CALLS_SECONDS = 15
 
 
 @app.task(name="cpr.sweep")
@@ -113,8 +114,14 @@ def messages_in(queue: str) -> int:
 
 
 def again(task: Any, error: CprqueueError) -> Exception:
-    """Have the task come again when it may succeed; never more than a minute ahead."""
-    wait = error.wait_seconds if isinstance(error, OutOfCalls) else 2 ** (task.request.retries + 1)
+    """Have the task come again when it may succeed; never more than a minute ahead.
+
+    Where calls are short, it waits until several are free: with one at a time it would only
+    look, and look again.
+    """
+    wait: float = 2 ** (task.request.retries + 1)
+    if isinstance(error, OutOfCalls):
+        wait = max(error.wait_seconds, SEVERAL_CALLS_SECONDS)
     found: Exception = task.retry(
         exc=error, countdown=min(wait + 0.1, LONGEST_COUNTDOWN_SECONDS), throw=False
     )

@@ -14,7 +14,6 @@ from cprqueue.errors import ServiceUnreachable
 from cprqueue.store import runs
 
 POLL_SECONDS = 0.2
-ENDED = ("done", "failed", "held", "stopped")
 
 
 def until_ended(
@@ -30,7 +29,7 @@ def until_ended(
         while True:
             with app.db.read() as conn:
                 row: Any = runs.get(conn, run_id)
-            if row.state in ENDED:
+            if row.state in runs.ENDED:
                 return row
             if time.monotonic() > deadline:
                 raise ServiceUnreachable(

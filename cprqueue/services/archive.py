@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
@@ -22,7 +23,14 @@ from typing import Any
 from sqlalchemy import Connection
 
 from cprqueue import fuse
-from cprqueue.errors import AlreadyRunning, Transient, UnreadableAnswer
+from cprqueue.errors import (
+    AccessStopped,
+    AlreadyRunning,
+    OutOfCalls,
+    RateLimited,
+    Transient,
+    UnreadableAnswer,
+)
 from cprqueue.models import BATCH, ItemResult, Jobcode, Location
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.services.batch import WHOLE
@@ -68,6 +76,11 @@ class Archive:
             with self.db.begin() as conn:
                 locks.release(conn, locks.PRUNE, holder)
 
+    def touch(self, run_id: int) -> None:
+        """Note that somebody is at the run, or waits for its turn: nobody need send it again."""
+        with self.db.begin() as conn:
+            runs.change(conn, run_id, touched_at=clock(conn))
+
     def execute(
         self, run_id: int, *, still_wanted: StillWanted, stop_asked: Callable[[], bool]
     ) -> bool:
@@ -96,7 +109,8 @@ class Archive:
         with self.db.begin() as conn:
             for item in batch:
                 if item.jobcode_id in staying:
-                    self._hold_back(conn, item, staying[item.jobcode_id])
+                    reason = clock_reason(staying[item.jobcode_id])
+                    self._hold_back(conn, item, reason)
         leaving = [item for item in batch if item.jobcode_id not in staying]
         if leaving:
             self._send(run_id, lease, leaving, still_wanted)
@@ -117,7 +131,7 @@ class Archive:
                 if item.jobcode_id in gone:
                     self._note_archived(conn, run_id, "", item)
                 else:
-                    plans.set_outcome(conn, [item.item_id], "planned", now=clock(conn))
+                    self._not_sent(conn, [item])
 
     def _next(self, run_id: int, lease: str, still_wanted: StillWanted) -> list[Any]:
         with self.db.begin() as conn:
@@ -145,22 +159,18 @@ class Archive:
                 ours.append(item)
         return ours
 
-    def _on_the_clock(self, batch: Sequence[Any]) -> dict[int, str]:
-        """Return which of these jobcodes somebody is clocked in on, children included."""
-        ids = [item.jobcode_id for item in batch]
-        families = {item.jobcode_id: _family(plans.state_before(item)) for item in batch}
+    def _on_the_clock(self, batch: Sequence[Any]) -> dict[int, int]:
+        """Count who is clocked in on each of these jobcodes, children included."""
+        families = {i.jobcode_id: _family(plans.state_before(i)) | {i.jobcode_id} for i in batch}
         with self.db.read() as conn:
             today = clock(conn).date()
-        busy = clocked_in(self.qbt, ids, today)
-        found = {}
-        for root, family in families.items():
-            people = sum(busy.get(code, 0) for code in family | {root})
-            if people:
-                found[root] = f"{people} on the clock right now"
-        return found
+        return on_the_clock(self.qbt, families, today)
 
     def _hold_back(self, conn: Connection, item: Any, reason: str) -> None:
-        plans.set_outcome(conn, [item.item_id], "held_back", now=clock(conn), note=reason)
+        now, only_from = clock(conn), ("planned",)
+        plans.set_outcome(
+            conn, [item.item_id], "held_back", now=now, note=reason, only_from=only_from
+        )
 
     def _send(self, run_id: int, lease: str, items: list[Any], still_wanted: StillWanted) -> None:
         leaving = self._intend(run_id, lease, items, still_wanted)
@@ -170,6 +180,10 @@ class Archive:
         payload = [{"id": item.jobcode_id, "active": False} for item in leaving]
         try:
             results = self.qbt.change_jobcodes(payload)
+        except (AccessStopped, RateLimited, OutOfCalls):
+            with self.db.begin() as conn:
+                self._not_sent(conn, leaving)
+            raise
         except UnreadableAnswer as error:  # it may have been done: look, and go on
             raise Transient(str(error)) from None
         fuse.point("after_archive")
@@ -188,6 +202,11 @@ class Archive:
             plans.set_outcome(conn, ids, "sending", now=now, only_from=("planned",))
             sending = {item.item_id for item in plans.of_run(conn, run_id, "sending")}
         return [item for item in items if item.item_id in sending & set(ids)]
+
+    def _not_sent(self, conn: Connection, items: Sequence[Any]) -> None:
+        """Note that nothing was done about these."""
+        ids = [item.item_id for item in items]
+        plans.set_outcome(conn, ids, "planned", now=clock(conn), only_from=("sending",))
 
     def _record(
         self, conn: Connection, run_id: int, lease: str, item: Any, result: ItemResult
@@ -230,16 +249,26 @@ class Archive:
         )
 
 
-def clocked_in(qbt: QuickBooksTime, jobcode_ids: Iterable[int], today: date) -> dict[int, int]:
-    """Count who is on the clock, by jobcode; children of the given ones are included."""
+def on_the_clock(
+    qbt: QuickBooksTime, families: Mapping[int, Iterable[int]], today: date
+) -> dict[int, int]:
+    """Count who is clocked in on each jobcode or one of its family; only where somebody is.
+
+    The listing includes the children of the jobcodes that are asked for.
+    """
     since = (today - timedelta(days=CLOCK_DAYS)).isoformat()
-    ids = sorted(set(jobcode_ids))
-    count: dict[int, int] = {}
+    ids = sorted(families)
+    people: Counter[int] = Counter()
     for start in range(0, len(ids), BATCH):
         for sheet in qbt.on_the_clock(ids[start : start + BATCH], since=since):
-            code = int(sheet.get("jobcode_id") or 0)
-            count[code] = count.get(code, 0) + 1
-    return count
+            people[int(sheet.get("jobcode_id") or 0)] += 1
+    found = {root: sum(people[code] for code in family) for root, family in families.items()}
+    return {root: number for root, number in found.items() if number}
+
+
+def clock_reason(people: int) -> str:
+    """Say why somebody's jobcode stays."""
+    return f"{people} on the clock right now"
 
 
 def _family(state: dict[str, Any]) -> set[int]:

@@ -8,7 +8,6 @@ them the export is older than the record.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from cprqueue.models import Held, Jobcode, Location
 from cprqueue.plan import differences, observe
 from cprqueue.services.batch import WHOLE, Item, read_item
+from cprqueue.services.families import locations_by_jobcode
 from cprqueue.store import events, exports, links, runs
 from cprqueue.store.database import Database, clock
 from cprqueue.store.jobs import chunks
@@ -33,23 +33,23 @@ def find(db: Database, run_id: int) -> list[dict[str, Any]]:
         run: Any = runs.get(conn, run_id)
         codes, places = exports.read_whole(conn, run)
         job_ids = links.managed_ids(conn)
-    near = _by_jobcode(places.values())
+    near = locations_by_jobcode(places.values())
     found: list[dict[str, Any]] = []
     for part in chunks(job_ids, LINKS_AT_ONCE):
         with db.begin() as conn:
+            now = clock(conn)
             for row in links.with_jobs(conn, part):
-                found += _compare(conn, row, codes, places, near, run.started_at)
+                if not _moving(row, since=run.started_at, now=now):
+                    found += _compare(conn, row, codes, places, near)
     if found:
         log.warning("drift found", extra={"jobs": len(found)})
     return found
 
 
-def _by_jobcode(places: Iterable[Location]) -> dict[int, list[Location]]:
-    near: dict[int, list[Location]] = {}
-    for place in places:
-        for code in place.jobcode_ids:
-            near.setdefault(code, []).append(place)
-    return near
+def _moving(row: Any, *, since: datetime, now: datetime) -> bool:
+    """Tell whether the record is newer than the export, or about to be."""
+    leased = row.lease_until is not None and row.lease_until >= now
+    return bool(leased or row.intent or (row.pushed_at and row.pushed_at >= since))
 
 
 def _compare(
@@ -58,10 +58,7 @@ def _compare(
     codes: dict[int, Jobcode],
     places: dict[int, Location],
     near: dict[int, list[Location]],
-    since: datetime,
 ) -> list[dict[str, Any]]:
-    if row.lease is not None or row.intent or (row.pushed_at and row.pushed_at >= since):
-        return []
     item = read_item(row)
     code = codes.get(item.held.jobcode_id or 0)
     if code is None:
@@ -80,16 +77,15 @@ def _compare(
 def _note(
     conn: Connection, row: Any, item: Item, held: Held, code: Jobcode, *, equal: bool
 ) -> list[dict[str, Any]]:
-    look = None
+    look, now = None, clock(conn)
     try:
         with conn.begin_nested():
-            if not links.correct_held(conn, item.job_id, held, was=row.held):
+            if not links.correct_held(conn, item.job_id, held, was=row.held, now=now):
                 return []
     except IntegrityError:
         look = WHOLE  # two jobs share a jobcode or location now: the push sorts it out
     if row.state != links.IN_SYNC or (equal and look is None):
         return []
-    now = clock(conn)
     links.ring(conn, item.job_id, now=now, look=look)
     text = f"{in_words(item.held, held)} in QuickBooks Time{_moment(code)}: set back"
     events.add(conn, [events.event(item.job_id, "drift", text, at=now)])

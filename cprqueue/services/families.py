@@ -1,10 +1,10 @@
-"""Pure: parents and children among jobcodes."""
+"""Pure: parents and children among jobcodes, and their locations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from cprqueue.models import Jobcode
+from cprqueue.models import Jobcode, Location
 
 
 def children_of(jobcodes: Iterable[Jobcode]) -> dict[int, list[int]]:
@@ -36,4 +36,13 @@ def depth(jobcode_id: int, parents: Mapping[int, int]) -> int:
         seen.add(parent)
         found += 1
         parent = parents.get(parent, 0)
+    return found
+
+
+def locations_by_jobcode(locations: Iterable[Location]) -> dict[int, list[Location]]:
+    """Return the locations that are linked to each jobcode."""
+    found: dict[int, list[Location]] = {}
+    for place in locations:
+        for code in place.jobcode_ids:
+            found.setdefault(code, []).append(place)
     return found

@@ -94,12 +94,17 @@ def note_failure(db: Database, run_id: int | None, error: CprqueueError) -> bool
     return ended
 
 
-def refuse_approval(db: Database, run_id: int, reason: str) -> None:
-    """Note on an approved prune that its approval came to nothing; it is held again."""
+def refuse_approval(
+    db: Database, run_id: int, reason: str, *, also_from: tuple[str, ...] = ()
+) -> None:
+    """Note on an approved prune that its approval came to nothing; it is held again.
+
+    ``also_from``: states that it may have come to since it was approved.
+    """
     with db.begin() as conn:
         note = f"not approved: {reason}. {how_to_approve(run_id)}"
         values = {"state": "held", "finished_at": clock(conn)}
-        runs.change(conn, run_id, only_from=(APPROVED,), note=note, **values)
+        runs.change(conn, run_id, only_from=(APPROVED, *also_from), note=note, **values)
 
 
 def interrupted(db: Database, *, quiet: timedelta) -> list[tuple[str, dict[str, Any]]]:
@@ -126,13 +131,13 @@ def _lost(conn: Connection, before: datetime) -> list[Any]:
 
 
 def _touched(conn: Connection, run: Any) -> datetime:
-    """Return when the run last moved, or the snapshot that it waits for."""
+    """Return when the run last moved, or the snapshot that it was ordered with."""
     snapshot_id = (runs.detail(run) or {}).get("snapshot_id")
     snapshot = runs.get(conn, snapshot_id) if snapshot_id else None
-    moments: list[datetime] = [run.touched_at or run.created_at]
-    if snapshot is not None and snapshot.state in runs.OPEN:
-        moments.append(snapshot.touched_at)
-    return max(moments)
+    moments: list[datetime | None] = [run.touched_at or run.created_at]
+    if snapshot is not None:
+        moments += [snapshot.touched_at, snapshot.finished_at]
+    return max(moment for moment in moments if moment)
 
 
 def _too_old(conn: Connection, run: Any, now: datetime) -> bool:
@@ -140,13 +145,13 @@ def _too_old(conn: Connection, run: Any, now: datetime) -> bool:
         begun = run.started_at is not None
     else:
         begun = bool(plans.counts(conn, run.run_id))
-    return not begun and run.created_at < now - WORTH
+    return not begun and _touched(conn, run) < now - WORTH
 
 
 def _end_too_old(conn: Connection, run: Any, now: datetime) -> None:
     state = "stopped" if run.kind == "remove_all" else "failed"
     note = "never carried out, and too old now: order it again"
-    runs.change(conn, run.run_id, state=state, finished_at=now, note=note)
+    runs.change(conn, run.run_id, only_from=(run.state,), state=state, finished_at=now, note=note)
 
 
 def _task(run: Any) -> tuple[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ from cprqueue.brake import Limits, PrunePlan, common, plan_prune
 from cprqueue.errors import AlreadyRunning, CprqueueError, Held, Permanent, Transient, UsageError
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.services import orders, prune_facts, suspension
-from cprqueue.services.archive import Archive, clocked_in
+from cprqueue.services.archive import Archive, clock_reason, on_the_clock
 from cprqueue.services.families import family_of
 from cprqueue.services.prune_facts import Facts, item_row, plan_summary
 from cprqueue.store import jobs, links, plans, runs
@@ -54,31 +54,28 @@ class Prune:
 
     def plan(self, facts: Facts) -> PrunePlan:
         """Plan from the facts, and hold back whoever has somebody on the clock right now."""
-        made = plan_prune(
+        return self._without_busy(self._plan(facts), facts)
+
+    def _plan(self, facts: Facts) -> PrunePlan:
+        return plan_prune(
             facts.managed, facts.jobcodes, active_jobs=facts.active_jobs, limits=self.limits
         )
-        return self._without_busy(made, facts)
 
     def _without_busy(self, made: PrunePlan, facts: Facts) -> PrunePlan:
         if not made.archive:
             return made
         with self.db.read() as conn:
             today = clock(conn).date()
-        busy = clocked_in(self.qbt, [leaving.jobcode_id for leaving in made.archive], today)
-        people = {
-            leaving.jobcode_id: sum(
-                busy.get(c, 0) for c in family_of(leaving.jobcode_id, facts.children)
-            )
-            for leaving in made.archive
-        }
+        families = {x.jobcode_id: family_of(x.jobcode_id, facts.children) for x in made.archive}
+        busy = on_the_clock(self.qbt, families, today)
         held = [
-            replace(leaving, reason=f"{people[leaving.jobcode_id]} on the clock right now")
+            replace(leaving, reason=clock_reason(busy[leaving.jobcode_id]))
             for leaving in made.archive
-            if people[leaving.jobcode_id]
+            if leaving.jobcode_id in busy
         ]
         return replace(
             made,
-            archive=tuple(x for x in made.archive if not people[x.jobcode_id]),
+            archive=tuple(x for x in made.archive if x.jobcode_id not in busy),
             held_back=tuple(sorted([*made.held_back, *held])),
         )
 
@@ -104,10 +101,11 @@ class Prune:
         except AlreadyRunning:
             raise
         except Permanent as error:
-            orders.refuse_approval(self.db, run_id, str(error))
+            orders.refuse_approval(self.db, run_id, str(error), also_from=("failed",))
             raise
 
     def _carry_out(self, run_id: int, snapshot_id: int | None, states: tuple[str, ...]) -> str:
+        self.archive.touch(run_id)
         with self.archive.alone() as keep:
             with self.db.begin() as conn:
                 row = runs.get(conn, run_id)
@@ -126,33 +124,40 @@ class Prune:
                 raise
 
     def _settle_plan(self, run_id: int, snapshot_id: int | None) -> None:
-        """Plan, and put the plan on record; one that is on record already only shrinks."""
+        """Plan, and put the plan on record; one that is on record already only shrinks.
+
+        Who is on the clock is asked for a new plan only; before each batch it is asked anyway.
+        """
         self.archive.settle(run_id)
         facts = self.facts(snapshot_id)
-        made = self.plan(facts)
         with self.db.read() as conn:
             planned = bool(plans.counts(conn, run_id))
         if planned:
-            self._shrink(run_id, made, facts)
+            self._shrink(run_id, self._plan(facts), facts)
         else:
-            self._store(run_id, made, facts)
-        fuse.point("stored_plan")
-        if made.tripped and not planned:
-            raise Held(_held_text(run_id, made))
+            self._store(run_id, self.plan(facts), facts)
 
     def _store(self, run_id: int, made: PrunePlan, facts: Facts) -> None:
         rows = [item_row(leaving, facts, "planned") for leaving in made.archive]
         rows += [item_row(leaving, facts, "held_back") for leaving in made.held_back]
-        if made.tripped:  # told first, so that a death right here tells twice, never not at all
-            self.alert("prune held", _held_text(run_id, made))
+        text = f"held, nothing was archived: {made.tripped}. {orders.how_to_approve(run_id)}"
+        with self.db.read() as conn:
+            wanted = _is_running(conn, run_id)
+        if wanted and made.tripped:
+            # Told first, so that a death right here tells twice, never not at all.
+            self.alert("prune held", text)
         with self.db.begin() as conn:
-            now = clock(conn)
+            now, running = clock(conn), ("running",)
+            if not runs.change(conn, run_id, only_from=running, touched_at=now):
+                return  # an undo has ended the run
             plans.add(conn, run_id, rows)
             runs.set_detail(conn, run_id, plan_summary(made, facts.snapshot_id))
-            runs.change(conn, run_id, emitted=len(made.archive), touched_at=now)
+            runs.change(conn, run_id, emitted=len(made.archive))
             if made.tripped:
-                text = _held_text(run_id, made)
                 runs.change(conn, run_id, state="held", finished_at=now, note=text)
+        fuse.point("stored_plan")
+        if made.tripped:
+            raise Held(text)
 
     def _shrink(self, run_id: int, fresh: PrunePlan, facts: Facts) -> None:
         """Take out of the plan on record what is not in the fresh one."""
@@ -176,8 +181,7 @@ class Prune:
         def stop_asked() -> bool:
             keep()
             with self.db.read() as conn:
-                row = runs.get(conn, run_id)
-                return row is None or row.state != "running" or bool(suspension.suspended(conn))
+                return not _is_running(conn, run_id) or bool(suspension.suspended(conn))
 
         finished = self.archive.execute(run_id, still_wanted=still_inactive, stop_asked=stop_asked)
         with self.db.begin() as conn:
@@ -209,8 +213,9 @@ class Prune:
             self.alert("prune failed", f"run {run_id}: {error}")
 
 
-def _held_text(run_id: int, made: PrunePlan) -> str:
-    return f"held, nothing was archived: {made.tripped}. {orders.how_to_approve(run_id)}"
+def _is_running(conn: Connection, run_id: int) -> bool:
+    row = runs.get(conn, run_id)
+    return row is not None and row.state == "running"
 
 
 def still_inactive(conn: Connection, item: Any) -> str | None:

@@ -14,7 +14,7 @@ from cprqueue.errors import Permanent, Transient
 from cprqueue.models import Jobcode, Location
 from cprqueue.services import suspension
 from cprqueue.services.archive import state_before
-from cprqueue.services.families import children_of, family_of
+from cprqueue.services.families import children_of, family_of, locations_by_jobcode
 from cprqueue.store import exports, plans, runs
 from cprqueue.store.database import clock, count
 from cprqueue.tables import jobs as jobs_table
@@ -35,10 +35,7 @@ class Facts:
     def __post_init__(self) -> None:
         """Index who is whose child, and which locations each jobcode has."""
         self.children = children_of(self.jobcodes.values())
-        self.near: dict[int, list[Location]] = {}
-        for place in self.locations.values():
-            for code in place.jobcode_ids:
-                self.near.setdefault(code, []).append(place)
+        self.near = locations_by_jobcode(self.locations.values())
 
 
 def read(conn: Connection, snapshot_id: int | None = None) -> Facts:

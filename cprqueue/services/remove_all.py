@@ -19,8 +19,8 @@ from cprqueue.errors import Transient, UsageError
 from cprqueue.models import BATCH, Jobcode
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.services import suspension
-from cprqueue.services.archive import Archive, clocked_in, state_before
-from cprqueue.services.families import children_of, family_of
+from cprqueue.services.archive import Archive, on_the_clock, state_before
+from cprqueue.services.families import children_of, family_of, locations_by_jobcode
 from cprqueue.services.prune import outcome_text
 from cprqueue.store import exports, plans, runs
 from cprqueue.store.database import Database, clock
@@ -60,9 +60,10 @@ class RemoveAll:
         chosen = _chosen(codes, managed, include_unmanaged=include_unmanaged)
         with self.db.read() as conn:
             today = clock(conn).date()
-        busy = clocked_in(self.qbt, [code.id for code in chosen], today)
         children = children_of(codes.values())
-        names = [c.name for c in chosen if any(busy.get(i) for i in family_of(c.id, children))]
+        families = {code.id: family_of(code.id, children) for code in chosen}
+        busy = on_the_clock(self.qbt, families, today)
+        names = [code.name for code in chosen if code.id in busy]
         calls = 2 * math.ceil(len(chosen) / BATCH)
         unmanaged = sum(c.active and c.id not in managed for c in codes.values())
         return Rehearsal(
@@ -101,10 +102,7 @@ class RemoveAll:
             raise UsageError("there is nothing to remove")
         people = self._people(chosen) if include_unmanaged else {}
         children = children_of(codes.values())
-        near: dict[int, list[Any]] = {}
-        for place in places.values():
-            for code_id in place.jobcode_ids:
-                near.setdefault(code_id, []).append(place)
+        near = locations_by_jobcode(places.values())
         rows = [
             {
                 "job_id": managed.get(code.id, (None, ""))[0],
@@ -155,6 +153,7 @@ class RemoveAll:
         It stops by itself once the sync is not suspended by it any more: then it was undone, or
         a full sync brings the jobs back.
         """
+        self.archive.touch(run_id)
         with self.archive.alone() as keep:
             with self.db.begin() as conn:
                 row = runs.get(conn, run_id)
@@ -178,6 +177,9 @@ class RemoveAll:
 
     def _end(self, run_id: int, *, finished: bool) -> str:
         with self.db.begin() as conn:
+            row: Any = runs.get(conn, run_id)
+            if row.state not in LIVE:
+                return f"run {run_id} is {row.state} already"  # an undo has ended it
             found = plans.counts(conn, run_id)
             text = outcome_text(found)
             left = sum(found.get(outcome, 0) for outcome in plans.OPEN)
@@ -206,7 +208,7 @@ def _is_over(conn: Connection, run_id: int) -> bool:
     row = runs.get(conn, run_id)
     halted = suspension.suspended(conn)
     suspends = halted is not None and halted["run_id"] == run_id
-    return row is None or row.state in (STOPPING, STOPPED) or not suspends
+    return row is None or row.state not in ("queued", "running") or not suspends
 
 
 def phrase(number: int, *, include_unmanaged: bool) -> str:

@@ -21,10 +21,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from cprqueue.errors import AlreadyRunning, UsageError
-from cprqueue.models import BATCH, Address, ItemResult, Location, name_key
+from cprqueue.models import BATCH, Address, Location, name_key
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.services import looks, suspension
 from cprqueue.services.archive import Archive
+from cprqueue.services.batch import WHOLE
 from cprqueue.services.families import depth
 from cprqueue.store import events, jobs, links, plans, runs
 from cprqueue.store.database import Database, clock
@@ -32,8 +33,7 @@ from cprqueue.store.database import Database, clock
 log = logging.getLogger(__name__)
 
 LEFT = ("sending", "archived", "restoring")
-OVER = {"prune": "done", "remove_all": "stopped"}
-"""How a run ends that is undone before it came to its own end."""
+KINDS = ("prune", "remove_all")
 
 Lost = list[tuple[str, str]]
 
@@ -68,7 +68,7 @@ class Undo:
         order = {"of_run": of_run, "numbers": list(numbers)}
         with self.db.begin() as conn:
             row = runs.get(conn, of_run)
-            if row is None or row.kind not in OVER:
+            if row is None or row.kind not in KINDS:
                 raise UsageError(
                     f"run {of_run} is no prune and no remove-all: see `cprqueue history`"
                 )
@@ -90,8 +90,11 @@ class Undo:
         with self.archive.alone() as keep:
             with self.db.begin() as conn:
                 row: Any = runs.get(conn, run_id)
+                order = runs.detail(row)
                 runs.change(conn, run_id, state="running", started_at=row.started_at or clock(conn))
-                items = _chosen(conn, runs.detail(row))
+                if not order["numbers"]:
+                    _end_undone(conn, runs.get(conn, order["of_run"]), run_id)
+                items = _chosen(conn, order)
             for level in _levels(items):
                 for start in range(0, len(level), BATCH):
                     keep()
@@ -127,16 +130,19 @@ class Undo:
     def _leave_to_the_sync(
         self, conn: Connection, run_id: int, items: list[Any], owners: dict[int, Any]
     ) -> None:
-        note = "its job is active again: the sync brings it back"
-        plans.set_outcome(
-            conn, [item.item_id for item in items], "restored", now=clock(conn), note=note
-        )
-        parked = [i for i in items if owners[i.jobcode_id].state == links.PARKED]
-        lost = [
-            (_name(item), f"its job is active but parked: {owners[item.jobcode_id].error_reason}")
-            for item in parked
-        ]
-        _count(conn, run_id, len(items) - len(parked), lost)
+        """Let the sync bring these back; one whose push waits for a person is not back."""
+        now = clock(conn)
+        lost: Lost = []
+        for item in items:
+            link = owners[item.jobcode_id]
+            if link.state == links.PARKED:
+                reason = f"its job is active but parked: {link.error_reason}"
+                lost.append(_note_lost(conn, item, reason))
+            else:  # what is on record of it may be older than the archive
+                links.ring(conn, link.job_id, now=now, look=WHOLE)
+                note = "its job is active: the sync brings it back"
+                plans.set_outcome(conn, [item.item_id], "restored", now=now, note=note)
+        _count(conn, run_id, len(items) - len(lost), lost)
 
     def _restore(self, run_id: int, lease: str, items: list[Any]) -> None:
         before = {item.item_id: plans.state_before(item) for item in items}
@@ -149,7 +155,7 @@ class Undo:
                 if result.done:
                     self._note(conn, lease, item, before[item.item_id])
                 else:
-                    lost.append(_note_lost(conn, item, result))
+                    lost.append(_note_lost(conn, item, f"stays archived: {result.text}"))
             _count(conn, run_id, len(back), lost)
 
     def _note(self, conn: Connection, lease: str, item: Any, state: dict[str, Any]) -> None:
@@ -224,11 +230,10 @@ def _cut_off(conn: Connection, order: dict[str, Any]) -> int | None:
 def _end_undone(conn: Connection, row: Any, undo_id: int) -> None:
     """Nobody goes on with a run that is undone: what it has not archived yet stays."""
     now = clock(conn)
-    planned = [item.item_id for item in plans.of_run(conn, row.run_id, "planned")]
     note = f"not archived: run {undo_id} undid the plan"
-    plans.set_outcome(conn, planned, "dropped", now=now, note=note, only_from=("planned",))
-    if row.state not in ("done", "stopped"):
-        values: dict[str, Any] = {"state": OVER[row.kind], "finished_at": now}
+    plans.drop_planned(conn, row.run_id, now=now, note=note)
+    if row.state != "done":
+        values: dict[str, Any] = {"state": "done", "finished_at": now}
         runs.change(conn, row.run_id, note=f"ended by the undo of run {undo_id}", **values)
 
 
@@ -255,8 +260,7 @@ def _owned_by_the_sync(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int
     return owners
 
 
-def _note_lost(conn: Connection, item: Any, result: ItemResult) -> tuple[str, str]:
-    text = f"stays archived: {result.text}"
+def _note_lost(conn: Connection, item: Any, text: str) -> tuple[str, str]:
     plans.set_outcome(conn, [item.item_id], "archived", now=clock(conn), note=text)
     return _name(item), text
 

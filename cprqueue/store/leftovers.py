@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from cprqueue.models import Held
-from cprqueue.store.links import IDLE, held_columns
+from cprqueue.store.links import IDLE, free, held_columns
 from cprqueue.tables import links
 
 
@@ -19,7 +19,7 @@ def unsettled(conn: Connection, *, now: datetime, quiet: timedelta) -> list[Row[
         links.c.intent == "create_jobcode",
         links.c.jobcode_id.is_(None),
         links.c.intent_at <= now - quiet,
-        _unleased(now),
+        free(now),
     )
     return list(conn.execute(statement.order_by(links.c.job_id)))
 
@@ -34,11 +34,7 @@ def settle(conn: Connection, row: Row[Any], held: Held, *, now: datetime) -> boo
         links.c.state == IDLE,
         links.c.intent == row.intent,
         links.c.intent_at == row.intent_at,
-        _unleased(now),
+        free(now),
     )
     ended = {"intent": None, "intent_at": None, "lease": None, "lease_until": None}
     return conn.execute(statement.values(**held_columns(held), **ended)).rowcount == 1
-
-
-def _unleased(now: datetime) -> ColumnElement[bool]:
-    return or_(links.c.lease_until.is_(None), links.c.lease_until < now)

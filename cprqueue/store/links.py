@@ -120,9 +120,13 @@ def seen(conn: Connection, job_id: int, code: Jobcode, *, now: datetime) -> None
         conn.execute(update(links).where(in_sync).values(**_due(now)))
 
 
+def free(now: datetime) -> ColumnElement[bool]:
+    """Nobody works on the job: it has no lease, or one that has ended by itself."""
+    return or_(links.c.lease_until.is_(None), links.c.lease_until < now)
+
+
 def _claimable(now: datetime) -> Any:
-    free = or_(links.c.lease_until.is_(None), links.c.lease_until < now)
-    return and_(links.c.state == DUE, links.c.next_attempt_at <= now, free)
+    return and_(links.c.state == DUE, links.c.next_attempt_at <= now, free(now))
 
 
 def due_now(conn: Connection, *, now: datetime, at_most: int = 51) -> tuple[int, datetime | None]:
@@ -260,8 +264,8 @@ def lease_jobcodes(
     Returns the jobcodes that nobody else pushes now; those without a job are among them.
     """
     ids = links.c.jobcode_id.in_(jobcode_ids)
-    free = or_(links.c.lease.is_(None), links.c.lease == lease, links.c.lease_until < now)
-    conn.execute(update(links).where(ids, free).values(lease=lease, lease_until=until))
+    ours = or_(links.c.lease == lease, free(now))
+    conn.execute(update(links).where(ids, ours).values(lease=lease, lease_until=until))
     others = select(links.c.jobcode_id).where(ids, links.c.lease != lease)
     return set(jobcode_ids) - set(conn.execute(others).scalars())
 
@@ -315,13 +319,15 @@ def held_columns(held: Held) -> dict[str, Any]:
     }
 
 
-def correct_held(conn: Connection, job_id: int, held: Held, *, was: str | None) -> bool:
+def correct_held(
+    conn: Connection, job_id: int, held: Held, *, was: str | None, now: datetime
+) -> bool:
     """Do ``set_held`` for a job that nobody pushes and whose ``held`` column is still ``was``.
 
     False where it is not so. Raises IntegrityError where another job is linked to the same
     jobcode or location.
     """
-    nobody = and_(links.c.job_id == job_id, links.c.lease.is_(None), links.c.held == was)
+    nobody = and_(links.c.job_id == job_id, free(now), links.c.held == was)
     return conn.execute(update(links).where(nobody).values(**held_columns(held))).rowcount == 1
 
 
@@ -385,9 +391,8 @@ def due_to_ring(conn: Connection, *, now: datetime, every: int) -> list[int]:
 
 def next_due_in(conn: Connection, *, now: datetime) -> timedelta | None:
     """Return how long until the next row that nobody holds is due; None if there is none."""
-    free = or_(links.c.lease_until.is_(None), links.c.lease_until < now)
     moment = conn.execute(
-        select(func.min(links.c.next_attempt_at)).where(links.c.state == DUE, free)
+        select(func.min(links.c.next_attempt_at)).where(links.c.state == DUE, free(now))
     ).scalar()
     return max(moment - now, timedelta(0)) if moment else None
 

@@ -53,6 +53,12 @@ def set_outcome(
         conn.execute(statement.values(outcome=outcome, outcome_at=now, note=short))
 
 
+def drop_planned(conn: Connection, run_id: int, *, now: datetime, note: str) -> None:
+    """Take out of a plan what has not been archived yet."""
+    own = update(plan_items).where(plan_items.c.run_id == run_id, plan_items.c.outcome == "planned")
+    conn.execute(own.values(outcome="dropped", outcome_at=now, note=note))
+
+
 def set_state_before(conn: Connection, item_id: int, state: dict[str, Any]) -> None:
     """Replace the state before of an item that was not archived yet by one read afresh."""
     own = update(plan_items).where(plan_items.c.item_id == item_id)

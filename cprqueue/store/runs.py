@@ -1,7 +1,8 @@
 """Table ``runs``: one row for each fetch, resync, snapshot, prune, remove-all and undo.
 
-States: queued -> running -> emitted (a fetch whose messages are under way) -> done, or
-failed, or held (waits for approval).
+States: queued -> running -> emitted (a fetch whose messages are under way) -> done, or failed.
+A prune may be held, and then approved before it runs; a remove-all may be stopping, and then
+stopped.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from cprqueue.store.database import count
 from cprqueue.tables import jobs, links, runs
 
 OPEN = ("queued", "running", "emitted")
+ENDED = ("done", "failed", "held", "stopped")
+"""Nothing goes on by itself from here."""
 
 
 def create(
