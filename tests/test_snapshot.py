@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +18,9 @@ from cprqueue.errors import AlreadyRunning, UnreadableAnswer
 from cprqueue.mapping import read_jobcode
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.services.snapshot import newest_run_id, read_all
-from cprqueue.store import exports, runs
+from cprqueue.services.snapshot import KEPT, newest_run_id, read_all
+from cprqueue.store import exports, locks, runs
+from cprqueue.store.database import clock
 from tests.office import QUICK, Office
 from tests.real_processes import wait_until
 
@@ -47,11 +50,17 @@ def pages_read(office: Office, path: str = "/jobcodes") -> int:
     return sum(call.path == path for call in office.sandbox.calls)
 
 
-def state_of(office: Office, run_id: int) -> str:
+def row_of(office: Office, run_id: int) -> Any:
     with office.app.db.read() as conn:
-        row = runs.get(conn, run_id)
-    assert row is not None
-    return str(row.state)
+        return runs.get(conn, run_id)
+
+
+def state_of(office: Office, run_id: int) -> str:
+    return str(row_of(office, run_id).state)
+
+
+def note_of(office: Office, run_id: int) -> str:
+    return str(row_of(office, run_id).note)
 
 
 def test_every_jobcode_of_any_type_active_or_not_is_read_at_200_a_page(office: Office) -> None:
@@ -118,6 +127,43 @@ def test_a_listing_that_never_comes_to_rest_is_refused(office: Office) -> None:
 
     with pytest.raises(UnreadableAnswer, match="kept changing"):
         read_all(office.app.qbt(), "jobcodes", read_jobcode, EVERYTHING, between_pages)
+
+
+def queued(office: Office) -> int:
+    with office.app.db.begin() as conn:
+        return runs.create(conn, "snapshot", now=clock(conn))
+
+
+def test_a_doubled_order_of_one_that_is_done_changes_nothing(office: Office) -> None:
+    run_id = office.app.snapshot.take(queued(office))
+    read = pages_read(office)
+    office.sandbox.client.set_faults([{"kind": "garbled", "path": "/jobcodes"}])
+    assert office.app.snapshot.take(run_id) == run_id
+    assert (state_of(office, run_id), pages_read(office)) == ("done", read)
+    assert exported(office, run_id) == all_ids(office)
+
+
+def test_a_late_order_is_served_by_a_newer_snapshot(office: Office) -> None:
+    late = queued(office)
+    newer = [office.app.snapshot.take() for _ in range(KEPT + 1)]
+    read = pages_read(office)
+    assert office.app.snapshot.take(late) == newer[-1]
+    assert pages_read(office) == read
+    assert state_of(office, late) == "failed"
+    assert note_of(office, late) == f"not needed: the snapshot of run {newer[-1]} is newer"
+    assert exported(office, newer[0]) == set(), "forgotten by now"
+    assert office.app.snapshot.take(newer[0]) == newer[-1]
+    assert exported(office, newer[-1]) == all_ids(office)
+
+
+def test_one_that_is_done_is_found_while_another_is_being_taken(office: Office) -> None:
+    run_id = office.app.snapshot.take(queued(office))
+    with office.app.db.begin() as conn:
+        limit = timedelta(minutes=1)
+        locks.take(conn, locks.SNAPSHOT, "another", now=clock(conn), limit=limit)
+    assert office.app.snapshot.take(run_id) == run_id
+    with pytest.raises(AlreadyRunning):
+        office.app.snapshot.take(queued(office))
 
 
 def test_of_two_at_once_only_one_reads(office: Office) -> None:

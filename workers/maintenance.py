@@ -46,9 +46,10 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
     here = application()
     try:
         done = here.snapshot.take(run_id)
+        run_id = done  # what is taken is not taken again, whatever the comparison meets
         drifted = drift.find(here.db, done)
     except (Transient, AlreadyRunning) as error:
-        raise again(self, error) from None
+        raise again(self, error, run_id=run_id, for_run=for_run) from None
     except CprqueueError as error:
         orders.note_failure(here.db, for_run, error)
         raise
@@ -110,10 +111,13 @@ def messages_in(queue: str) -> int:
             return 0  # on Redis a queue without messages does not exist
 
 
-def again(task: Any, error: CprqueueError) -> Exception:
-    """Have the task come again when it may succeed; never more than a minute ahead."""
+def again(task: Any, error: CprqueueError, **kwargs: Any) -> Exception:
+    """Have the task come again when it may succeed; never more than a minute ahead.
+
+    With the same arguments, or with ``kwargs`` instead.
+    """
     wait = error.wait_seconds if isinstance(error, OutOfCalls) else 2 ** (task.request.retries + 1)
-    found: Exception = task.retry(
-        exc=error, countdown=min(wait + 0.1, LONGEST_COUNTDOWN_SECONDS), throw=False
-    )
+    changed = {"args": (), "kwargs": kwargs} if kwargs else {}
+    countdown = min(wait + 0.1, LONGEST_COUNTDOWN_SECONDS)
+    found: Exception = task.retry(exc=error, countdown=countdown, throw=False, **changed)
     return found

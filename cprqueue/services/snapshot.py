@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from sqlalchemy import Connection
+
 from cprqueue import fuse
 from cprqueue.errors import AlreadyRunning, CprqueueError, Transient, UnreadableAnswer
 from cprqueue.mapping import read_jobcode, read_location
@@ -42,15 +44,19 @@ class Snapshot:
     def take(self, run_id: int | None = None, *, requested_by: str = "") -> int:
         """Take a snapshot and return its run id.
 
+        A snapshot that was ordered (``run_id``) is not taken where it is done, or a newer one
+        is: then that one's id is returned, and the order is over.
+
         Raises AlreadyRunning while another one is being taken, and the client's errors; the
         run then holds no rows, and it is failed, or queued if ``run_id`` may be tried again.
         """
         ordered = run_id is not None
         holder = str(uuid.uuid4())
         with self.db.begin() as conn:
+            done = self._begin(conn, run_id, holder)
+            if done is not None:
+                return done
             now = clock(conn)
-            if not locks.take(conn, locks.SNAPSHOT, holder, now=now, limit=self.lock_limit):
-                raise AlreadyRunning("another snapshot is being taken")
             if run_id is None:
                 run_id = runs.create(conn, "snapshot", now=now, requested_by=requested_by)
             runs.change(conn, run_id, state="running", started_at=now, touched_at=now)
@@ -64,6 +70,20 @@ class Snapshot:
             self._end(run_id, holder, state="failed", note="stopped in the middle")
             raise
         return run_id
+
+    def _begin(self, conn: Connection, run_id: int | None, holder: str) -> int | None:
+        """Take the lock; or return the newest complete snapshot where the order is served."""
+        held = locks.take(conn, locks.SNAPSHOT, holder, now=clock(conn), limit=self.lock_limit)
+        newest = runs.newest(conn, "snapshot", "done")  # after the lock: nobody ends one now
+        if run_id is not None and newest is not None and newest.run_id >= run_id:
+            locks.release(conn, locks.SNAPSHOT, holder)
+            note = f"not needed: the snapshot of run {newest.run_id} is newer"
+            over = {"state": "failed", "finished_at": clock(conn), "note": note}
+            runs.change(conn, run_id, only_from=("queued", "running"), **over)
+            return int(newest.run_id)
+        if not held:
+            raise AlreadyRunning("another snapshot is being taken")
+        return None
 
     def _fill(self, run_id: int, holder: str) -> None:
         alive = self._prolong(run_id, holder)
@@ -98,7 +118,7 @@ class Snapshot:
             self._forget_old(conn)
         log.info("snapshot ended", extra={"run_id": run_id, **values})
 
-    def _forget_old(self, conn: Any) -> None:
+    def _forget_old(self, conn: Connection) -> None:
         old = runs.newest_few(conn, "snapshot", "done", limit=1000)[KEPT:]
         failed = runs.newest_few(conn, "snapshot", "failed", limit=1000)
         exports.forget(conn, [run.run_id for run in [*old, *failed]])
