@@ -314,7 +314,7 @@ def test_a_month_that_is_killed_anywhere_is_finished_by_the_next_order(
             place.close(range(1, 8))
             owe_this_month(place)
             spent = system.var / f"fuse-{point}-spent"
-            spent.unlink(missing_ok=True)  # the first push takes an export too, and died of it
+            spent.unlink(missing_ok=True)  # the first export died of it too
             order_until(place, ("cpr.snapshot_and_prune",), spent.exists)
             if point != "written_export":
                 place.close(range(8, 9))

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from cprqueue.errors import AlreadyRunning, UnreadableAnswer
+from cprqueue.errors import AlreadyRunning, Transient, UnreadableAnswer
 from cprqueue.mapping import read_jobcode
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.snapshot import KEPT, newest_run_id, read_all
 from cprqueue.store import exports, locks, runs
 from cprqueue.store.database import clock
+from cprqueue.tables import call_slots
 from tests.office import QUICK, Office
 from tests.real_processes import wait_until
 
@@ -166,6 +168,58 @@ def test_one_that_is_done_is_found_while_another_is_being_taken(office: Office) 
         office.app.snapshot.take(queued(office))
 
 
+# --- more pages than calls ----------------------------------------------------------------
+
+
+def few_calls(office: Office, tmp_path: Path, *, window: float) -> Office:
+    """An installation that may call only as often as QuickBooks Time allows: rarely."""
+    switches = {"rate_limit": 3, "rate_window_seconds": window}
+    office.sandbox.qbt.switches.update(switches)
+    return Office(office.sandbox, tmp_path / "few", QBT_RATE_LIMIT="3", QBT_RATE_WINDOW=str(window))
+
+
+def test_more_pages_than_the_budget_allows_are_read_window_by_window(
+    office: Office, tmp_path: Path
+) -> None:
+    few = few_calls(office, tmp_path, window=1)
+    assert exported(few, few.app.snapshot.take()) == all_ids(office)
+    assert pages_read(office) == 3, "none is read twice"
+    assert [call for call in office.sandbox.calls if call.status == 429] == []
+    with few.app.db.read() as conn:
+        reserved = select(call_slots.c.uses).where(call_slots.c.slot_id <= few.app.budget.reserve)
+        assert set(conn.execute(reserved).scalars()) == {0}
+    few.close()
+
+
+def test_while_it_waits_for_calls_it_keeps_its_lock_and_says_that_it_lives(
+    office: Office, tmp_path: Path
+) -> None:
+    few = few_calls(office, tmp_path, window=2.5)
+    run_id = queued(few)
+    thread = threading.Thread(target=few.app.snapshot.take, args=(run_id,))
+    thread.start()
+    wait_until(lambda: pages_read(office) == 2)
+    seen = set()
+    while pages_read(office) == 2:  # for longer than a dead one would keep its lock
+        with pytest.raises(AlreadyRunning):
+            few.app.snapshot.take()
+        seen.add(row_of(few, run_id).touched_at)
+    thread.join()
+    assert len(seen) > 4
+    assert state_of(few, run_id) == "done"
+    few.close()
+
+
+def test_a_worker_that_is_ending_does_not_wait_for_calls(office: Office, tmp_path: Path) -> None:
+    few = few_calls(office, tmp_path, window=300)
+    run_id = queued(few)
+    with pytest.raises(Transient, match="the worker is ending"):
+        few.app.snapshot.take(run_id, stop_asked=lambda: True)
+    assert pages_read(office) == 2
+    assert state_of(few, run_id) == "queued", "its message comes again"
+    few.close()
+
+
 def test_of_two_at_once_only_one_reads(office: Office) -> None:
     office.sandbox.client.set_faults([{"kind": "slow", "path": "/locations", "seconds": 1.5}])
     first = threading.Thread(target=office.app.snapshot.take)
@@ -183,12 +237,18 @@ TAKE = "from cprqueue.bootstrap import application; application().snapshot.take(
 
 
 @pytest.mark.parametrize(
-    ("point", "number"), [("written_export", signal.SIGKILL), ("", signal.SIGINT)]
+    ("point", "limit", "number"),
+    [
+        pytest.param("written_export", "300", signal.SIGKILL, id="killed"),
+        pytest.param("", "300", signal.SIGINT, id="stopped while it reads"),
+        pytest.param("", "4", signal.SIGINT, id="stopped while it waits for calls"),
+    ],
 )
 def test_one_that_is_killed_or_stopped_is_never_used_and_the_next_is_whole(
-    office: Office, tmp_path: Path, point: str, number: signal.Signals
+    office: Office, tmp_path: Path, point: str, limit: str, number: signal.Signals
 ) -> None:
     env = {**os.environ, **environment(office.sandbox.url), **QUICK, "CPR_FUSE": point}
+    env["QBT_RATE_LIMIT"] = limit
     if not point:
         office.sandbox.client.set_faults([{"kind": "slow", "path": "/locations", "times": 1}])
     process = subprocess.Popen(

@@ -95,15 +95,17 @@ def test_after_all_that_it_still_does_its_work(small_system: System, up: Up) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_without_a_trace_in_the_middle_of_a_download(
+def test_it_ends_without_a_trace_in_the_middle_of_a_download_and_of_a_wait_for_calls(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     with Sandbox(jobs=60) as sandbox:
-        system = System(tmp_path, sandbox)
+        system = System(tmp_path, sandbox, QBT_RATE_LIMIT="2")  # half of it for urgent work
         sandbox.faults.set([{"service": "rm", "path": "/api/Jobs", "kind": "drip", "seconds": 60}])
         with system.up("--no-flower") as up:
             system.run("sync", "--no-wait")
+            system.run("snapshot", "--no-wait")
             wait_until(lambda: list(system.var.glob("*.part")), **PATIENT)
+            wait_until(lambda: sandbox.call_log.select("qbt"), **PATIENT)
             assert up.stop(number) == 0
             assert marked(tmp_path) == []
         assert traces(system.var) == []

@@ -7,9 +7,10 @@ from typing import Any
 from celery import chain
 
 from cprqueue.bootstrap import Application, application
-from cprqueue.celery import LONG_TASK_SECONDS, app
+from cprqueue.celery import LONG_TASK_SECONDS, app, ending
 from cprqueue.errors import AlreadyRunning, CprqueueError, OutOfCalls, Transient
 from cprqueue.services import closing, drift, orders, stop
+from cprqueue.services.snapshot import newest_run_id
 from cprqueue.services.tidy import tidy
 from workers.upsert import ring_due
 
@@ -44,16 +45,18 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
     ``for_run``: the prune that waits for it in the chain; it fails where this fails for good.
     """
     here = application()
+    first = newest_run_id(here.db) is None
     try:
-        done = here.snapshot.take(run_id)
+        done = here.snapshot.take(run_id, stop_asked=ending)
         run_id = done  # what is taken is not taken again, whatever the comparison meets
         drifted = drift.find(here.db, done)
-    except (Transient, AlreadyRunning) as error:
-        raise again(self, error, run_id=run_id, for_run=for_run) from None
     except CprqueueError as error:
+        here.push.halted(error)
+        if isinstance(error, (Transient, AlreadyRunning)):
+            raise again(self, error, run_id=run_id, for_run=for_run) from None
         orders.note_failure(here.db, for_run, error)
         raise
-    if drifted:
+    if drifted or first:
         ring_due()
     return f"run {done}, {len(drifted)} drifted"
 
