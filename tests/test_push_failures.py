@@ -239,9 +239,9 @@ POINTS = [
 ]
 
 RING = """
-import sys
 from cprqueue.bootstrap import application
-print(application().push.ring().said)
+for _ in range(100):
+    application().push.ring()
 """
 
 
@@ -270,8 +270,7 @@ def test_a_kill_at_any_line_between_claimed_and_recorded_ends_right(
         "CPR_LEASE_SECONDS": "0.5",
         "CPR_FUSE": point,
     }
-    died = [_ring_in_a_process(env) for _ in range(3)]
-    assert -signal.SIGKILL in died, died
+    assert _ring_in_a_process(env) == -signal.SIGKILL
     office.push()
     one_to_one(office, 7)
     office.close()
