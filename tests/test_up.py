@@ -83,8 +83,8 @@ def test_a_taken_port_is_one_line(small_system: System, up: Up) -> None:
 
 @pytest.mark.parametrize("programs", [PROGRAMS[:1], PROGRAMS[1:]], ids=["broker", "the others"])
 def test_killed_programs_come_back(small_system: System, up: Up, programs: tuple[str, ...]) -> None:
-    for program in programs:
-        os.kill(main_process(small_system, program), signal.SIGKILL)
+    for number in [main_process(small_system, program) for program in programs]:
+        os.kill(number, signal.SIGKILL)
     wait_until(lambda: all(up.heard(f"{name} is back") for name in programs), **PATIENT)
 
 
