@@ -25,7 +25,7 @@ from cprqueue.services.pull import Pull
 from cprqueue.services.push import Push
 from cprqueue.services.remove_all import RemoveAll
 from cprqueue.services.resync import Resync
-from cprqueue.services.snapshot import Snapshot
+from cprqueue.services.snapshot import Pause, Snapshot
 from cprqueue.services.token import Grant, Token
 from cprqueue.services.undo import Undo
 from cprqueue.services.work import Work
@@ -86,12 +86,15 @@ class Application:
             secret=settings.rm_api_secret,
         )
 
-    def qbt(self, *, urgent: bool = False) -> QuickBooksTime:
-        """Build a client for QuickBooks Time; an urgent one may use the reserve."""
+    def qbt(self, *, urgent: bool = False, pause: Pause | None = None) -> QuickBooksTime:
+        """Build a client for QuickBooks Time; an urgent one may use the reserve.
+
+        With a ``pause`` it waits for calls that are used up, instead of raising OutOfCalls.
+        """
         settings = self.settings.require_services()
 
         def spend() -> AbstractContextManager[None]:
-            return self.budget.call(urgent=urgent)
+            return self.budget.call(urgent=urgent, pause=pause)
 
         return QuickBooksTime(
             Transport("QuickBooks Time", settings.qbt_base_url),
@@ -142,10 +145,9 @@ class Application:
         return self._push(urgent=True)
 
     def _push(self, *, urgent: bool) -> Push:
-        qbt = self.qbt(urgent=urgent)
         work = Work(
             db=self.durable_db,
-            qbt=qbt,
+            qbt=self.qbt(urgent=urgent),
             retry_base=self.settings.qbt_retry_base,
             max_attempts=self.settings.qbt_max_attempts,
             rng=self.rng,
@@ -154,7 +156,6 @@ class Application:
             db=self.durable_db,
             budget=self.budget,
             work=work,
-            snapshot=self._snapshot(qbt),
             lease_time=self.settings.lease,
             urgent=urgent,
             alert=self.alert,
@@ -174,10 +175,9 @@ class Application:
     @cached_property
     def snapshot(self) -> Snapshot:
         """Snapshots."""
-        return self._snapshot(self.qbt())
-
-    def _snapshot(self, qbt: QuickBooksTime) -> Snapshot:
-        return Snapshot(self.db, qbt, lock_limit=self.settings.lease)
+        return Snapshot(
+            self.db, lambda pause: self.qbt(pause=pause), lock_limit=self.settings.lease
+        )
 
     @cached_property
     def archive(self) -> Archive:

@@ -8,7 +8,7 @@ whose user died is never given out too early.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from random import Random
@@ -42,22 +42,31 @@ class Budget:
         self._ready = False
 
     @contextmanager
-    def call(self, *, urgent: bool = False) -> Iterator[None]:
-        """Hold a slot for one call. Raises OutOfCalls where none is free now."""
-        slot = self.take(urgent=urgent)
+    def call(
+        self, *, urgent: bool = False, pause: Callable[[float], None] | None = None
+    ) -> Iterator[None]:
+        """Hold a slot for one call. Without a ``pause``, raises OutOfCalls where none is free."""
+        slot = self.take(urgent=urgent, pause=pause)
         try:
             yield
         finally:
             self.stamp(slot)
 
-    def take(self, *, urgent: bool = False) -> int:
-        """Take a free slot and return it; ``stamp`` it when the answer is there."""
+    def take(self, *, urgent: bool = False, pause: Callable[[float], None] | None = None) -> int:
+        """Take a free slot and return it; ``stamp`` it when the answer is there.
+
+        While none is free, ``pause`` is called with the seconds until one is, and may raise.
+        """
         self._prepare()
-        slot = self.db.retrying(lambda conn: self._try(conn, urgent=urgent))
-        if slot is None:
+        while True:
+            slot = self.db.retrying(lambda conn: self._try(conn, urgent=urgent))
+            if slot is not None:
+                return slot
             wait = self.wait_seconds(urgent=urgent)
-            raise OutOfCalls(f"all calls of this window are used; the next in {wait:.0f} s", wait)
-        return slot
+            if pause is None:
+                text = f"all calls of this window are used; the next in {wait:.0f} s"
+                raise OutOfCalls(text, wait)
+            pause(wait)
 
     def stamp(self, slot: int) -> None:
         """Start the slot's window now."""

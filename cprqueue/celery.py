@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from mmap import mmap
 from typing import Any
 
 from celery import Celery, Task, signals
@@ -39,6 +40,8 @@ LONG_TASK_SECONDS = 3600
 """Limit of the tasks that may rightly take long; they are safe to run twice meanwhile."""
 
 READY = "cprqueue.ready"
+
+_ending = mmap(-1, 1)  # memory that a worker shares with its pool of processes
 
 # Celery warns root because of pickled messages, which would run as code; here they are JSON.
 warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
@@ -151,6 +154,16 @@ def _say_ready(**_: Any) -> None:
 @signals.worker_process_init.connect
 def _after_fork(**_: Any) -> None:
     bootstrap.forget()
+
+
+@signals.worker_shutting_down.connect
+def _note_the_end(**_: Any) -> None:
+    _ending[0] = 1
+
+
+def ending() -> bool:
+    """Tell whether this process's worker was asked to end: who only waits should give up."""
+    return _ending[0] == 1
 
 
 @signals.celeryd_init.connect

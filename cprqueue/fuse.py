@@ -1,4 +1,4 @@
-"""A test hook: die with SIGKILL at a named point, once. Off unless somebody arms it.
+"""A test hook: die with SIGKILL at named points, once at each. Off unless somebody arms it.
 
 The tests place a kill at each line between "claimed" and "recorded" with it. In production it
 is never armed, and ``point`` costs one comparison.
@@ -17,23 +17,26 @@ POINTS = frozenset(
 )
 """Every name that ``point`` is called with."""
 
-_armed: str | None = None
-_spent: Path | None = None
+_armed: frozenset[str] = frozenset()
+_var_dir: Path | None = None
 
 
-def arm(name: str, var_dir: Path) -> None:
-    """Die at the first passage of ``name``, in this or any process that shares ``var_dir``."""
-    global _armed, _spent
-    _armed = name or None
-    _spent = var_dir / f"fuse-{name}-spent"
+def arm(names: str, var_dir: Path) -> None:
+    """Die at the first passage of each of ``names``, in any process that shares ``var_dir``.
+
+    They are separated by commas.
+    """
+    global _armed, _var_dir
+    _armed = frozenset(names.split(",")) - {""}
+    _var_dir = var_dir
 
 
 def point(name: str) -> None:
     """Mark a line where a test may want the process to die."""
-    if name != _armed or _spent is None:
+    if name not in _armed or _var_dir is None:
         return
     try:
-        _spent.touch(exist_ok=False)
+        (_var_dir / f"fuse-{name}-spent").touch(exist_ok=False)
     except FileExistsError:
         return
     os.kill(os.getpid(), signal.SIGKILL)

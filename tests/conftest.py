@@ -12,6 +12,32 @@ from tests.office import Office
 from tests.other_servers import new_database
 from tests.running import System
 
+# One process works on a file to its end. A long file that comes last would keep one process at
+# work alone, so the long ones come first, the longest of all at the top.
+LONGEST_FIRST = (
+    "test_prune_system.py",
+    "test_sync.py",
+    "test_up.py",
+    "test_chaos.py",
+    "test_plan_properties.py",
+    "test_demo.py",
+    "test_snapshot.py",
+    "test_broker_guard.py",
+    "test_inspect.py",
+    "test_push_failures.py",
+    "test_files.py",
+    "test_push_scale.py",
+    "test_check.py",
+    "test_celery_commands.py",
+    "test_prune.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the order within a file stays."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
 
 @pytest.fixture(scope="module")
 def small_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:

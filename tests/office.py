@@ -12,6 +12,7 @@ from typing import Any
 
 from cprqueue import config
 from cprqueue.bootstrap import Application
+from cprqueue.errors import CprqueueError, Transient
 from cprqueue.mapping import read_job
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
@@ -52,6 +53,7 @@ class Office:
         )
         self.app = Application(self.settings)
         schema.upgrade(self.app.db)
+        self._ordered: int | None = None
 
     def close(self) -> None:
         """Give back all connections."""
@@ -88,10 +90,26 @@ class Office:
         """Ring until no job is due any more."""
         rungs, deadline = [], time.monotonic() + seconds
         while self.counts()["due"] and time.monotonic() < deadline:
-            rungs.append(self.app.push.ring())
+            rungs.append(self.ring())
             if "stopped" in rungs[-1].said:
                 break
         return rungs
+
+    def ring(self) -> Rung:
+        """Ring as the workers do: an export that is ordered is taken before the next ring."""
+        rung = self.app.push.ring()
+        self._ordered = rung.export or self._ordered
+        if self._ordered is None:
+            return rung
+        try:
+            self.app.snapshot.take(self._ordered)
+        except Transient as error:
+            return self.app.push.halted(error)
+        except CprqueueError as error:
+            self._ordered = None
+            return self.app.push.halted(error)
+        self._ordered = None
+        return self.app.push.ring()
 
     def counts(self) -> dict[str, int]:
         """Count jobs by state."""

@@ -104,7 +104,7 @@ def test_a_job_that_failed_gives_the_last_answer_and_the_next_try(office: Office
     office.app.push.work.retry_base *= 1_000_000
     office.sandbox.client.set_faults([{"kind": "status", "service": "qbt", "method": "PUT"}])
     office.record([job(1, "BMS-2")])
-    office.app.push.ring()
+    office.ring()
     said = told(office, 1)
     assert said.startswith(f"BMS-2 is due, while jobcode {office.link(1).jobcode_id} stays as it")
     assert "last answer: QuickBooks Time: PUT /jobcodes answered 503" in said

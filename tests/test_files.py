@@ -174,6 +174,11 @@ def test_fetch_into_a_directory_is_refused_before_anything_is_asked(system: Syst
 # --- import -------------------------------------------------------------------------------
 
 
+def imported(office: Office, path: Path) -> files.Imported:
+    work = files.Import(office.app.db, office.app.rules)
+    return work.run(path, work.open(path), recorded=silent)
+
+
 def test_an_import_counts_what_is_new_changed_and_unchanged(system: System) -> None:
     first = system.run("import", str(written(system, ITEMS, age_seconds=20)))
     assert first.stdout == (
@@ -181,6 +186,8 @@ def test_an_import_counts_what_is_new_changed_and_unchanged(system: System) -> N
     )
     items = [*ITEMS[:2], job(3, "A-3"), job(4, "A-4"), {"jobJobId": "no id"}, 7]
     second = system.run("import", str(written(system, items, age_seconds=10)))
+    third = system.run("import", str(written(system, ITEMS[2:], age_seconds=20)))
+    assert "0 unchanged, 1 older than the record" in third.stdout
     assert second.stdout == (
         "4 jobs: 1 new, 1 changed, 2 unchanged; 4 active, 0 inactive; "
         "2 items without a job id left out; 2 due for QuickBooks Time\n"
@@ -190,9 +197,7 @@ def test_an_import_counts_what_is_new_changed_and_unchanged(system: System) -> N
 
 @pytest.mark.parametrize("wrapping", ["results", "jobs", "value", "Results"])
 def test_the_list_may_be_wrapped(system: System, office: Office, wrapping: str) -> None:
-    work = files.Import(office.app.db, office.app.rules)
-    path = written(system, {"count": 3, wrapping: ITEMS})
-    assert work.run(path, work.open(path), recorded=silent).new == 3
+    assert imported(office, written(system, {"count": 3, wrapping: ITEMS})).new == 3
 
 
 def test_what_was_fetched_can_be_imported_and_pushed(system: System, office: Office) -> None:
@@ -240,21 +245,21 @@ def test_a_directory_is_no_file(system: System) -> None:
 def test_a_file_older_than_the_record_changes_nothing(system: System, office: Office) -> None:
     office.fetch()
     path = written(system, [job(1, "RENAMED"), job(9, "A-9")], age_seconds=60)
-    done = system.run("import", str(path))
-    assert "1 new, 0 changed, 0 unchanged, 1 older than the record" in done.stdout
+    done = imported(office, path)
+    assert (done.new, done.changed, done.unchanged, done.older) == (1, 0, 0, 1)
     assert office.row(1).job_number == "A-1"
 
 
 def test_a_file_from_the_future_counts_as_from_now(system: System, office: Office) -> None:
     path = written(system, [job(1, "FUTURE")], age_seconds=-86400)
-    assert system.run("import", str(path)).returncode == 0
+    imported(office, path)
     office.fetch()
     assert office.row(1).job_number == "A-1"
 
 
 def test_of_a_job_that_is_in_the_file_twice_the_last_counts(system: System, office: Office) -> None:
-    done = system.run("import", str(written(system, [job(1, "OLD"), job(2, "A-2"), job(1, "NEW")])))
-    assert "2 jobs: 2 new" in done.stdout
+    done = imported(office, written(system, [job(1, "OLD"), job(2, "A-2"), job(1, "NEW")]))
+    assert (done.jobs, done.new) == (2, 2)
     assert office.row(1).job_number == "NEW"
 
 
@@ -262,7 +267,7 @@ def test_an_import_is_a_run_but_never_counts_as_a_fetch(system: System, office: 
     office.fetch()
     with office.app.db.read() as conn:
         before = next_since(conn)
-    assert system.run("import", str(written(system, [job(9, "A-9")]))).returncode == 0
+    imported(office, written(system, [job(9, "A-9")]))
     with office.app.db.begin() as conn:
         (run,) = runs.newest_few(conn, "import", limit=2)
         assert (run.state, run.emitted, run.recorded, run.complete) == ("done", 1, 1, False)
@@ -279,7 +284,7 @@ def test_an_import_does_not_pass_for_what_a_running_fetch_still_has_to_record(
         now = clock(conn)
         run_id = runs.create(conn, "fetch", now=now, state="emitted", complete=True)
         runs.change(conn, run_id, emitted=3, observed_at=now)
-    system.run("import", str(written(system, ITEMS)))
+    imported(office, written(system, ITEMS))
     assert office.app.pull.close()
 
 
@@ -290,7 +295,7 @@ def test_an_old_file_brings_no_vanished_job_back(system: System, office: Office)
         now = clock(conn) + timedelta(seconds=5)
         gone = jobs.mark_vanished(conn, 99, observed_at=now, now=now, rule="vanished: test")
     assert set(gone) == {1, 2}
-    assert "2 older" in system.run("import", str(path)).stdout
+    assert imported(office, path).older == 2
     assert not office.row(1).active
 
 

@@ -154,7 +154,7 @@ def test_failures_lists_parked_and_retrying_jobs_with_their_reasons(
     office.app.push.work.retry_base *= 1_000_000
     office.sandbox.client.set_faults([{"kind": "status", "service": "qbt", "method": "PUT"}])
     office.record([job(1, "A-2")])
-    office.app.push.ring()
+    office.ring()
     found = json.loads(system.run("failures", "--json").stdout)
     parked, waiting = found
     assert set(parked) == {

@@ -300,29 +300,29 @@ def month_run(place: Place) -> Any:
         return next(iter(runs.newest_few(conn, "prune", limit=1)), None)
 
 
-@pytest.mark.parametrize("point", POINTS)
 def test_a_month_that_is_killed_anywhere_is_finished_by_the_next_order(
-    tmp_path_factory: pytest.TempPathFactory, point: str
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with Sandbox(jobs=[job(n, f"A-{n}") for n in range(1, 61)]) as sandbox:
         sandbox.qbt.switches.update({"rate_limit": int(MANY)})
         system = System(tmp_path_factory.mktemp("killed"), sandbox, **ENV)
-        system.env["CPR_FUSE"] = point
+        system.env["CPR_FUSE"] = ",".join(POINTS)
         with system.up("--no-flower", "--no-beat"):
             place = Place(system)
             place.sync()
             place.close(range(1, 8))
             owe_this_month(place)
-            spent = system.var / f"fuse-{point}-spent"
-            spent.unlink(missing_ok=True)  # the first push takes an export too, and died of it
-            order_until(place, ("cpr.snapshot_and_prune",), spent.exists)
-            if point != "written_export":
-                place.close(range(8, 9))
+            spent = [system.var / f"fuse-{point}-spent" for point in POINTS]
+            spent[0].unlink()  # the first export died of it too
+            order_until(place, ("cpr.sweep", "cpr.snapshot_and_prune"), spent[1].exists)
+            assert spent[0].exists()
+            place.close(range(8, 9))
             order_until(
                 place,
                 ("cpr.sweep", "cpr.snapshot_and_prune"),
                 lambda: getattr(month_run(place), "state", "") == "done",
             )
+            assert spent[2].exists()
             items = place.items(month_run(place).run_id)
             assert place.archived() == names(range(1, 8))
             assert {item.job_number for item in items} == names(range(1, 8))

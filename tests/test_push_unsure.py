@@ -63,7 +63,7 @@ def test_what_the_first_half_of_a_refused_batch_made_is_known_whatever_ends_the_
     )
     office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 5)])
     office.fetch()
-    office.app.push.ring()
+    office.ring()
     assert [bool(office.link(n).location_id) for n in range(1, 5)] == [True, True, False, False]
     office.sandbox.client.clear_faults()
     assert stop.probe(office.app.db, office.app.push.work.qbt, office.app.push.alert)
@@ -110,7 +110,7 @@ def test_a_look_that_rows_slip_past_between_two_pages_is_taken_again(office: Off
     office.sandbox.client.set_faults([{**where, "method": "POST", "kind": "lost", "nth": [1]}])
     office.sandbox.rm.put_jobs([job(2, "A-2")])
     office.fetch()
-    office.app.push.ring()
+    office.ring()
     office.sandbox.client.set_faults(
         [{**where, "method": "GET", "kind": "slow", "act": "after", "seconds": 1.5, "nth": [2]}]
     )
@@ -150,7 +150,7 @@ def test_after_a_lost_answer_the_look_waits_until_the_request_can_hardly_be_unde
     office.fetch()
     with office.app.db.read() as conn:
         before = clock(conn)
-    office.app.push.ring()
+    office.ring()
     waits = [office.link(n).next_attempt_at - before for n in range(1, 21)]
     office.close()
     assert min(waits) > timedelta(seconds=5)

@@ -8,16 +8,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from cprqueue.errors import AlreadyRunning, UnreadableAnswer
+from cprqueue.errors import AlreadyRunning, Transient, UnreadableAnswer
 from cprqueue.mapping import read_jobcode
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.services.snapshot import newest_run_id, read_all
-from cprqueue.store import exports, runs
+from cprqueue.services.snapshot import KEPT, newest_run_id, read_all
+from cprqueue.store import exports, locks, runs
+from cprqueue.store.database import clock
+from cprqueue.tables import call_slots
+from cprqueue.tables import locks as lock_rows
 from tests.office import QUICK, Office
 from tests.real_processes import wait_until
 
@@ -47,11 +53,17 @@ def pages_read(office: Office, path: str = "/jobcodes") -> int:
     return sum(call.path == path for call in office.sandbox.calls)
 
 
-def state_of(office: Office, run_id: int) -> str:
+def row_of(office: Office, run_id: int) -> Any:
     with office.app.db.read() as conn:
-        row = runs.get(conn, run_id)
-    assert row is not None
-    return str(row.state)
+        return runs.get(conn, run_id)
+
+
+def state_of(office: Office, run_id: int) -> str:
+    return str(row_of(office, run_id).state)
+
+
+def note_of(office: Office, run_id: int) -> str:
+    return str(row_of(office, run_id).note)
 
 
 def test_every_jobcode_of_any_type_active_or_not_is_read_at_200_a_page(office: Office) -> None:
@@ -120,6 +132,103 @@ def test_a_listing_that_never_comes_to_rest_is_refused(office: Office) -> None:
         read_all(office.app.qbt(), "jobcodes", read_jobcode, EVERYTHING, between_pages)
 
 
+def queued(office: Office) -> int:
+    with office.app.db.begin() as conn:
+        return runs.create(conn, "snapshot", now=clock(conn))
+
+
+def test_a_doubled_order_of_one_that_is_done_changes_nothing(office: Office) -> None:
+    run_id = office.app.snapshot.take(queued(office))
+    read = pages_read(office)
+    office.sandbox.client.set_faults([{"kind": "garbled", "path": "/jobcodes"}])
+    assert office.app.snapshot.take(run_id) == run_id
+    assert (state_of(office, run_id), pages_read(office)) == ("done", read)
+    assert exported(office, run_id) == all_ids(office)
+
+
+def test_a_late_order_is_served_by_a_newer_snapshot(office: Office) -> None:
+    late = queued(office)
+    newer = [office.app.snapshot.take() for _ in range(KEPT + 1)]
+    read = pages_read(office)
+    assert office.app.snapshot.take(late) == newer[-1]
+    assert pages_read(office) == read
+    assert state_of(office, late) == "failed"
+    assert note_of(office, late) == f"not needed: the snapshot of run {newer[-1]} is newer"
+    assert exported(office, newer[0]) == set(), "forgotten by now"
+    assert office.app.snapshot.take(newer[0]) == newer[-1]
+    assert exported(office, newer[-1]) == all_ids(office)
+
+
+def test_one_that_is_done_is_found_while_another_is_being_taken(office: Office) -> None:
+    run_id = office.app.snapshot.take(queued(office))
+    with office.app.db.begin() as conn:
+        limit = timedelta(minutes=1)
+        locks.take(conn, locks.SNAPSHOT, "another", now=clock(conn), limit=limit)
+    assert office.app.snapshot.take(run_id) == run_id
+    with pytest.raises(AlreadyRunning):
+        office.app.snapshot.take(queued(office))
+
+
+# --- more pages than calls ----------------------------------------------------------------
+
+
+def few_calls(office: Office, tmp_path: Path, *, window: float) -> Office:
+    """An installation that may call only as often as QuickBooks Time allows: rarely."""
+    switches = {"rate_limit": 3, "rate_window_seconds": window}
+    office.sandbox.qbt.switches.update(switches)
+    return Office(office.sandbox, tmp_path / "few", QBT_RATE_LIMIT="3", QBT_RATE_WINDOW=str(window))
+
+
+def test_more_pages_than_the_budget_allows_are_read_window_by_window(
+    office: Office, tmp_path: Path
+) -> None:
+    few = few_calls(office, tmp_path, window=1)
+    assert exported(few, few.app.snapshot.take()) == all_ids(office)
+    assert pages_read(office) == 3, "none is read twice"
+    assert [call for call in office.sandbox.calls if call.status == 429] == []
+    with few.app.db.read() as conn:
+        reserved = select(call_slots.c.uses).where(call_slots.c.slot_id <= few.app.budget.reserve)
+        assert set(conn.execute(reserved).scalars()) == {0}
+    few.close()
+
+
+def test_while_it_waits_for_calls_it_keeps_its_lock_and_says_that_it_lives(
+    office: Office, tmp_path: Path
+) -> None:
+    few = few_calls(office, tmp_path, window=2.5)
+    run_id = queued(few)
+    thread = threading.Thread(target=few.app.snapshot.take, args=(run_id,))
+    thread.start()
+    wait_until(lambda: pages_read(office) == 2)
+    ends = set()
+
+    def over() -> bool:
+        with few.app.db.read() as conn:
+            until = select(lock_rows.c.until).where(lock_rows.c.name == locks.SNAPSHOT)
+            end = conn.execute(until).scalar_one()
+            run: Any = runs.get(conn, run_id)
+            running = run.state == "running"
+            assert not running or end > clock(conn), "a dead one would have lost it by now"
+        ends.add(end)
+        return not running
+
+    wait_until(over)
+    thread.join()
+    assert len(ends) > 3
+    assert state_of(few, run_id) == "done"
+    few.close()
+
+
+def test_a_worker_that_is_ending_does_not_wait_for_calls(office: Office, tmp_path: Path) -> None:
+    few = few_calls(office, tmp_path, window=300)
+    run_id = queued(few)
+    with pytest.raises(Transient, match="the worker is ending"):
+        few.app.snapshot.take(run_id, stop_asked=lambda: True)
+    assert pages_read(office) == 2
+    assert state_of(few, run_id) == "queued", "its message comes again"
+    few.close()
+
+
 def test_of_two_at_once_only_one_reads(office: Office) -> None:
     office.sandbox.client.set_faults([{"kind": "slow", "path": "/locations", "seconds": 1.5}])
     first = threading.Thread(target=office.app.snapshot.take)
@@ -137,12 +246,18 @@ TAKE = "from cprqueue.bootstrap import application; application().snapshot.take(
 
 
 @pytest.mark.parametrize(
-    ("point", "number"), [("written_export", signal.SIGKILL), ("", signal.SIGINT)]
+    ("point", "limit", "number"),
+    [
+        pytest.param("written_export", "300", signal.SIGKILL, id="killed"),
+        pytest.param("", "300", signal.SIGINT, id="stopped while it reads"),
+        pytest.param("", "4", signal.SIGINT, id="stopped while it waits for calls"),
+    ],
 )
 def test_one_that_is_killed_or_stopped_is_never_used_and_the_next_is_whole(
-    office: Office, tmp_path: Path, point: str, number: signal.Signals
+    office: Office, tmp_path: Path, point: str, limit: str, number: signal.Signals
 ) -> None:
     env = {**os.environ, **environment(office.sandbox.url), **QUICK, "CPR_FUSE": point}
+    env["QBT_RATE_LIMIT"] = limit
     if not point:
         office.sandbox.client.set_faults([{"kind": "slow", "path": "/locations", "times": 1}])
     process = subprocess.Popen(

@@ -7,9 +7,10 @@ from typing import Any
 from celery import chain
 
 from cprqueue.bootstrap import Application, application
-from cprqueue.celery import LONG_TASK_SECONDS, app
+from cprqueue.celery import LONG_TASK_SECONDS, app, ending
 from cprqueue.errors import AlreadyRunning, CprqueueError, OutOfCalls, Transient
 from cprqueue.services import closing, drift, leftovers, orders, stop
+from cprqueue.services.snapshot import newest_run_id
 from cprqueue.services.tidy import tidy
 from workers.upsert import ring_due
 
@@ -46,16 +47,19 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
     ``for_run``: the prune that waits for it in the chain; it fails where this fails for good.
     """
     here = application()
+    first = newest_run_id(here.db) is None
     try:
-        done = here.snapshot.take(run_id)
+        done = here.snapshot.take(run_id, stop_asked=ending)
+        run_id = done  # what is taken is not taken again, whatever the comparison meets
         drifted = drift.find(here.db, done)
-    except (Transient, AlreadyRunning) as error:
-        raise again(self, error) from None
     except CprqueueError as error:
+        here.push.halted(error)
+        if isinstance(error, (Transient, AlreadyRunning)):
+            raise again(self, error, run_id=run_id, for_run=for_run) from None
         if orders.note_failure(here.db, for_run, error):
             here.alert("prune failed", f"run {for_run}: its snapshot failed: {error}")
         raise
-    if drifted:
+    if drifted or first:
         ring_due()
     return f"run {done}, {len(drifted)} drifted"
 
@@ -113,16 +117,16 @@ def messages_in(queue: str) -> int:
             return 0  # on Redis a queue without messages does not exist
 
 
-def again(task: Any, error: CprqueueError) -> Exception:
+def again(task: Any, error: CprqueueError, **kwargs: Any) -> Exception:
     """Have the task come again when it may succeed; never more than a minute ahead.
 
-    Where calls are short, it waits until several are free: with one at a time it would only
-    look, and look again.
+    With the same arguments, or with ``kwargs`` instead. Where calls are short, it waits until
+    several are free: with one at a time it would only look, and look again.
     """
     wait: float = 2 ** (task.request.retries + 1)
     if isinstance(error, OutOfCalls):
         wait = max(error.wait_seconds, SEVERAL_CALLS_SECONDS)
-    found: Exception = task.retry(
-        exc=error, countdown=min(wait + 0.1, LONGEST_COUNTDOWN_SECONDS), throw=False
-    )
+    changed = {"args": (), "kwargs": kwargs} if kwargs else {}
+    countdown = min(wait + 0.1, LONGEST_COUNTDOWN_SECONDS)
+    found: Exception = task.retry(exc=error, countdown=countdown, throw=False, **changed)
     return found

@@ -19,6 +19,8 @@ SHORTEST_COUNTDOWN = timedelta(seconds=0.5)
 def upsert_job(job_id: int | None = None) -> str:
     """A doorbell: push up to 50 due jobs. ``job_id`` says who rang; it is not an order."""
     rung = application().push.ring()
+    if rung.export:
+        app.send_task("cpr.snapshot_export", kwargs={"run_id": rung.export})
     wake(rung)
     return rung.said
 

@@ -11,6 +11,7 @@ from cprqueue import broker, errors, log
 from cprqueue.celery import app, settings
 
 FOR_SYNC = ("fetch", "insert", "upsert")
+FOR_FIRST_SYNC = (*FOR_SYNC, "maintenance")  # which takes the first export
 ANSWER_SECONDS = 1.0
 TRIES = 4
 CREW = 5  # with as many answers as ``up`` has workers, waiting for more is idle

@@ -13,8 +13,11 @@ from cprqueue.errors import AlreadyRunning, SettingsError
 from cprqueue.supervisor import Program
 
 QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
-PROCESSES = {"insert": 2, "upsert": 2}
-"""How many processes work on a queue; on the others it is one."""
+PROCESSES = {"insert": 2, "upsert": 2, "maintenance": 2}
+"""How many processes work on a queue; on the others it is one.
+
+A snapshot of a large account waits for calls: the sweep must not wait behind it.
+"""
 
 FLOWER_ADDRESS = "127.0.0.1"
 FLOWER_TASKS = 20_000  # Flower's own default, 100,000, takes about 400 MB

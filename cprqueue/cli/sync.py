@@ -11,7 +11,7 @@ from cprqueue.bootstrap import Application, application
 from cprqueue.cli.console import note, print_json, say_error
 from cprqueue.cli.progress_bar import SyncDisplay
 from cprqueue.errors import ServiceUnreachable
-from cprqueue.services import progress
+from cprqueue.services import first_export, progress
 from cprqueue.services.progress import Progress
 from cprqueue.store import schema
 
@@ -38,7 +38,7 @@ def sync(
     app.settings.require_services()
     schema.require_current(app.db)
     if wait:
-        orders.require_workers(orders.FOR_SYNC)
+        _require_workers(app)
     with app.db.read() as conn:
         before = app.budget.calls_so_far(conn)
     run_id = app.pull.request(complete=full, requested_by="sync")
@@ -52,10 +52,19 @@ def sync(
     raise typer.Exit(_verdict(end) if wait else _queued(end))
 
 
+def _require_workers(app: Application) -> None:
+    """Raise ServiceUnreachable unless all that the sync needs is at work."""
+    from cprqueue.cli import orders
+
+    with app.db.read() as conn:
+        exported = first_export.taken(conn)
+    orders.require_workers(orders.FOR_SYNC if exported else orders.FOR_FIRST_SYNC)
+
+
 def _watch(app: Application, run_id: int, *, calls_before: int, timeout_seconds: float) -> Progress:
     """Return the last look: all done, out of time, or nobody left to wait for."""
     deadline = time.monotonic() + timeout_seconds
-    pulse = _Pulse()
+    pulse = _Pulse(app)
     with SyncDisplay() as display:
         while True:
             app.pull.close()
@@ -71,20 +80,19 @@ def _watch(app: Application, run_id: int, *, calls_before: int, timeout_seconds:
 class _Pulse:
     """Tells whether it makes sense to go on waiting."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: Application) -> None:
+        self._app = app
         self._last: Progress | None = None
         self._quiet_since = time.monotonic()
 
     def beats(self, look: Progress) -> bool:
         """True if something moved lately, or else if the workers answer."""
-        from cprqueue.cli import orders
-
         if look != self._last:
             self._last, self._quiet_since = look, time.monotonic()
         elif time.monotonic() - self._quiet_since > SILENCE_SECONDS:
             self._quiet_since = time.monotonic()
             try:
-                orders.require_workers(orders.FOR_SYNC)
+                _require_workers(self._app)
             except ServiceUnreachable as error:
                 say_error(str(error))
                 return False

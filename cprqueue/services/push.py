@@ -23,17 +23,10 @@ from sqlalchemy import Connection
 
 from cprqueue import fuse
 from cprqueue.budget import Budget
-from cprqueue.errors import (
-    AccessStopped,
-    AlreadyRunning,
-    CprqueueError,
-    OutOfCalls,
-    RateLimited,
-)
+from cprqueue.errors import AccessStopped, CprqueueError, OutOfCalls, RateLimited
 from cprqueue.models import BATCH
-from cprqueue.services import stop, suspension
+from cprqueue.services import first_export, stop, suspension
 from cprqueue.services.batch import WHOLE, Batch, Item, read_item
-from cprqueue.services.snapshot import Snapshot
 from cprqueue.services.work import Work
 from cprqueue.store import links, runs
 from cprqueue.store.database import Database, clock
@@ -48,10 +41,14 @@ AFTER_A_FAILURE = timedelta(seconds=15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """What a doorbell did. ``wake_in``: ring once more after this, where something is due."""
+    """What a doorbell did. ``wake_in``: ring once more after this, where something is due.
+
+    ``export``: the snapshot to order now, the first one of the account.
+    """
 
     said: str
     pushed: int = 0
+    export: int | None = None
     wake_in: timedelta | None = None
 
 
@@ -62,7 +59,6 @@ class Push:
     db: Database
     budget: Budget
     work: Work
-    snapshot: Snapshot
     lease_time: timedelta
     urgent: bool = False
     alert: Callable[[str, str], None] = lambda _title, _text: None
@@ -99,7 +95,7 @@ class Push:
                 self.work.do(batch)
                 return True
         except CprqueueError as error:
-            self._halted(error)
+            self.halted(error)
             raise
         finally:
             batch.close()
@@ -112,25 +108,19 @@ class Push:
             if suspension.suspended(conn):
                 return Rung(said="suspended by a remove-all: undo it, or sync --full")
             due, _oldest = links.due_now(conn, now=clock(conn), at_most=1)
+            exported = first_export.taken(conn)
         if not due:
             return self._later("nothing due")
+        if not exported:
+            return self._missing_export()
         wait = self.budget.wait_seconds(urgent=self.urgent)
-        if wait > 0:
-            return Rung(said="out of calls", wake_in=timedelta(seconds=wait))
-        return self._missing_export()
+        return Rung(said="out of calls", wake_in=timedelta(seconds=wait)) if wait > 0 else None
 
-    def _missing_export(self) -> Rung | None:
-        """Take the first export of the account, so that what is there already is adopted."""
-        with self.db.read() as conn:
-            if runs.newest(conn, "snapshot", "done") is not None:
-                return None
-        try:
-            self.snapshot.take(requested_by="first push")
-        except AlreadyRunning:
-            return Rung(said="waiting for the first export", wake_in=timedelta(seconds=2))
-        except CprqueueError as error:
-            return self._halted(error)
-        return None
+    def _missing_export(self) -> Rung:
+        """Have the account's first export taken, so that what is there already is adopted."""
+        run_id = first_export.order(self.db, quiet=self.lease_time)
+        said = "waiting for the first export: a worker of the queue maintenance takes it"
+        return Rung(said=said, export=run_id, wake_in=first_export.LOOK_AGAIN)
 
     def _ripe(self) -> int:
         """Return how many jobs a claim must find at least; 0 where it is too early to claim.
@@ -167,7 +157,7 @@ class Push:
         try:
             self.work.do(batch)
         except CprqueueError as error:
-            return self._halted(error)
+            return self.halted(error)
         finally:
             batch.close()
         said = f"{batch.pushed} in step, {batch.parked} parked, {batch.failed} to try again"
@@ -179,7 +169,7 @@ class Push:
             wait = links.next_due_in(conn, now=clock(conn))
         return Rung(said=said, pushed=pushed, wake_in=wait)
 
-    def _halted(self, error: CprqueueError) -> Rung:
+    def halted(self, error: CprqueueError) -> Rung:
         """Decide what an error of a whole request means for the push."""
         if isinstance(error, AccessStopped):
             stop.stop(self.db, error, self.alert)

@@ -1,16 +1,20 @@
 """Snapshot: all of QuickBooks Time's jobcodes and locations into ``qbt_export``, or nothing.
 
-If the process dies, the run stays "running" and its rows are never used; the lock ends by
-itself and the next snapshot starts afresh.
+A large account has more pages than one window has calls: the snapshot waits for calls and goes
+on with the next page. If the process dies, the run stays "running" and its rows are never used;
+the lock ends by itself and the next snapshot starts afresh.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
+
+from sqlalchemy import Connection
 
 from cprqueue import fuse
 from cprqueue.errors import AlreadyRunning, CprqueueError, Transient, UnreadableAnswer
@@ -27,20 +31,41 @@ T = TypeVar("T", Jobcode, Location)
 LOCK_LIMIT = timedelta(seconds=90)
 READINGS = 3
 KEPT = 5
+PAUSE_SECONDS = 1.0
+
+Pause = Callable[[float], None]
+"""Called with the seconds until a call is free; returns when it is time to try again."""
 
 
 class Snapshot:
-    """Takes snapshots with ``qbt``. ``lock_limit``: how long a dead one keeps the others out."""
+    """Takes snapshots. ``lock_limit``: how long a dead one keeps the others out.
+
+    ``client`` builds one that calls the given pause while the call budget is used up.
+    """
 
     def __init__(
-        self, db: Database, qbt: QuickBooksTime, *, lock_limit: timedelta = LOCK_LIMIT
+        self,
+        db: Database,
+        client: Callable[[Pause], QuickBooksTime],
+        *,
+        lock_limit: timedelta = LOCK_LIMIT,
     ) -> None:
         self.db = db
-        self.qbt = qbt
+        self.client = client
         self.lock_limit = lock_limit
 
-    def take(self, run_id: int | None = None, *, requested_by: str = "") -> int:
-        """Take a snapshot and return its run id.
+    def take(
+        self,
+        run_id: int | None = None,
+        *,
+        requested_by: str = "",
+        stop_asked: Callable[[], bool] = lambda: False,
+    ) -> int:
+        """Take a snapshot, for as long as it waits for calls, and return its run id.
+
+        A snapshot that was ordered (``run_id``) is not taken where it is done, or a newer one
+        is: then that one's id is returned, and the order is over. ``stop_asked``: whether
+        waiting for calls makes no sense any more.
 
         Raises AlreadyRunning while another one is being taken, and the client's errors; the
         run then holds no rows, and it is failed, or queued if ``run_id`` may be tried again.
@@ -48,14 +73,15 @@ class Snapshot:
         ordered = run_id is not None
         holder = str(uuid.uuid4())
         with self.db.begin() as conn:
-            now = clock(conn)
-            if not locks.take(conn, locks.SNAPSHOT, holder, now=now, limit=self.lock_limit):
-                raise AlreadyRunning("another snapshot is being taken")
+            done = self._begin(conn, run_id, holder)
+            if done is not None:
+                return done
             if run_id is None:
-                run_id = runs.create(conn, "snapshot", now=now, requested_by=requested_by)
+                run_id = runs.create(conn, "snapshot", now=clock(conn), requested_by=requested_by)
+            now = clock(conn)
             runs.change(conn, run_id, state="running", started_at=now, touched_at=now)
         try:
-            self._fill(run_id, holder)
+            self._fill(run_id, holder, stop_asked)
         except CprqueueError as error:
             again = ordered and isinstance(error, (Transient, AlreadyRunning))
             self._end(run_id, holder, state="queued" if again else "failed", note=str(error))
@@ -65,11 +91,26 @@ class Snapshot:
             raise
         return run_id
 
-    def _fill(self, run_id: int, holder: str) -> None:
+    def _begin(self, conn: Connection, run_id: int | None, holder: str) -> int | None:
+        """Take the lock; or return the newest complete snapshot where the order is served."""
+        held = locks.take(conn, locks.SNAPSHOT, holder, now=clock(conn), limit=self.lock_limit)
+        newest = runs.newest(conn, "snapshot", "done")  # after the lock: nobody ends one now
+        if run_id is not None and newest is not None and newest.run_id >= run_id:
+            locks.release(conn, locks.SNAPSHOT, holder)
+            note = f"not needed: the snapshot of run {newest.run_id} is newer"
+            over = {"state": "failed", "finished_at": clock(conn), "note": note}
+            runs.change(conn, run_id, only_from=("queued", "running"), **over)
+            return int(newest.run_id)
+        if not held:
+            raise AlreadyRunning("another snapshot is being taken")
+        return None
+
+    def _fill(self, run_id: int, holder: str, stop_asked: Callable[[], bool]) -> None:
         alive = self._prolong(run_id, holder)
+        qbt = self.client(self._patience(alive, stop_asked))
         both = {"active": "both"}
-        jobcodes = read_all(self.qbt, "jobcodes", read_jobcode, {**both, "type": "all"}, alive)
-        locations = read_all(self.qbt, "locations", read_location, both, alive)
+        jobcodes = read_all(qbt, "jobcodes", read_jobcode, {**both, "type": "all"}, alive)
+        locations = read_all(qbt, "locations", read_location, both, alive)
         rows = exports.rows_of(jobcodes, locations)
         with self.db.begin() as conn:
             exports.forget(conn, [run_id])
@@ -91,14 +132,26 @@ class Snapshot:
 
         return prolong
 
+    def _patience(self, alive: Callable[[], None], stop_asked: Callable[[], bool]) -> Pause:
+        longest = min(PAUSE_SECONDS, self.lock_limit.total_seconds() / 4)
+
+        def pause(seconds: float) -> None:
+            if stop_asked():
+                raise Transient("out of calls, and the worker is ending: it begins again later")
+            alive()
+            time.sleep(min(max(seconds, 0.05), longest))  # until a call is free again
+
+        return pause
+
     def _end(self, run_id: int, holder: str, **values: Any) -> None:
         with self.db.begin() as conn:
-            runs.change(conn, run_id, finished_at=clock(conn), **values)
+            now = clock(conn)
+            runs.change(conn, run_id, finished_at=now, touched_at=now, **values)
             locks.release(conn, locks.SNAPSHOT, holder)
             self._forget_old(conn)
         log.info("snapshot ended", extra={"run_id": run_id, **values})
 
-    def _forget_old(self, conn: Any) -> None:
+    def _forget_old(self, conn: Connection) -> None:
         old = runs.newest_few(conn, "snapshot", "done", limit=1000)[KEPT:]
         failed = runs.newest_few(conn, "snapshot", "failed", limit=1000)
         exports.forget(conn, [run.run_id for run in [*old, *failed]])
