@@ -3,7 +3,7 @@
 # (pip.conf, PIP_INDEX_URL) is respected, so a company index works as usual.
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3
 BIN := .venv/bin
 
 # Stamps: the requirements are installed once, and again when they change.

@@ -37,7 +37,7 @@ def main_process(system: System, program: str) -> int:
 def queues_in(flower: str) -> set[str]:
     """Return the queues that Flower sees a worker for."""
     workers = requests.get(f"{flower}api/workers?refresh=1", timeout=10).json()
-    return {queue["name"] for one in workers.values() for queue in one["active_queues"]}
+    return {queue["name"] for one in workers.values() for queue in one.get("active_queues", ())}
 
 
 def flower_url(up: Up) -> str:
