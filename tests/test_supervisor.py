@@ -17,7 +17,7 @@ import pytest
 
 from cprqueue import supervised
 from cprqueue.supervisor import Event, Program, Supervisor, loop, restart_delay
-from tests.real_processes import marked, no_process_left_behind, wait_until
+from tests.real_processes import killed_at_the_end, marked, no_process_left_behind, wait_until
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
 ROOT = Path(__file__).parent.parent
@@ -261,7 +261,7 @@ time.sleep(600)"""
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")
 def test_no_program_outlives_a_supervisor_that_is_killed_with_sigkill(mark: Path) -> None:
     alone = start_alone(mark, child=WITH_CHILD)
-    with alone:
+    with killed_at_the_end(alone):
         wait_until(lambda: len(marked(mark)) == 3)
         alone.kill()
     wait_until(lambda: not marked(mark), timeout_seconds=5)
@@ -270,7 +270,7 @@ def test_no_program_outlives_a_supervisor_that_is_killed_with_sigkill(mark: Path
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_everything_cleanly(mark: Path, number: signal.Signals) -> None:
     alone = start_alone(mark, child="import time; print('is up'); time.sleep(600)")
-    with alone:
+    with killed_at_the_end(alone):
         alone.send_signal(number)
         assert alone.wait(20) == 0
         assert alone.stdout
@@ -282,7 +282,7 @@ def test_a_second_signal_does_not_wait_for_a_program_that_lingers(mark: Path) ->
     alone = start_alone(
         mark, child=child + "print('is up')\nwhile True: time.sleep(9)", stop_seconds=600
     )
-    with alone:
+    with killed_at_the_end(alone):
         alone.terminate()
         assert alone.stdout
         wait_until(lambda: alone.stdout and "not yet" in alone.stdout.readline())

@@ -71,9 +71,8 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
-def _celery(*arguments: str, quiet: bool = True) -> tuple[str, ...]:
-    words = ("--quiet", *arguments) if quiet else arguments
-    return (sys.executable, "-m", "celery", "-A", "cprqueue", *words)
+def _serve(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "cprqueue.serve", *arguments)
 
 
 def _worker(
@@ -85,13 +84,12 @@ def _worker(
     # Several systems may share a broker: the process id tells the ones of one host apart.
     name = f"{queue}-{os.getpid()}@%h"
     options = ("-Q", queue, "-n", name, "-c", str(processes))
-    rest = ("--without-mingle", "--without-gossip", "-l", "warning")
     if queue == "fetch":
         # A download may take long. SIGQUIT cuts it off and puts its message back at once.
         env = {**env, "REMAP_SIGTERM": "SIGQUIT"}
     return Program(
         name=queue,
-        argv=_celery("worker", *options, *rest),
+        argv=_serve("worker", *options),
         env=env,
         ready_line=READY_LINE,
         stop_seconds=stop_seconds,
@@ -101,10 +99,10 @@ def _worker(
 def _beat(settings: config.Settings, env: Mapping[str, str], stop_seconds: float) -> Program:
     directory = settings.var_dir / "beat"
     raise_if_locked(directory / "lock")
-    options = ("--schedule", str(directory / "schedule"), "--pidfile=", "-l", "warning")
+    options = ("--schedule", str(directory / "schedule"))
     return Program(
         name="beat",
-        argv=_celery("beat", *options),
+        argv=_serve("beat", *options),
         env=env,
         ready_line=READY_LINE,
         stop_seconds=stop_seconds,
@@ -131,7 +129,7 @@ def _flower(
     words = (f"--{name}={value}" for name, value in options.items())
     return Program(
         name="flower",
-        argv=_celery("flower", *words, quiet=False),
+        argv=(sys.executable, "-m", "celery", "-A", "cprqueue", "flower", *words),
         # Its API asks for a password or for this: loopback and read-only are the guard here.
         env={"FLOWER_UNAUTHENTICATED_API": "true", **env},
         ready_line="Visit me at",

@@ -1,0 +1,61 @@
+"""``python -m cprqueue.serve``: a worker or beat as ``up`` starts them.
+
+They are the same as those of ``celery -A cprqueue worker`` and ``beat``. But Celery's command
+line loads all of its commands with their plugins (Flower, a prompt) into each process, and a
+whole system starts six: they start a quarter sooner and smaller without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from celery import concurrency
+from celery.utils.nodenames import default_nodename, host_format
+
+from cprqueue.celery import app
+
+LOG_LEVEL = "WARNING"
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the program that ``words`` name to its end; return its exit code."""
+    found = _parser().parse_args(words)
+    return _beat(found.schedule) if found.program == "beat" else _worker(found)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cprqueue.serve")
+    programs = parser.add_subparsers(dest="program", required=True)
+    worker = programs.add_parser("worker")
+    worker.add_argument("-Q", dest="queue", required=True)
+    worker.add_argument("-n", dest="name", required=True)
+    worker.add_argument("-c", dest="processes", type=int, required=True)
+    beat = programs.add_parser("beat")
+    beat.add_argument("--schedule", required=True)
+    return parser
+
+
+def _worker(found: argparse.Namespace) -> int:
+    worker = app.Worker(
+        hostname=host_format(default_nodename(found.name)),
+        pool_cls=concurrency.get_implementation(app.conf.worker_pool),
+        queues=[found.queue],
+        concurrency=found.processes,
+        loglevel=LOG_LEVEL,
+        quiet=True,
+        without_mingle=True,
+        without_gossip=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _beat(schedule: str) -> int:
+    app.Beat(loglevel=LOG_LEVEL, schedule=schedule, quiet=True).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
