@@ -95,8 +95,13 @@ def broker_alone(sandbox_url: str) -> Iterator[dict[str, str]]:
 
 
 def _on_bare(program: Program) -> Program:
-    argv = (word.replace("cprqueue", "benchmarks.bare") for word in program.argv)
-    return program if program.name == "broker" else replace(program, argv=tuple(argv))
+    """Let a worker of the same queue, name and size run the bare tasks instead."""
+    if program.name == "broker":
+        return program
+    options = program.argv[program.argv.index("worker") :]
+    celery = (sys.executable, "-m", "celery", "-A", "benchmarks.bare", "--quiet")
+    rest = ("--without-mingle", "--without-gossip", "-l", "warning")
+    return replace(program, argv=(*celery, *options, *rest))
 
 
 @contextmanager
