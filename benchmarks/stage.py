@@ -45,6 +45,7 @@ class System:
         return time.monotonic() - started, self.counts()
 
     def _ended(self, run_id: int) -> bool:
+        self.app.pull.close()  # as `sync --wait` does: without beat no sweep closes a long run
         with self.app.db.read() as conn:
             run = runs.get(conn, run_id)
             state = run.state if run else ""
