@@ -9,6 +9,8 @@ from random import Random
 LONGEST_WAIT = timedelta(minutes=5)
 """However often a job failed, it is tried again after this at the latest."""
 
+LONGEST_COUNTDOWN_SECONDS = 60.0
+SEVERAL_CALLS_SECONDS = 15.0
 
 SETTLING = 3
 """A write without an answer is given this many times the base, besides the jitter, to end."""
@@ -56,3 +58,15 @@ def after_item_failure(
     if attempts >= max_attempts:
         return GiveUp()
     return Again(delay=backoff(attempts, base=base, rng=rng))
+
+
+def countdown_seconds(retries: int, *, call_free_in: float | None = None) -> float:
+    """Return after how many seconds a task that was tried ``retries`` times before comes again.
+
+    Doubling, a minute at the most, however often it was tried. ``call_free_in``: the calls are
+    used up, and the next is free in so many seconds; then it waits for several, because with
+    one at a time it would only look, and look again.
+    """
+    if call_free_in is None:
+        return min(2.0 ** min(retries + 1, 10), LONGEST_COUNTDOWN_SECONDS)
+    return min(max(call_free_in, SEVERAL_CALLS_SECONDS), LONGEST_COUNTDOWN_SECONDS)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from cprqueue.sandbox.server import Sandbox
+from cprqueue.store import schema
+from cprqueue.store.database import Database
 from tests.office import Office
 from tests.other_servers import new_database
 from tests.running import System
@@ -65,5 +67,14 @@ def sandbox() -> Iterator[Sandbox]:
 def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
     """The services of one installation on that sandbox."""
     made = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    """An empty SQLite database with all tables."""
+    made = Database(f"sqlite:///{tmp_path / 'cpr.db'}")
+    schema.upgrade(made)
     yield made
     made.close()

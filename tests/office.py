@@ -134,3 +134,10 @@ class Office:
         """Return the write calls so far: method, path, number of items."""
         calls = [c for c in self.sandbox.calls if c.service == "qbt"]
         return [(c.method, c.path, c.items or 0) for c in calls if c.method in ("POST", "PUT")]
+
+
+def one_to_one(office: Office, number: int) -> None:
+    """Fail unless there are as many jobcodes and locations, linked one to one, as jobs."""
+    state = office.sandbox.qbt.state()
+    assert office.broken() == []
+    assert (len(state["jobcodes"]), len(state["locations"])) == (number, number)

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from cprqueue.services import months, orders
-from cprqueue.store import runs, schema
+from cprqueue.store import runs
 from cprqueue.store.database import Database, clock
 
 ZONE = "America/Los_Angeles"
 QUIET = timedelta(seconds=60)
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    made = Database(f"sqlite:///{tmp_path / 'cpr.db'}")
-    schema.upgrade(made)
-    yield made
-    made.close()
 
 
 def set_up(db: Database, *, before_this_month: bool) -> None:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cprqueue.errors import ServiceUnreachable
 from cprqueue.services import orders
-from cprqueue.store import plans, runs, schema
+from cprqueue.store import plans, runs
 from cprqueue.store.database import Database, clock
 
 QUIET = timedelta(seconds=60)
 LONG = timedelta(minutes=5)
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    made = Database(f"sqlite:///{tmp_path / 'cpr.db'}")
-    schema.upgrade(made)
-    yield made
-    made.close()
 
 
 def a_run(db: Database, kind: str, state: str, *, planned: bool, ago: timedelta = LONG) -> int:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,7 @@ import pytest
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import stop
-from tests.office import QUICK, Office, job
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(jobs=[]) as running:
-        yield running
-
-
-@pytest.fixture
-def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
-    made = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000")
-    sandbox.qbt.switches.update({"rate_limit": 5000})
-    yield made
-    made.close()
-
-
-def one_to_one(office: Office, number: int) -> None:
-    state = office.sandbox.qbt.state()
-    assert office.broken() == []
-    assert (len(state["jobcodes"]), len(state["locations"])) == (number, number)
-
+from tests.office import QUICK, Office, job, one_to_one
 
 FAULTS: list[dict[str, Any]] = [
     {"kind": "status", "status": 500},

@@ -14,7 +14,7 @@ import pytest
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import stop
 from cprqueue.store.database import clock
-from tests.office import Office, job
+from tests.office import Office, job, one_to_one
 from tests.real_processes import wait_until
 
 REFUSED_WHOLE = {
@@ -37,12 +37,6 @@ def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
     sandbox.qbt.switches.update({"rate_limit": 5000})
     yield made
     made.close()
-
-
-def one_to_one(office: Office, number: int) -> None:
-    state = office.sandbox.qbt.state()
-    assert office.broken() == []
-    assert (len(state["jobcodes"]), len(state["locations"])) == (number, number)
 
 
 def qbt_calls(office: Office) -> list[Any]:

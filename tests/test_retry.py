@@ -14,6 +14,7 @@ from cprqueue.retry import (
     after_item_failure,
     backoff,
     before_a_look,
+    countdown_seconds,
 )
 
 
@@ -56,3 +57,13 @@ def test_a_job_is_given_up_at_its_last_attempt(attempts: int, gives_up: bool) ->
     decision = after_item_failure(attempts, max_attempts=3, base=base, rng=Fixed(0.5))
     expected = GiveUp() if gives_up else Again(delay=backoff(attempts, base=base, rng=Fixed(0.5)))
     assert decision == expected
+
+
+def test_a_task_comes_again_within_a_minute_however_often_it_was_tried() -> None:
+    waits = [countdown_seconds(retries) for retries in (0, 1, 2, 9, 5_000)]
+    assert waits == [2, 4, 8, 60, 60]
+
+
+@pytest.mark.parametrize(("free_in", "seconds"), [(0.5, 15), (20, 20), (300, 60)])
+def test_a_task_that_is_out_of_calls_waits_for_several(free_in: float, seconds: float) -> None:
+    assert countdown_seconds(3, call_free_in=free_in) == seconds

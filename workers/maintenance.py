@@ -9,6 +9,7 @@ from celery import chain
 from cprqueue.bootstrap import Application, application
 from cprqueue.celery import LONG_TASK_SECONDS, app, ending
 from cprqueue.errors import AlreadyRunning, CprqueueError, OutOfCalls, Transient
+from cprqueue.retry import countdown_seconds
 from cprqueue.services import closing, drift, leftovers, orders, stop
 from cprqueue.services.snapshot import newest_run_id
 from cprqueue.services.tidy import tidy
@@ -20,8 +21,6 @@ LONG = {
     "bind": True,
     "max_retries": None,
 }
-LONGEST_COUNTDOWN_SECONDS = 60
-SEVERAL_CALLS_SECONDS = 15
 
 
 @app.task(name="cpr.sweep")
@@ -120,13 +119,10 @@ def messages_in(queue: str) -> int:
 def again(task: Any, error: CprqueueError, **kwargs: Any) -> Exception:
     """Have the task come again when it may succeed; never more than a minute ahead.
 
-    With the same arguments, or with ``kwargs`` instead. Where calls are short, it waits until
-    several are free: with one at a time it would only look, and look again.
+    With the same arguments, or with ``kwargs`` instead.
     """
-    wait: float = 2 ** (task.request.retries + 1)
-    if isinstance(error, OutOfCalls):
-        wait = max(error.wait_seconds, SEVERAL_CALLS_SECONDS)
+    free_in = error.wait_seconds if isinstance(error, OutOfCalls) else None
     changed = {"args": (), "kwargs": kwargs} if kwargs else {}
-    countdown = min(wait + 0.1, LONGEST_COUNTDOWN_SECONDS)
+    countdown = countdown_seconds(task.request.retries, call_free_in=free_in)
     found: Exception = task.retry(exc=error, countdown=countdown, throw=False, **changed)
     return found
