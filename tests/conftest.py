@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,35 +11,9 @@ import pytest
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.store import schema
 from cprqueue.store.database import Database
-from tests.office import Office
+from tests.office import MakeOffice, Office
 from tests.other_servers import new_database
 from tests.running import System
-
-# One process works on a file to its end. A long file that comes last would keep one process at
-# work alone, so the long ones come first, the longest of all at the top.
-LONGEST_FIRST = (
-    "test_prune_system.py",
-    "test_sync.py",
-    "test_up.py",
-    "test_chaos.py",
-    "test_plan_properties.py",
-    "test_demo.py",
-    "test_snapshot.py",
-    "test_broker_guard.py",
-    "test_inspect.py",
-    "test_push_failures.py",
-    "test_files.py",
-    "test_push_scale.py",
-    "test_check.py",
-    "test_celery_commands.py",
-    "test_prune.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; the order within a file stays."""
-    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +31,37 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """Both services without jobs, and with calls in plenty."""
-    with Sandbox(jobs=[]) as running:
-        running.qbt.switches.update({"rate_limit": 5000})
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """Both services; without jobs, unless the marker ``rm_jobs`` names some."""
+    mark = request.node.get_closest_marker("rm_jobs")
+    with Sandbox(jobs=list(mark.args) if mark else []) as running:
         yield running
 
 
 @pytest.fixture
-def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
-    """The services of one installation on that sandbox."""
-    made = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000")
-    yield made
-    made.close()
+def make_office(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeOffice]:
+    """Make offices that share one sandbox and one database; settings are keyword arguments."""
+    with ExitStack() as closing:
+
+        def make(**settings: str) -> Office:
+            made = Office(sandbox, tmp_path / "var", **settings)
+            closing.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def office(request: pytest.FixtureRequest, make_office: MakeOffice) -> Office:
+    """The services of one installation; the marker ``settings`` gives them other settings."""
+    mark = request.node.get_closest_marker("settings")
+    return make_office(**(mark.kwargs if mark else {}))
+
+
+@pytest.fixture
+def system(sandbox: Sandbox, tmp_path: Path) -> System:
+    """The same installation, for commands that run as processes of their own."""
+    return System(tmp_path, sandbox)
 
 
 @pytest.fixture

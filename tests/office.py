@@ -5,8 +5,13 @@ No broker and no workers: what the workers would do is called here in their orde
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +48,26 @@ def job(job_id: int, number: str, **fields: Any) -> dict[str, Any]:
     return plain | fields
 
 
+def written(
+    directory: Path, items: Any, name: str = "jobs.json", *, age_seconds: float = 0
+) -> Path:
+    """Write RM jobs, or any text, to a file as if that long ago."""
+    path = directory / name
+    path.write_text(items if isinstance(items, str) else json.dumps(items), encoding="utf-8")
+    moment = time.time() - age_seconds
+    os.utime(path, (moment, moment))
+    return path
+
+
 class Office:
     """The services of one installation."""
 
-    def __init__(self, sandbox: Sandbox, var_dir: Path, **env: str) -> None:
+    def __init__(self, sandbox: Sandbox, var_dir: Path, **settings: str) -> None:
         self.sandbox = sandbox
-        self.settings = config.load(
-            {**environment(sandbox.url), "CPR_VAR_DIR": str(var_dir), **QUICK, **env}
-        )
+        self.env = {**environment(sandbox.url), "CPR_VAR_DIR": str(var_dir), **QUICK, **settings}
+        self.settings = config.load(self.env)
+        if "QBT_RATE_LIMIT" in settings:  # the service allows as many as the office believes
+            sandbox.qbt.switches.update({"rate_limit": self.settings.qbt_rate_limit})
         self.app = Application(self.settings)
         schema.upgrade(self.app.db)
         self._ordered: int | None = None
@@ -134,6 +151,21 @@ class Office:
         """Return the write calls so far: method, path, number of items."""
         calls = [c for c in self.sandbox.calls if c.service == "qbt"]
         return [(c.method, c.path, c.items or 0) for c in calls if c.method in ("POST", "PUT")]
+
+
+MakeOffice = Callable[..., Office]
+
+
+def die_at(office: Office, point: str, code: str, *words: str) -> None:
+    """Run Python code on the office's installation, in a process that is killed at this line."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, **office.env, "CPR_FUSE": point},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def one_to_one(office: Office, number: int) -> None:

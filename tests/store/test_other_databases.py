@@ -20,13 +20,12 @@ from sqlalchemy.engine import make_url
 from cprqueue.budget import Budget
 from cprqueue.errors import OutOfCalls, ServiceUnreachable
 from cprqueue.mapping import read_job
-from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.record import REFUSED, Sighting, record, record_in
 from cprqueue.store import jobs, links, locks, runs, schema
 from cprqueue.store.database import Database, clock
 from cprqueue.store.events import of_job as events_of_job
 from cprqueue.tables import VIEWS, events, metadata
-from tests.office import Office, job
+from tests.office import MakeOffice, Office, job
 from tests.other_servers import new_database
 from tests.real_processes import wait_until
 
@@ -48,11 +47,8 @@ def db(url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def office(url: str, tmp_path: Path) -> Iterator[Office]:
-    with Sandbox() as sandbox:
-        made = Office(sandbox, tmp_path, DATABASE_URL=url)
-        yield made
-        made.close()
+def office(url: str, make_office: MakeOffice) -> Office:
+    return make_office(DATABASE_URL=url)
 
 
 def in_threads(count: int, work: list[threading.Thread]) -> None:

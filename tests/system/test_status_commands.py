@@ -1,46 +1,23 @@
-"""``status``, ``failures``, ``retry`` and ``history`` tell people how things stand."""
+"""The commands ``status``, ``failures``, ``retry`` and ``history``."""
 
 from __future__ import annotations
 
 import json
 import socket
 import time
-from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.services import look
-from cprqueue.store import runs
-from cprqueue.store.database import clock
 from tests.office import Office, job
 from tests.real_processes import wait_until
 from tests.running import System
 
 TOO_LONG = "X" * 65
 
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    with Sandbox(jobs=[]) as sandbox:
-        made = Office(sandbox, tmp_path / "var")
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def system(office: Office, tmp_path: Path) -> System:
-    return System(tmp_path, office.sandbox)
-
-
-def standing(office: Office) -> look.Standing:
-    return look.standing(office.app.db, office.app.budget)
-
-
-# --- status -------------------------------------------------------------------------------
+pytestmark = pytest.mark.usefixtures("office")  # the tables
 
 
 def test_status_counts_jobs_by_state_as_one_json_document(system: System, office: Office) -> None:
@@ -100,51 +77,6 @@ def test_a_database_that_is_away_is_one_line_and_exit_3(system: System) -> None:
     done = system.run("status", "--json", DATABASE_URL=url)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
     assert "hidden" not in done.stderr
-
-
-def test_a_stopped_push_a_failed_fetch_and_an_old_one_are_warned_of(office: Office) -> None:
-    office.put(job(1, "A-1"))
-    office.sandbox.qbt.switches.update({"force_status": 402})
-    office.record([job(1, "A-2")])
-    office.push()
-    with office.app.db.begin() as conn:
-        now = clock(conn)
-        runs.change(conn, 1, observed_at=now - timedelta(hours=2))
-        run_id = runs.create(conn, "fetch", now=now, state="failed")
-        runs.change(conn, run_id, note="RestorationManager's answer is empty")
-    found = standing(office)
-    assert found.push_stopped is not None
-    assert found.push_stopped["status"] == 402
-    assert [words[:28] for words in found.warnings] == [
-        "the push is stopped: QuickBo",
-        f"the last fetch (run {run_id}) faile",
-        "the last successful fetch is",
-    ]
-
-
-def test_every_slot_is_free_before_the_first_call(office: Office) -> None:
-    assert standing(office).budget["free"] == 300
-
-
-@pytest.mark.parametrize(
-    ("due", "free", "minutes"),
-    [
-        (0, 270, 0),
-        (1, 2, 0),
-        (50, 2, 0),
-        (51, 2, 5),  # four calls for two batches, and two are free
-        (10_000, 270, 5),  # 400 calls: 130 wait for the next window
-        (20_000, 270, 10),  # 800: two windows of 270
-        (1, 0, 5),
-    ],
-)
-def test_what_is_due_waits_as_long_as_the_budget_makes_it(
-    due: int, free: int, minutes: float
-) -> None:
-    assert look.minutes_for(due, free=free, for_bulk=270, window_seconds=300) == minutes
-
-
-# --- failures and retry -------------------------------------------------------------------
 
 
 def test_failures_lists_parked_and_retrying_jobs_with_their_reasons(
@@ -234,9 +166,6 @@ def test_with_workers_status_sees_them_and_retry_gets_the_job_pushed(
         assert set(found["broker"]["queues"]) >= {"fetch", "insert", "upsert", "urgent"}
         assert system.run("retry", "A-2").returncode == 0
         wait_until(lambda: office.link(1).state == "in_sync")
-
-
-# --- history ------------------------------------------------------------------------------
 
 
 def history(system: System, *words: str) -> list[dict[str, Any]]:

@@ -18,9 +18,9 @@ import pytest
 from cprqueue import supervised
 from cprqueue.supervisor import Event, Program, Supervisor, loop, restart_delay
 from tests.real_processes import killed_at_the_end, marked, no_process_left_behind, wait_until
+from tests.running import ROOT
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-ROOT = Path(__file__).parent.parent
 
 
 class Stage:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,42 +11,14 @@ from sqlalchemy import text
 
 from cprqueue.cli import check
 from cprqueue.errors import AccessStopped
-from cprqueue.sandbox import credentials
-from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import stop
 from cprqueue.services.checkup import Checkup
 from cprqueue.services.findings import clocks, jobcode_limit, token_end
-from tests.office import Office, job
-from tests.running import System
+from tests.office import MakeOffice, Office, job
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(jobs=[job(1, "A-1"), job(2, "A-2")]) as made:
-        yield made
-
-
-@pytest.fixture
-def system(sandbox: Sandbox, tmp_path: Path) -> System:
-    return System(tmp_path, sandbox)
-
-
-@pytest.fixture
-def office(sandbox: Sandbox, system: System) -> Iterator[Office]:
-    """The services on the database that ``check`` looks at."""
-    made = Office(sandbox, system.var)
-    yield made
-    made.close()
-
-
-def checked(system: System, **env: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Return the exit code, and the findings by name."""
-    done = system.run("check", "--json", **env)
-    document = json.loads(done.stdout)
-    assert document["ok"] is (done.returncode == 0)
-    return done.returncode, {finding["name"]: finding for finding in document["checks"]}
+pytestmark = pytest.mark.rm_jobs(job(1, "A-1"), job(2, "A-2"))
 
 
 def looked_at(office: Office) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -60,57 +29,11 @@ def looked_at(office: Office) -> tuple[int, dict[str, dict[str, Any]]]:
     return code, {finding.name: asdict(finding) for finding in found}
 
 
-def looked_at_with(system: System, **env: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Return what is found with other settings, on the same database."""
-    other = Office(system.sandbox, system.var, **env)
-    try:
-        return looked_at(other)
-    finally:
-        other.close()
-
-
 def states(found: dict[str, dict[str, Any]]) -> set[str]:
     return {finding["state"] for finding in found.values()}
 
 
 # --- all is well --------------------------------------------------------------------------
-
-
-def test_where_all_is_well_every_line_is_ok_but_the_broker_that_up_starts(
-    system: System, office: Office
-) -> None:
-    code, found = checked(system)
-    assert code == 0
-    assert {n for n, f in found.items() if f["state"] != "ok"} == {"broker"}
-    assert "`cprqueue up` starts it" in found["broker"]["cure"]
-    assert set(found) == {
-        "settings",
-        "database",
-        "broker",
-        "RestorationManager",
-        "QuickBooks Time",
-        "rights",
-        "integration",
-        "jobcode limit",
-        "token's end",
-        "clocks",
-        "push",
-    }
-
-
-def test_it_is_readable_on_80_columns(system: System, office: Office) -> None:
-    done = system.run("check", COLUMNS="80", RM_PASSWORD="wrong")
-    assert max(map(len, done.stdout.splitlines())) <= 80
-    assert "OK       settings" in done.stdout
-    assert "problem  RestorationManager" in done.stdout
-    assert "-> check RM_USERNAME" in done.stdout
-
-
-def test_before_the_first_up_there_are_no_tables_and_that_is_no_problem(system: System) -> None:
-    code, found = checked(system)
-    assert (code, found["database"]["state"]) == (0, "warning")
-    assert found["QuickBooks Time"]["state"] == "ok"
-    assert checked(system)[1]["database"]["state"] == "warning"
 
 
 def test_the_calls_of_a_check_count_in_the_budget(office: Office) -> None:
@@ -119,9 +42,10 @@ def test_the_calls_of_a_check_count_in_the_budget(office: Office) -> None:
         assert office.app.budget.free(conn) == 298
 
 
-def test_where_no_call_is_left_quickbooks_time_is_not_asked(system: System) -> None:
-    looked_at_with(system, QBT_RATE_LIMIT="2")
-    code, found = looked_at_with(system, QBT_RATE_LIMIT="2")
+def test_where_no_call_is_left_quickbooks_time_is_not_asked(make_office: MakeOffice) -> None:
+    office = make_office(QBT_RATE_LIMIT="2")
+    looked_at(office)
+    code, found = looked_at(office)
     assert code == 1
     assert "all calls of this window are used" in found["QuickBooks Time"]["text"]
 
@@ -129,47 +53,10 @@ def test_where_no_call_is_left_quickbooks_time_is_not_asked(system: System) -> N
 # --- settings -----------------------------------------------------------------------------
 
 
-def test_each_missing_setting_is_a_line_and_exit_2(system: System, office: Office) -> None:
-    done = system.run("check", RM_BASE_URL="", QBT_ACCESS_TOKEN="")
-    assert done.returncode == 2
-    assert "RM_BASE_URL is not set" in done.stdout
-    assert "QBT_ACCESS_TOKEN is not set" in done.stdout
-    assert "OK       database" in done.stdout
-
-
-def test_malformed_settings_are_one_json_document_and_exit_2(system: System) -> None:
-    done = system.run("check", "--json", RM_BASE_URL="http://example.com", QBT_RATE_LIMIT="x")
-    found = json.loads(done.stdout)
-    assert (done.returncode, found["ok"]) == (2, False)
-    assert [f["text"].split()[0] for f in found["checks"]] == ["RM_BASE_URL", "QBT_RATE_LIMIT"]
-
-
 def test_a_lease_shorter_than_a_request_may_take_is_a_warning(office: Office) -> None:
     code, found = looked_at(office)  # the office's own lease is 2 seconds
     assert (code, found["lease"]["state"]) == (0, "warning")
     assert "CPR_LEASE_SECONDS" in found["lease"]["text"]
-
-
-def test_a_directory_that_cannot_be_used_is_named_and_the_document_is_whole(
-    system: System,
-) -> None:
-    path = system.directory / "file"
-    path.write_text("no directory")
-    for var_dir in (path, path / "below", Path("/proc/none")):
-        code, found = checked(system, CPR_VAR_DIR=str(var_dir))
-        assert (code, found["settings"]["state"]) == (2, "settings")
-        assert found["settings"]["text"].startswith(f"CPR_VAR_DIR is {var_dir}, where nothing")
-        assert set(found) == {"settings"}
-
-
-def test_a_directory_that_cannot_be_used_is_one_line_for_every_command(system: System) -> None:
-    path = system.directory / "file"
-    path.write_text("no directory")
-    for name, value in (("CPR_VAR_DIR", f"{path}"), ("DATABASE_URL", f"sqlite:///{path}/x.db")):
-        done = system.run("history", **{name: value})
-        assert done.returncode == 2
-        assert len(done.stderr.splitlines()) == 1
-        assert "check CPR_VAR_DIR and DATABASE_URL" in done.stderr
 
 
 # --- database and broker ------------------------------------------------------------------
@@ -183,35 +70,14 @@ def test_tables_of_another_version_are_a_problem(office: Office) -> None:
     assert found["database"]["cure"] == "`cprqueue up` makes them"
 
 
-def test_a_file_that_is_no_database_is_a_problem(system: System) -> None:
-    path = system.directory / "text.db"
-    path.write_text("no database" * 1000)
-    code, found = checked(system, DATABASE_URL=f"sqlite:///{path}")
-    assert code in (1, 3)
-    assert "not a database" in found["database"]["text"]
-
-
-def test_a_database_that_is_away_is_exit_3_and_its_password_is_not_shown(system: System) -> None:
-    url = "postgresql+psycopg://user:hidden@127.0.0.1:1/none"
-    done = system.run("check", DATABASE_URL=url)
-    assert done.returncode == 3
-    assert "OK       RestorationManager" in done.stdout
-    assert "hidden" not in done.stdout + done.stderr
-
-
-def test_a_broker_of_ones_own_that_is_away_is_exit_3(system: System, office: Office) -> None:
-    code, found = checked(system, CELERY_BROKER_URL="redis://127.0.0.1:1/0")
-    assert (code, found["broker"]["state"]) == (3, "unreachable")
-
-
 # --- RestorationManager -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "env", [{"RM_PASSWORD": "wrong"}, {"RM_USERNAME": "wrong"}, {"RM_API_SECRET": "wrong"}]
 )
-def test_a_wrong_login_or_secret_is_exit_1(system: System, env: dict[str, str]) -> None:
-    code, found = looked_at_with(system, **env)
+def test_a_wrong_login_or_secret_is_exit_1(make_office: MakeOffice, env: dict[str, str]) -> None:
+    code, found = looked_at(make_office(**env))
     assert (code, found["RestorationManager"]["state"]) == (1, "problem")
     assert "RM_API_SECRET" in found["RestorationManager"]["cure"]
 
@@ -228,8 +94,8 @@ def test_the_check_reads_no_more_than_the_beginning_of_the_job_list(office: Offi
 
 
 @pytest.mark.parametrize("variable", ["RM_BASE_URL", "QBT_BASE_URL"])
-def test_a_service_that_is_away_is_exit_3(system: System, variable: str) -> None:
-    code, found = looked_at_with(system, **{variable: "http://127.0.0.1:1"})
+def test_a_service_that_is_away_is_exit_3(make_office: MakeOffice, variable: str) -> None:
+    code, found = looked_at(make_office(**{variable: "http://127.0.0.1:1"}))
     assert code == 3
     assert states(found) - {"warning"} == {"ok", "unreachable"}
 
@@ -313,19 +179,6 @@ def test_the_end_of_the_token_is_said_where_it_can_be_known(
     found = token_end(end, now=NOW)
     assert found.state == state
     assert words in found.text
-
-
-def test_no_secret_is_printed_whatever_is_wrong(system: System, office: Office) -> None:
-    system.sandbox.qbt.switches.update({"force_status": 401})
-    done = system.run("check", RM_API_SECRET="wrong-secret")
-    secrets = (
-        credentials.RM_PASSWORD,
-        "wrong-secret",
-        credentials.QBT_ACCESS_TOKEN,
-        credentials.QBT_REFRESH_TOKEN,
-        credentials.QBT_CLIENT_SECRET,
-    )
-    assert not [secret for secret in secrets if secret in done.stdout + done.stderr]
 
 
 # --- clocks -------------------------------------------------------------------------------

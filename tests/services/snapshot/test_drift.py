@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import drift
 from cprqueue.store import events, links, runs
 from cprqueue.tables import qbt_export
@@ -18,12 +15,9 @@ CLOSED = {"jobProgress": "Lost Lead"}
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    with Sandbox(jobs=[]) as sandbox:
-        made = Office(sandbox, tmp_path)
-        made.put(*(job(n, f"A-{n}") for n in range(1, 6)))
-        yield made
-        made.close()
+def office(office: Office) -> Office:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 6)))
+    return office
 
 
 def find(office: Office) -> list[dict[str, Any]]:

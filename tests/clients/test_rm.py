@@ -19,10 +19,7 @@ from cprqueue.transport import Transport
 JOBS = [{"jobId": n, "jobJobId": f"A-{n}", "jobStatus": "Active"} for n in (1, 2, 3)]
 
 
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(jobs=JOBS) as running:
-        yield running
+pytestmark = pytest.mark.rm_jobs(*JOBS)
 
 
 def client(sandbox: Sandbox, **changes: str) -> RestorationManager:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,27 +11,23 @@ from sqlalchemy import select
 
 from cprqueue.errors import AlreadyRunning, Transient, UnreadableAnswer
 from cprqueue.mapping import read_jobcode
-from cprqueue.sandbox.credentials import environment
-from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.snapshot import KEPT, newest_run_id, read_all
 from cprqueue.store import exports, locks, runs
 from cprqueue.store.database import clock
 from cprqueue.tables import call_slots
 from cprqueue.tables import locks as lock_rows
-from tests.office import QUICK, Office
+from tests.office import MakeOffice, Office
 from tests.real_processes import wait_until
 
 EVERYTHING = {"active": "both", "type": "all"}
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    with Sandbox(jobs=[]) as sandbox:
-        for number in range(450):
-            sandbox.qbt.add_jobcode(name=f"Job {number}")
-        made = Office(sandbox, tmp_path)
-        yield made
-        made.close()
+def office(office: Office) -> Office:
+    """An account with three pages of jobcodes."""
+    for number in range(450):
+        office.sandbox.qbt.add_jobcode(name=f"Job {number}")
+    return office
 
 
 def all_ids(office: Office) -> set[int]:
@@ -172,30 +162,29 @@ def test_one_that_is_done_is_found_while_another_is_being_taken(office: Office) 
 # --- more pages than calls ----------------------------------------------------------------
 
 
-def few_calls(office: Office, tmp_path: Path, *, window: float) -> Office:
+def few_calls(make_office: MakeOffice, window: float) -> Office:
     """An installation that may call only as often as QuickBooks Time allows: rarely."""
-    switches = {"rate_limit": 3, "rate_window_seconds": window}
-    office.sandbox.qbt.switches.update(switches)
-    return Office(office.sandbox, tmp_path / "few", QBT_RATE_LIMIT="3", QBT_RATE_WINDOW=str(window))
+    few = make_office(QBT_RATE_LIMIT="3", QBT_RATE_WINDOW=str(window))
+    few.sandbox.qbt.switches.update({"rate_window_seconds": window})
+    return few
 
 
 def test_more_pages_than_the_budget_allows_are_read_window_by_window(
-    office: Office, tmp_path: Path
+    office: Office, make_office: MakeOffice
 ) -> None:
-    few = few_calls(office, tmp_path, window=1)
+    few = few_calls(make_office, 1)
     assert exported(few, few.app.snapshot.take()) == all_ids(office)
     assert pages_read(office) == 3, "none is read twice"
     assert [call for call in office.sandbox.calls if call.status == 429] == []
     with few.app.db.read() as conn:
         reserved = select(call_slots.c.uses).where(call_slots.c.slot_id <= few.app.budget.reserve)
         assert set(conn.execute(reserved).scalars()) == {0}
-    few.close()
 
 
 def test_while_it_waits_for_calls_it_keeps_its_lock_and_says_that_it_lives(
-    office: Office, tmp_path: Path
+    office: Office, make_office: MakeOffice
 ) -> None:
-    few = few_calls(office, tmp_path, window=2.5)
+    few = few_calls(make_office, 2.5)
     run_id = queued(few)
     thread = threading.Thread(target=few.app.snapshot.take, args=(run_id,))
     thread.start()
@@ -216,17 +205,17 @@ def test_while_it_waits_for_calls_it_keeps_its_lock_and_says_that_it_lives(
     thread.join()
     assert len(ends) > 3
     assert state_of(few, run_id) == "done"
-    few.close()
 
 
-def test_a_worker_that_is_ending_does_not_wait_for_calls(office: Office, tmp_path: Path) -> None:
-    few = few_calls(office, tmp_path, window=300)
+def test_a_worker_that_is_ending_does_not_wait_for_calls(
+    office: Office, make_office: MakeOffice
+) -> None:
+    few = few_calls(make_office, 300)
     run_id = queued(few)
     with pytest.raises(Transient, match="the worker is ending"):
         few.app.snapshot.take(run_id, stop_asked=lambda: True)
     assert pages_read(office) == 2
     assert state_of(few, run_id) == "queued", "its message comes again"
-    few.close()
 
 
 def test_of_two_at_once_only_one_reads(office: Office) -> None:
@@ -240,44 +229,3 @@ def test_of_two_at_once_only_one_reads(office: Office) -> None:
     newest = newest_run_id(office.app.db)
     assert newest is not None
     assert exported(office, newest) == all_ids(office)
-
-
-TAKE = "from cprqueue.bootstrap import application; application().snapshot.take()"
-
-
-@pytest.mark.parametrize(
-    ("point", "limit", "number"),
-    [
-        pytest.param("written_export", "300", signal.SIGKILL, id="killed"),
-        pytest.param("", "300", signal.SIGINT, id="stopped while it reads"),
-        pytest.param("", "4", signal.SIGINT, id="stopped while it waits for calls"),
-    ],
-)
-def test_one_that_is_killed_or_stopped_is_never_used_and_the_next_is_whole(
-    office: Office, tmp_path: Path, point: str, limit: str, number: signal.Signals
-) -> None:
-    env = {**os.environ, **environment(office.sandbox.url), **QUICK, "CPR_FUSE": point}
-    env["QBT_RATE_LIMIT"] = limit
-    if not point:
-        office.sandbox.client.set_faults([{"kind": "slow", "path": "/locations", "times": 1}])
-    process = subprocess.Popen(
-        [sys.executable, "-c", TAKE],
-        env={**env, "CPR_VAR_DIR": str(tmp_path)},
-        stderr=subprocess.DEVNULL,
-    )
-    if not point:
-        wait_until(lambda: pages_read(office) >= 3)
-        process.send_signal(number)
-    assert process.wait(30) == -number
-    assert newest_run_id(office.app.db) is None
-    next_one: list[int] = []
-
-    def taken() -> bool:
-        try:
-            next_one.append(office.app.snapshot.take())
-        except AlreadyRunning:
-            return False
-        return True
-
-    wait_until(taken)
-    assert exported(office, next_one[0]) == all_ids(office)

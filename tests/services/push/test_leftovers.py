@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import leftovers, orders
 from cprqueue.store import events
 from tests.office import Office, job
@@ -21,17 +18,9 @@ AT_ONCE = timedelta(0)
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(jobs=[]) as running:
-        yield running
-
-
-@pytest.fixture
-def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
-    made = Office(sandbox, tmp_path)
-    made.put(job(9, "Z-9"))
-    yield made
-    made.close()
+def office(office: Office) -> Office:
+    office.put(job(9, "Z-9"))
+    return office
 
 
 def close_unanswered(office: Office, *jobs: dict[str, Any], kind: str = "lost") -> None:

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.look import ring_again
 from tests.office import Office, job
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(jobs=[]) as running:
-        yield running
-
-
-@pytest.fixture
-def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
-    made = Office(sandbox, tmp_path)
-    yield made
-    made.close()
 
 
 def codes(office: Office) -> list[dict[str, Any]]:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import first_export
 from cprqueue.store import locks, runs
 from cprqueue.store.database import clock
 from tests.office import Office, job
 
 QUIET = timedelta(seconds=60)
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    with Sandbox(jobs=[]) as sandbox:
-        made = Office(sandbox, tmp_path)
-        yield made
-        made.close()
 
 
 def order(office: Office) -> int | None:

@@ -20,8 +20,9 @@ from kombu.transport import redis as kombu_redis
 
 from cprqueue import broker, broker_guard
 from tests.real_processes import no_process_left_behind, wait_until
+from tests.running import ROOT
 
-TESTS = Path(__file__).parent
+HERE = Path(__file__).parent
 
 
 @dataclass(kw_only=True)
@@ -63,7 +64,7 @@ def worker(server: Server, tmp_path: Path, *, guard: str) -> Iterator[subprocess
     """Start a worker; its log is ``worker.log``; kill all of it in the end."""
     log = tmp_path / "worker.log"
     command = "-m celery -A guarded_app worker -c 1 --without-mingle --without-gossip -l info"
-    path = os.pathsep.join((str(TESTS), str(TESTS.parent)))
+    path = os.pathsep.join((str(HERE), str(ROOT)))
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *command.split()],

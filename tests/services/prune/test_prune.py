@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cprqueue.errors import Held, Permanent, Transient, UsageError
-from cprqueue.sandbox.credentials import environment
-from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import drift
 from cprqueue.services.remove_all import phrase
 from cprqueue.services.snapshot import KEPT
 from cprqueue.store import exports, plans, runs
-from tests.office import QUICK, Office, job
+from tests.office import Office, job
 from tests.pruning import (
     CLOSED,
     close,
@@ -28,10 +21,9 @@ from tests.pruning import (
     order,
     prune,
     remove_all,
-    resumed,
-    run_of,
 )
-from tests.real_processes import wait_until
+
+pytestmark = pytest.mark.settings(QBT_RATE_LIMIT="5000")
 
 
 def test_a_prune_whose_snapshot_was_superseded_plans_from_a_newer_one(office: Office) -> None:
@@ -328,33 +320,3 @@ def test_a_remove_all_that_was_undone_is_not_taken_up_by_the_same_phrase(office:
     office.app.remove_all.run(run_id)
     office.app.undo.run(office.app.undo.request(run_id))
     assert office.app.remove_all.resumable(phrase(120, include_unmanaged=False)) is None
-
-
-RUN = """
-import sys
-from cprqueue.bootstrap import application
-print(application().prune.run(int(sys.argv[1]), None))
-"""
-
-
-@pytest.mark.parametrize("point", ["before_archive", "after_archive", "recorded_archive"])
-def test_a_prune_that_is_killed_is_finished_by_the_next_run(
-    sandbox: Sandbox, tmp_path: Path, point: str
-) -> None:
-    office = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000")
-    office.put(*(job(n, f"A-{n}") for n in range(1, 301)))
-    close(office, *range(1, 46))
-    run_id = order(office)
-    env = {**os.environ, **environment(sandbox.url), **QUICK, "CPR_VAR_DIR": str(tmp_path),
-           "CPR_FUSE": point}  # fmt: skip
-    command = [sys.executable, "-c", RUN, str(run_id)]
-    done = subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    office.put(job(46, "A-46", **CLOSED))
-    wait_until(lambda: resumed(office, run_id))  # once the lock and the leases have ended
-    assert run_of(office, run_id).note == "45 archived"
-    assert names(office, active=False) == {f"A-{n}" for n in range(1, 46)}
-    with office.app.db.read() as conn:
-        items = plans.of_run(conn, run_id, "archived")
-    assert all(plans.state_before(item)["name"] == item.name for item in items)
-    office.close()

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from cprqueue.errors import AlreadyRunning, Held, OutOfCalls, Permanent, Transient
-from cprqueue.sandbox.credentials import environment
 from cprqueue.services import drift, orders
 from cprqueue.services.look import standing
 from cprqueue.store import runs
 from cprqueue.store.database import clock
 from cprqueue.tables import links
 from cprqueue.tables import runs as runs_table
-from tests.office import QUICK, Office, job
+from tests.office import Office, job
 from tests.pruning import (
     close,
     during,
@@ -29,31 +24,18 @@ from tests.pruning import (
     outcomes,
     prune,
     remove_all,
-    resumed,
     run_of,
     suspended,
 )
-from tests.real_processes import wait_until
+
+pytestmark = pytest.mark.settings(QBT_RATE_LIMIT="5000")
+
 
 AT_ONCE = timedelta(seconds=-1)  # even what moved in this very millisecond
-RUN = """
-import sys
-from cprqueue.bootstrap import application
-print(application().prune.run(int(sys.argv[1]), None))
-"""
 
 
 def jobs(office: Office, number: int) -> None:
     office.put(*(job(n, f"A-{n}") for n in range(1, number + 1)))
-
-
-def die_at(office: Office, point: str, run_id: int) -> None:
-    """Carry the prune out in a process that is killed at this line."""
-    env = {**os.environ, **environment(office.sandbox.url), **QUICK,
-           "CPR_VAR_DIR": str(office.settings.var_dir), "CPR_FUSE": point}  # fmt: skip
-    command = [sys.executable, "-c", RUN, str(run_id)]
-    done = subprocess.run(command, env=env, capture_output=True, timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def sweep(office: Office) -> list[tuple[str, dict[str, Any]]]:
@@ -61,19 +43,6 @@ def sweep(office: Office) -> list[tuple[str, dict[str, Any]]]:
 
 
 # --- the brake and the plan on record ---
-
-
-def test_a_plan_that_the_brake_refuses_is_never_carried_out_by_who_comes_after_a_death(
-    office: Office,
-) -> None:
-    jobs(office, 100)
-    close(office, *range(1, 46))
-    run_id = order(office)
-    die_at(office, "stored_plan", run_id)
-    wait_until(lambda: resumed(office, run_id))
-    assert names(office, active=False) == set()
-    assert run_of(office, run_id).state == "held"
-    assert run_of(office, run_id).note.endswith(f"cprqueue prune approve {run_id}")
 
 
 def test_a_held_prune_is_told_to_people_once(office: Office) -> None:
@@ -102,45 +71,6 @@ def test_a_prune_that_fails_for_good_is_told_to_people(office: Office) -> None:
     assert run_of(office, run_id).state == "failed"
     assert len(told) == 1
     assert told[0].startswith(f"prune failed: run {run_id}: ")
-
-
-def test_a_plan_that_is_taken_up_later_only_shrinks(office: Office) -> None:
-    jobs(office, 60)
-    close(office, 1, 2, 3)
-    run_id = order(office)
-    die_at(office, "stored_plan", run_id)
-    close(office, 4)
-    qbt = office.sandbox.qbt
-    parent = next(c["id"] for c in qbt.state()["jobcodes"] if c["name"] == "A-1")
-    child = qbt.add_jobcode(name="Warranty visit", parent_id=parent)
-    qbt.clock_in(child)
-    office.put(job(2, "A-2"))
-    office.app.snapshot.take()
-    wait_until(lambda: resumed(office, run_id))
-    assert run_of(office, run_id).note == "1 archived, 1 held back, 1 dropped"
-    assert names(office, active=False) == {"A-3"}
-
-
-def test_a_plan_that_is_weeks_old_decides_nothing(office: Office) -> None:
-    jobs(office, 60)
-    close(office, 1, 2, 3)
-    run_id = order(office)
-    die_at(office, "stored_plan", run_id)
-    with office.app.db.begin() as conn:
-        old = clock(conn) - timedelta(days=21)
-        conn.execute(runs_table.update().values(observed_at=old, started_at=old, touched_at=old))
-    assert sweep(office) == [("cpr.snapshot_and_prune", {"run_id": run_id})]
-    wait_until(lambda: "older than 24 hours" in refusal(office, run_id))
-    assert names(office, active=False) == set()
-
-
-def refusal(office: Office, run_id: int) -> str:
-    try:
-        return office.app.prune.run(run_id, None)
-    except AlreadyRunning:
-        return ""
-    except Permanent as error:
-        return str(error)
 
 
 def test_a_lost_approval_is_ordered_again(office: Office) -> None:
@@ -291,17 +221,6 @@ def test_what_was_not_sent_for_want_of_calls_is_planned_again(office: Office) ->
     with pytest.raises(OutOfCalls):
         office.app.remove_all.run(run_id)
     assert outcomes(office, run_id) == {"planned": 30}
-
-
-def test_a_plan_on_record_asks_for_the_clock_only_before_each_batch(office: Office) -> None:
-    jobs(office, 60)
-    close(office, 1, 2, 3)
-    run_id = order(office)
-    die_at(office, "stored_plan", run_id)
-    office.sandbox.client.reset_calls()
-    wait_until(lambda: resumed(office, run_id))
-    asked = [call for call in office.sandbox.calls if call.path == "/timesheets"]
-    assert len(asked) == 1
 
 
 def test_an_undo_while_a_prune_plans_ends_it(office: Office) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ import pytest
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import stop
 from cprqueue.store.database import clock
-from tests.office import Office, job, one_to_one
+from tests.office import MakeOffice, Office, job, one_to_one
 from tests.real_processes import wait_until
 
 REFUSED_WHOLE = {
@@ -24,19 +22,7 @@ REFUSED_WHOLE = {
     "body": json.dumps({"error": {"code": 400, "message": "Bad Request"}}),
 }
 
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(jobs=[]) as running:
-        yield running
-
-
-@pytest.fixture
-def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
-    made = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000", QBT_RATE_WINDOW="1")
-    sandbox.qbt.switches.update({"rate_limit": 5000})
-    yield made
-    made.close()
+pytestmark = pytest.mark.settings(QBT_RATE_LIMIT="5000", QBT_RATE_WINDOW="1")
 
 
 def qbt_calls(office: Office) -> list[Any]:
@@ -134,9 +120,9 @@ def test_a_look_whose_listing_is_one_page_costs_one_call(office: Office) -> None
 
 @pytest.mark.parametrize("path", ["/jobcodes", "/locations"])
 def test_after_a_lost_answer_the_look_waits_until_the_request_can_hardly_be_under_way(
-    sandbox: Sandbox, tmp_path: Path, path: str
+    sandbox: Sandbox, make_office: MakeOffice, path: str
 ) -> None:
-    office = Office(sandbox, tmp_path, QBT_RETRY_BASE_SECONDS="2")
+    office = make_office(QBT_RETRY_BASE_SECONDS="2")
     office.put(job(99, "Z-9"))
     rule = {"service": "qbt", "method": "POST", "path": path, "kind": "lost"}
     office.sandbox.client.set_faults([rule])
@@ -146,6 +132,5 @@ def test_after_a_lost_answer_the_look_waits_until_the_request_can_hardly_be_unde
         before = clock(conn)
     office.ring()
     waits = [office.link(n).next_attempt_at - before for n in range(1, 21)]
-    office.close()
     assert min(waits) > timedelta(seconds=5)
     assert len(set(waits)) > 1, "they do not come back together"

@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,19 +13,10 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from cprqueue import config
 from cprqueue.celery import celery_settings
-from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.resync import LIST_SECONDS, Report
 from cprqueue.store import runs
 from tests.office import Office, job
 from tests.real_processes import wait_until
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    with Sandbox(jobs=[]) as sandbox:
-        made = Office(sandbox, tmp_path)
-        yield made
-        made.close()
 
 
 def slow_list(office: Office, seconds: float) -> None:

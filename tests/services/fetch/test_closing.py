@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from cprqueue.errors import AlreadyDone, AlreadyRunning
 from cprqueue.models import Job
-from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import progress
 from cprqueue.services.closing import STALLED_AFTER, retakes
 from cprqueue.services.pull import PullRun
 from cprqueue.services.record import Sighting, record
 from cprqueue.store import runs
 from tests.office import Office, job
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    with Sandbox(jobs=[]) as sandbox:
-        made = Office(sandbox, tmp_path)
-        yield made
-        made.close()
 
 
 def start(office: Office, run_id: int | None = None) -> PullRun:

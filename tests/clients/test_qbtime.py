@@ -19,12 +19,6 @@ FOUND = {"_status_code": 200, "_status_message": "Created", "id": 7}
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
 def qbt(sandbox: Sandbox) -> Iterator[QuickBooksTime]:
     transport = Transport("QuickBooks Time", sandbox.qbt_url)
     yield QuickBooksTime(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -19,21 +17,8 @@ from cprqueue.store import locks
 from cprqueue.store.database import clock
 from cprqueue.tables import locks as locks_table
 from cprqueue.transport import CONNECT_SECONDS, READ_SECONDS
-from tests.office import Office
+from tests.office import MakeOffice, Office
 from tests.real_processes import wait_until
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(jobs=[]) as running:
-        yield running
-
-
-@pytest.fixture
-def office(sandbox: Sandbox, tmp_path: Path) -> Iterator[Office]:
-    made = Office(sandbox, tmp_path)
-    yield made
-    made.close()
 
 
 def grants(sandbox: Sandbox) -> int:
@@ -62,13 +47,12 @@ def test_an_expired_token_is_renewed_and_the_new_pair_is_kept(office: Office) ->
 
 
 def test_a_new_process_finds_the_renewed_pair(
-    office: Office, sandbox: Sandbox, tmp_path: Path
+    office: Office, sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
     office.app.token.renew(QBT_ACCESS_TOKEN)
-    other = Office(sandbox, tmp_path)
+    other = make_office()
     assert other.app.token.current() == sandbox.qbt.access_token
     assert grants(sandbox) == 1
-    other.close()
 
 
 def test_a_token_is_renewed_a_day_before_its_end(office: Office) -> None:
@@ -107,11 +91,11 @@ def test_an_early_renewal_that_fails_leaves_the_good_token_and_is_not_tried_at_e
 
 
 def test_of_many_workers_at_once_one_renews_and_all_go_on(
-    office: Office, sandbox: Sandbox, tmp_path: Path
+    office: Office, sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
     sandbox.qbt.expire_token()
     sandbox.client.set_faults([{"kind": "slow", "path": "/grant", "seconds": 0.5}])
-    offices = [office, *(Office(sandbox, tmp_path) for _ in range(3))]
+    offices = [office, *(make_office() for _ in range(3))]
     gate = threading.Barrier(len(offices))
 
     def work(one: Office) -> None:
@@ -121,8 +105,6 @@ def test_of_many_workers_at_once_one_renews_and_all_go_on(
     with ThreadPoolExecutor(len(offices)) as pool:
         list(pool.map(work, offices))
     assert grants(sandbox) == 1
-    for other in offices[1:]:
-        other.close()
 
 
 def test_the_lock_of_a_renewal_outlives_the_slowest_request(office: Office) -> None:
@@ -131,13 +113,13 @@ def test_the_lock_of_a_renewal_outlives_the_slowest_request(office: Office) -> N
 
 
 def test_an_answer_that_comes_after_another_workers_pair_does_not_replace_it(
-    office: Office, sandbox: Sandbox, tmp_path: Path
+    office: Office, sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
     sandbox.qbt.switches.update({"grant_grace": 3600})
     sandbox.client.set_faults(
         [{"kind": "slow", "path": "/grant", "act": "first", "seconds": 1.5, "nth": [1]}]
     )
-    other = Office(sandbox, tmp_path)
+    other = make_office()
     with ThreadPoolExecutor(1) as pool:
         late = pool.submit(office.app.token.renew, QBT_ACCESS_TOKEN)
         wait_until(lambda: sandbox.qbt.access_token != QBT_ACCESS_TOKEN)
@@ -145,7 +127,6 @@ def test_an_answer_that_comes_after_another_workers_pair_does_not_replace_it(
             conn.execute(update(locks_table).values(holder=None, until=None))
         newest = other.app.token.renew(QBT_ACCESS_TOKEN)
         assert late.result() == newest == office.app.token.current() == sandbox.qbt.access_token
-    other.close()
 
 
 def test_a_lost_answer_that_spent_the_refresh_token_asks_a_person_to_connect_again(
@@ -177,7 +158,7 @@ def test_a_refused_refresh_token_stops_with_the_cure(office: Office, status: int
 
 
 def test_new_settings_replace_the_stored_pair(
-    office: Office, sandbox: Sandbox, tmp_path: Path
+    office: Office, sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
     office.app.token.renew(QBT_ACCESS_TOKEN)
     new = {
@@ -185,33 +166,30 @@ def test_new_settings_replace_the_stored_pair(
         "QBT_REFRESH_TOKEN": sandbox.qbt.refresh_token,
     }
     sandbox.qbt.expire_token()
-    other = Office(sandbox, tmp_path, **new)
+    other = make_office(**new)
     other.app.qbt().current_user()
     assert other.app.token.current() == sandbox.qbt.access_token
-    other.close()
 
 
 def test_a_token_made_by_hand_is_used_as_it_is_and_never_renewed(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
     made = {"QBT_CLIENT_ID": "", "QBT_CLIENT_SECRET": "", "QBT_REFRESH_TOKEN": ""}
-    office = Office(sandbox, tmp_path, **made)
+    office = make_office(**made)
     office.app.qbt().current_user()
     assert office.app.token.expires_at() is None
     sandbox.qbt.expire_token()
     with pytest.raises(AccessStopped):
         office.app.qbt().current_user()
     assert grants(sandbox) == 0
-    office.close()
 
 
 def test_a_mistyped_setting_that_is_put_right_does_not_cost_the_renewed_pair(
-    office: Office, sandbox: Sandbox, tmp_path: Path
+    office: Office, sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
     sandbox.qbt.expire_token()
     office.app.qbt().current_user()
-    mistyped = Office(sandbox, tmp_path, QBT_ACCESS_TOKEN="mistyped")
+    mistyped = make_office(QBT_ACCESS_TOKEN="mistyped")
     with pytest.raises(AccessStopped):
         mistyped.app.qbt().current_user()
-    mistyped.close()
     assert office.app.qbt().current_user()

@@ -11,6 +11,8 @@ from cprqueue.store.database import clock
 from tests.office import Office, job
 from tests.pruning import close, fault, names, order, outcomes, prune, remove_all, run_of
 
+pytestmark = pytest.mark.settings(QBT_RATE_LIMIT="5000")
+
 
 def pruned(office: Office, jobs: int, *closed: int) -> int:
     """Have these jobs and prune the closed ones."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import stop
-from tests.office import QUICK, Office, job, one_to_one
+from tests.office import MakeOffice, Office, job, one_to_one
+
+pytestmark = pytest.mark.settings(QBT_RATE_LIMIT="5000")
+
 
 FAULTS: list[dict[str, Any]] = [
     {"kind": "status", "status": 500},
@@ -49,10 +46,9 @@ def test_one_failed_write_of_any_kind_ends_right(
 
 
 def test_a_third_of_all_answers_failing_in_every_way_ends_with_one_of_each(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
-    sandbox.qbt.switches.update({"rate_limit": 5000})
-    office = Office(sandbox, tmp_path, QBT_RATE_LIMIT="5000", QBT_RETRY_BASE_SECONDS="0.00001")
+    office = make_office(QBT_RATE_LIMIT="5000", QBT_RETRY_BASE_SECONDS="0.00001")
     rules = [{"service": "qbt", "share": 0.035, **fault} for fault in FAULTS]
     rules.append({"service": "qbt", "kind": "items", "item_share": 0.3, "share": 0.1, "code": 500})
     office.sandbox.client.set_faults(rules)
@@ -61,7 +57,6 @@ def test_a_third_of_all_answers_failing_in_every_way_ends_with_one_of_each(
     office.push(seconds=120)
     assert office.counts()["due"] == 0
     one_to_one(office, 400)
-    office.close()
     failed = [c for c in office.sandbox.calls if c.service == "qbt" and c.fault]
     everything = [c for c in office.sandbox.calls if c.service == "qbt"]
     assert len(failed) > len(everything) / 5
@@ -94,28 +89,26 @@ def test_an_item_refused_for_good_is_parked_with_the_services_own_words(office: 
 
 
 def test_an_item_that_keeps_failing_in_passing_is_parked_after_the_last_attempt(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
-    office = Office(sandbox, tmp_path, QBT_MAX_ATTEMPTS="3")
+    office = make_office(QBT_MAX_ATTEMPTS="3")
     rule = {"service": "qbt", "method": "POST", "kind": "items", "where": {"name": "A-1"},
             "code": 503, "extra": "try later"}  # fmt: skip
     sandbox.client.set_faults([rule])
     office.put(job(1, "A-1"))
     link = office.link(1)
-    office.close()
     assert (link.state, link.attempts) == ("parked", 3)
     assert link.error_reason.startswith("gave up after 3 tries")
     assert link.look == "whole"  # the last try may have had an effect all the same
 
 
-def test_an_outage_parks_nobody(sandbox: Sandbox, tmp_path: Path) -> None:
-    office = Office(sandbox, tmp_path, QBT_MAX_ATTEMPTS="2")
+def test_an_outage_parks_nobody(sandbox: Sandbox, make_office: MakeOffice) -> None:
+    office = make_office(QBT_MAX_ATTEMPTS="2")
     office.put(job(1, "A-1"))
     sandbox.client.set_faults([{"service": "qbt", "kind": "status", "status": 500, "times": 9}])
     office.put(job(1, "A-1"), job(2, "A-2"))
     assert office.counts()["parked"] == 0
     one_to_one(office, 2)
-    office.close()
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 499])
@@ -147,10 +140,10 @@ def test_a_refusal_of_everything_stops_the_push_once_and_it_resumes_by_itself(
 
 
 def test_out_of_calls_the_doorbell_costs_nothing_and_says_when_to_ring(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
-    office = Office(sandbox, tmp_path, QBT_RATE_LIMIT="10", QBT_RATE_WINDOW="3")
-    sandbox.qbt.switches.update({"rate_limit": 10, "rate_window_seconds": 3})
+    office = make_office(QBT_RATE_LIMIT="10", QBT_RATE_WINDOW="3")
+    sandbox.qbt.switches.update({"rate_window_seconds": 3})
     sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 301)])
     office.fetch()
     rungs = [office.ring() for _ in range(6)]
@@ -159,102 +152,39 @@ def test_out_of_calls_the_doorbell_costs_nothing_and_says_when_to_ring(
     office.push(seconds=30)
     one_to_one(office, 300)
     assert [c for c in sandbox.calls if c.status == 429] == []
-    office.close()
 
 
 def test_a_429_that_nobody_expected_waits_for_a_whole_window(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
-    office = Office(sandbox, tmp_path, QBT_RATE_WINDOW="2")
+    office = make_office(QBT_RATE_WINDOW="2")
     sandbox.qbt.switches.update({"rate_limit": 2, "rate_window_seconds": 2})
     office.put(job(1, "A-1"))
     one_to_one(office, 1)
     assert len([c for c in sandbox.calls if c.status == 429]) == 1
-    office.close()
 
 
 def test_an_expired_token_is_renewed_once_and_the_new_pair_is_kept(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
-    office = Office(sandbox, tmp_path)
+    office = make_office()
     office.put(job(1, "A-1"))
     sandbox.qbt.expire_token()
     office.put(job(2, "A-2"))
     one_to_one(office, 2)
-    again = Office(sandbox, tmp_path)
+    again = make_office()
     again.put(job(3, "A-3"))
     one_to_one(again, 3)
     grants = [c for c in sandbox.calls if c.path == "/grant"]
     assert len(grants) == 1
-    office.close()
-    again.close()
 
 
-def test_a_hand_made_token_that_is_refused_stops_the_push(sandbox: Sandbox, tmp_path: Path) -> None:
-    office = Office(sandbox, tmp_path, QBT_REFRESH_TOKEN="", QBT_ACCESS_TOKEN="wrong")
+def test_a_hand_made_token_that_is_refused_stops_the_push(
+    sandbox: Sandbox, make_office: MakeOffice
+) -> None:
+    office = make_office(QBT_REFRESH_TOKEN="", QBT_ACCESS_TOKEN="wrong")
     office.put(job(1, "A-1"))
     with office.app.db.read() as conn:
         why = stop.stopped(conn)
-    office.close()
     assert why is not None
     assert "QBT_ACCESS_TOKEN" in why["text"]
-
-
-POINTS = [
-    "claimed",
-    "before_create_jobcode",
-    "after_create_jobcode",
-    "recorded_create_jobcode",
-    "before_change_jobcode",
-    "after_change_jobcode",
-    "recorded_change_jobcode",
-    "before_create_location",
-    "after_create_location",
-    "recorded_create_location",
-    "before_change_location",
-    "after_change_location",
-    "recorded_change_location",
-    "looked",
-]
-
-RING = """
-from cprqueue.bootstrap import application
-for _ in range(100):
-    application().push.ring()
-"""
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_a_kill_at_any_line_between_claimed_and_recorded_ends_right(
-    sandbox: Sandbox, tmp_path: Path, point: str
-) -> None:
-    office = Office(sandbox, tmp_path, CPR_LEASE_SECONDS="0.5")
-    office.put(*(job(n, f"A-{n}") for n in range(1, 4)))
-    if point == "looked":
-        rule = {"service": "qbt", "method": "POST", "kind": "lost", "times": 1}
-        sandbox.client.set_faults([rule])
-    sandbox.rm.put_jobs(
-        [
-            job(1, "B-1"),
-            job(2, "A-2", jobAddress1="New Street 2"),
-            *(job(n, f"A-{n}") for n in range(4, 8)),
-        ]
-    )
-    office.fetch()
-    env = {
-        **os.environ,
-        **environment(sandbox.url),
-        **QUICK,
-        "CPR_VAR_DIR": str(tmp_path),
-        "CPR_LEASE_SECONDS": "0.5",
-        "CPR_FUSE": point,
-    }
-    assert _ring_in_a_process(env) == -signal.SIGKILL
-    office.push()
-    one_to_one(office, 7)
-    office.close()
-
-
-def _ring_in_a_process(env: dict[str, str]) -> int:
-    command = [sys.executable, "-c", RING]
-    return subprocess.run(command, env=env, capture_output=True, timeout=60, check=False).returncode

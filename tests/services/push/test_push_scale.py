@@ -1,0 +1,34 @@
+"""Ten thousand jobs: what is unchanged costs nothing, what changed costs the least."""
+
+from __future__ import annotations
+
+import pytest
+
+from cprqueue.sandbox.dataset import make_jobs
+from tests.office import Office
+
+
+@pytest.mark.settings(QBT_RATE_LIMIT="5000")
+def test_ten_thousand_unchanged_jobs_cost_no_call_and_four_changed_ones_at_most_four(
+    office: Office,
+) -> None:
+    sandbox = office.sandbox
+    sandbox.rm.put_jobs(make_jobs(10_000, tricky=False))
+    office.fetch()
+    office.push(seconds=120)
+    assert office.broken() == []
+    sandbox.client.reset_calls()
+    office.fetch()
+    office.push()
+    assert [call for call in sandbox.calls if call.service == "qbt"] == []
+    active = [item for item in sandbox.rm.jobs()[:50] if office.link(item["jobId"])]
+    new, renamed, moved, closed = (dict(item) for item in active[:4])
+    new |= {"jobId": 999_999, "jobJobId": "NEW-26-00001R"}
+    renamed["jobJobId"] = "NEW-26-00002R"
+    moved["jobAddress1"] = "1 Other Street"
+    closed["jobProgress"] = "Lost Lead"
+    sandbox.rm.put_jobs([new, renamed, moved, closed])
+    office.fetch()
+    office.push()
+    assert len([call for call in sandbox.calls if call.service == "qbt"]) <= 4
+    assert office.broken() == []
