@@ -23,7 +23,7 @@ demo: $(RUN_READY) ## set up all, then show the whole system at work on local pa
 	@$(BIN)/python -m cprqueue demo
 
 test: $(DEV_READY) ## set up all, then run every test
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
 check: lint test ## what CI runs: lint, format, types, import rules, tests
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.store import schema
 from cprqueue.store.database import Database
-from tests.office import MakeOffice, Office
+from tests.office import MakeOffice, Office, put_tables
 from tests.other_servers import new_database
 from tests.running import System
 
@@ -67,7 +66,7 @@ def system(sandbox: Sandbox, tmp_path: Path) -> System:
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
     """An empty SQLite database with all tables."""
+    put_tables(tmp_path / "cpr.db")
     made = Database(f"sqlite:///{tmp_path / 'cpr.db'}")
-    schema.upgrade(made)
     yield made
     made.close()

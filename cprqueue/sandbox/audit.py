@@ -28,7 +28,7 @@ class Audit:
     """What was found. ``wrong`` has one line for each fault and says which job."""
 
     right: int = 0
-    """Active jobs with exactly one active jobcode and exactly one right location."""
+    """Active jobs with exactly one jobcode, which is active, and exactly one right location."""
     with_location: int = 0
     """Those of them that have an address, and so a location."""
     unfit: int = 0
@@ -53,10 +53,11 @@ def audit(
         _judge(found, claimants, jobcodes.pop(key, []), locations)
     known = {_key(job["jobJobId"]) for job in jobs if job["jobJobId"]}
     for key, rows in jobcodes.items():
+        active = [row for row in rows if row["active"]]
         if key in known:
-            found.leftover += len(rows)
+            found.leftover += len(active)
         else:
-            found.wrong += [f"jobcode {row['id']} ({row['name']}) is nobody's" for row in rows]
+            found.wrong += [f"jobcode {row['id']} ({row['name']}) is nobody's" for row in active]
     return found
 
 
@@ -81,8 +82,10 @@ def _judge(
 def _faults(job: Job, jobcodes: Rows, locations: Mapping[int, Rows]) -> list[str]:
     name = f"RM job {job['jobId']} ({_name(job)})"
     if len(jobcodes) != 1:
-        return [f"{name}: {len(jobcodes)} active jobcodes"]
+        return [f"{name}: {len(jobcodes)} jobcodes, archived ones too"]
     jobcode = jobcodes[0]
+    if not jobcode["active"]:
+        return [f"{name}: its jobcode is archived"]
     lines = []
     if jobcode["name"] != _name(job):
         lines.append(f"{name}: its jobcode is called {jobcode['name']}")
@@ -100,7 +103,7 @@ def _faults(job: Job, jobcodes: Rows, locations: Mapping[int, Rows]) -> list[str
 def _by_name(jobcodes: Rows, unmanaged: Collection[int]) -> dict[str, Rows]:
     found = defaultdict(list)
     for row in jobcodes:
-        if row["active"] and row["id"] not in unmanaged:
+        if row["id"] not in unmanaged:
             found[_key(row["name"])].append(row)
     return found
 

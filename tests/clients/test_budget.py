@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,18 +12,9 @@ from sqlalchemy import select, update
 
 from cprqueue.budget import Budget
 from cprqueue.errors import OutOfCalls
-from cprqueue.store import schema
 from cprqueue.store.database import Database, now_ms
 from cprqueue.tables import call_slots
 from tests.real_processes import wait_until
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    schema.upgrade(database)
-    yield database
-    database.close()
 
 
 def budget(db: Database, limit: int = 10, seconds: float = 60) -> Budget:

@@ -14,6 +14,9 @@ from cprqueue import errors
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.transport import Reply, Transport, error_for
 
+pytestmark = pytest.mark.xdist_group("transport")  # one server for all of them
+
+
 TOKEN = {"Authorization": "Bearer sandbox-token"}
 SECRET = {"name": "1 Elm Street", "page": 1}
 
@@ -146,13 +149,28 @@ def test_a_429_passes_the_wish_of_the_service_on(header: str, expected: float | 
     assert error.retry_after_seconds == expected
 
 
-@pytest.mark.parametrize("status", range(300, 600))
-def test_every_status_has_an_error(status: int) -> None:
-    error = error_for(Reply(status=status, body=b"", headers={}, what="x"))
-    assert isinstance(error, errors.Transient if status >= 500 else errors.CprqueueError)
-    assert str(error) == f"x answered {status}"
-    if isinstance(error, errors.Refused):
-        assert error.status == status
+@pytest.mark.parametrize(
+    ("statuses", "kind"),
+    [
+        ((300, 399, 400), errors.Refused),
+        ((401, 402, 403), errors.AccessStopped),
+        ((404, 428), errors.Refused),
+        ((429,), errors.RateLimited),
+        ((430, 498), errors.Refused),
+        ((499,), errors.AccessStopped),
+        ((500, 599), errors.ServiceFailed),
+    ],
+)
+def test_every_status_has_an_error(
+    statuses: tuple[int, ...], kind: type[errors.CprqueueError]
+) -> None:
+    """The first and the last status of each kind, in the order of the statuses."""
+    for status in statuses:
+        error = error_for(Reply(status=status, body=b"", headers={}, what="x"))
+        assert type(error) is kind
+        assert str(error) == f"x answered {status}"
+        if isinstance(error, errors.Refused):
+            assert error.status == status
 
 
 @pytest.mark.parametrize(

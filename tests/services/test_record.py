@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ import pytest
 from cprqueue.mapping import ActiveRules
 from cprqueue.models import Address, Held, Job
 from cprqueue.services.record import Sighting, record
-from cprqueue.store import events, jobs, links, schema
+from cprqueue.store import events, jobs, links
 from cprqueue.store.database import Database, clock
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -33,14 +31,6 @@ RULES = ActiveRules.build(
     inactive_progress=["Lost Lead", "Paid in Full - File Closed"],
     excluded_numbers=["LAX-UNALLOCATED JC"],
 )
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    schema.upgrade(database)
-    yield database
-    database.close()
 
 
 def seen(run_id: int = 1, *, complete: bool = True, minutes: float = 0) -> Sighting:

@@ -15,8 +15,7 @@ from redis import Redis
 
 from cprqueue import broker
 from cprqueue.sandbox.server import Sandbox
-from tests.office import job
-from tests.promise import broken
+from tests.office import broken, job
 from tests.real_processes import no_process_left_behind, wait_until
 from tests.running import System, Up
 
@@ -42,7 +41,7 @@ def worker_pids(directory: Path) -> list[int]:
 def everything_in_step(system: System, number: int) -> bool:
     state = system.sandbox.qbt.state()
     done = sum(code["active"] for code in state["jobcodes"]) >= number
-    return done and not broken(system.sandbox.rm.jobs(), state)
+    return done and not broken(system.sandbox)
 
 
 @pytest.fixture

@@ -17,10 +17,12 @@ from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import months
 from cprqueue.store import plans, runs
 from cprqueue.store.database import Database, clock
-from tests.office import job
-from tests.promise import broken
+from tests.office import broken, job
 from tests.real_processes import wait_until
 from tests.running import System, errors
+
+pytestmark = pytest.mark.xdist_group("prune")  # one server for all of them
+
 
 CLOSED = {"jobProgress": "Paid in Full - File Closed"}
 MANY = "5000"
@@ -60,7 +62,7 @@ class Place:
         return {name for name in gone if name.startswith("A-")}
 
     def broken(self) -> list[str]:
-        return broken(self.sandbox.rm.jobs(), self.sandbox.qbt.state())
+        return broken(self.sandbox)
 
     def run(self, *words: str) -> tuple[int, dict[str, Any], list[str]]:
         """Run a command with --json: its exit code, what it printed, its error lines."""

@@ -11,8 +11,8 @@ from kombu.connection import Connection
 
 from cprqueue.celery import QUEUES
 from cprqueue.sandbox.server import Sandbox
+from tests.office import broken
 from tests.other_servers import url_of
-from tests.promise import broken
 from tests.running import System
 
 JOBS = 60
@@ -35,7 +35,7 @@ def test_a_first_sync_and_an_urgent_job_go_through_rabbitmq(broker: str, tmp_pat
             assert not (system.var / "broker").exists(), "an embedded broker was started as well"
             done = system.sync()
             assert done["emitted"] == done["recorded"] == JOBS, done
-            assert broken(sandbox.rm.jobs(), sandbox.qbt.state()) == []
+            assert broken(sandbox) == []
             one = next(j for j in sandbox.rm.jobs() if j["jobStatus"] == "Active")
             resync = system.run("resync", str(one["jobId"]), "--json")
             assert resync.returncode == 0, resync.stderr

@@ -17,6 +17,9 @@ from cprqueue.sandbox.server import Sandbox
 from tests.real_processes import marked, wait_until
 from tests.running import PATIENT, System, Up
 
+pytestmark = pytest.mark.xdist_group("up")  # one server for all of them
+
+
 PROGRAMS = ("broker", "fetch", "insert", "upsert", "urgent", "maintenance", "beat", "flower")
 
 

@@ -3,221 +3,324 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from cprqueue.models import Address, Held, Jobcode, Location, Spare, Wanted, name_key
+from cprqueue.mapping import read_jobcode, read_location
+from cprqueue.models import Address, Held, Spare, Wanted, name_key
 from cprqueue.plan import observe
-from tests.quickbooks_time_model import ANSWERED, LOST_AFTER, LOST_BEFORE, Driver, Model, Row
+from cprqueue.sandbox.audit import audit
+from cprqueue.store import links
+from cprqueue.store.database import Database
+from tests.office import job
+from tests.world import ANSWERED, LOST_AFTER, LOST_BEFORE, Clock, World, make_database
 
 KEYS = ("N1", "N2", "N3", "N4", "N5", "N6")
 SPELLINGS = ("{}", " {}", "{} ")
 NOWHERE = Address()
 ADDRESSES = (NOWHERE, Address("1 Elm St", "", "Mesa", "AZ", "85201"), Address("2 Oak Ave"))
 RINGS = 60
+WHOLE = "whole"
+OLD = timedelta(hours=2)
+TIME = Clock()
 
 
-@dataclass(frozen=True)
+@pytest.fixture(scope="module")
+def db() -> Iterator[Database]:
+    made = make_database(TIME)
+    yield made
+    made.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """A jobcode that is there before."""
+
+    name: str
+    active: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A location that is there before, linked to jobcodes by their position."""
+
+    address: Address
+    active: bool
+    codes: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A job that is on record before. ``code``: the position of the jobcode it is linked to.
+
+    ``stale``: somebody renamed that jobcode since, and the location that our record names
+    (``other_place``, a position) is another one.
+    """
+
+    wanted: Wanted
+    active: bool
+    code: int | None = None
+    stale: bool = False
+    other_place: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Start:
     """A state of QuickBooks Time and of our record, and what happens next."""
 
-    model: Model
-    rows: list[Row]
+    codes: list[Code]
+    places: list[Place]
+    jobs: list[Known]
     fates: list[str]
     batch: int
+    old_export: bool
     later: list[tuple[int, int, Wanted, bool]]
 
 
 @st.composite
-def wanteds(draw: st.DrawFn, keys: tuple[str, ...] = KEYS) -> Wanted:
-    key = draw(st.sampled_from(keys))
+def wanteds(draw: st.DrawFn) -> Wanted:
+    key = draw(st.sampled_from(KEYS))
     name = draw(st.sampled_from((key, key.lower())))
     return Wanted(name=name, address=draw(st.sampled_from(ADDRESSES)))
 
 
 @st.composite
-def models(draw: st.DrawFn) -> Model:
-    """Jobcodes under different names, some archived, with locations of their own or shared."""
-    model = Model()
+def codes(draw: st.DrawFn) -> list[Code]:
+    """Jobcodes under different names, some archived."""
     names = draw(st.lists(st.sampled_from(KEYS), unique=True, max_size=5))
-    for key in names:
-        active = draw(st.booleans())
-        name = draw(st.sampled_from(SPELLINGS)).format(draw(st.sampled_from((key, key.lower()))))
-        model.add(Jobcode(id=0, name=name, active=active, assigned_to_all=active))
-    ids = sorted(model.codes)
-    number = draw(st.integers(0, 5)) if ids else 0
-    for _ in range(number):
-        links = draw(st.lists(st.sampled_from(ids), unique=True, min_size=1, max_size=2))
-        address = draw(st.sampled_from(ADDRESSES[1:]))
-        model.add(
-            Location(id=0, address=address, active=draw(st.booleans()), jobcode_ids=tuple(links))
-        )
-    return model
+    spelled = [
+        draw(st.sampled_from(SPELLINGS)).format(draw(st.sampled_from((key, key.lower()))))
+        for key in names
+    ]
+    return [Code(name=name, active=draw(st.booleans())) for name in spelled]
 
 
 @st.composite
 def starts(draw: st.DrawFn) -> Start:
-    model = draw(models())
-    ids = list(draw(st.permutations(sorted(model.codes))))
+    there = draw(codes())
+    positions = list(range(len(there)))
+    linked = st.lists(st.sampled_from(positions), unique=True, min_size=1, max_size=2)
+    place = st.builds(
+        Place, address=st.sampled_from(ADDRESSES[1:]), active=st.booleans(), codes=linked
+    )
+    places = draw(st.lists(place, max_size=5)) if there else []
+    free = list(draw(st.permutations(positions)))
     count = draw(st.integers(1, 4))
-    rows = []
-    for job_id in range(1, count + 1):
-        active = draw(st.booleans()) or draw(st.booleans())
-        row = Row(job_id, draw(wanteds()), active=active, state="due" if active else "idle")
-        if draw(st.booleans()) and ids:
-            _link(draw, model, row, ids.pop())
-        rows.append(row)
+    jobs = []
+    for _ in range(count):
+        known = Known(wanted=draw(wanteds()), active=draw(st.booleans()) or draw(st.booleans()))
+        if draw(st.booleans()) and free:
+            known = replace(known, code=free.pop(), stale=draw(st.booleans()))
+            if known.stale and places:
+                known = replace(known, other_place=draw(st.integers(0, len(places) - 1)))
+        jobs.append(known)
     later = st.tuples(st.integers(0, 4), st.integers(1, count), wanteds(), st.booleans())
     return Start(
-        model=model,
-        rows=rows,
-        fates=draw(st.lists(st.sampled_from((ANSWERED, LOST_BEFORE, LOST_AFTER)), max_size=10)),
+        codes=there,
+        places=places,
+        jobs=jobs,
+        fates=draw(st.lists(st.sampled_from((ANSWERED, LOST_BEFORE, LOST_AFTER)), max_size=14)),
         batch=draw(st.integers(1, 4)),
+        old_export=draw(st.booleans()),
         later=draw(st.lists(later, max_size=3)),
     )
 
 
-def _link(draw: st.DrawFn, model: Model, row: Row, code_id: int) -> None:
-    """Link the job; our record of it is true, or out of date and known to be so."""
-    places = [p for p in model.places.values() if code_id in p.jobcode_ids]
-    row.held = observe(model.codes[code_id], places, ours=None, address=row.wanted.address)
-    if draw(st.booleans()):
-        row.look = "whole"
-        model.add(replace(model.codes[code_id], name=f"by hand {code_id}"))
-        if model.places:
-            # Somebody gave another jobcode the location that our record names.
-            row.held = replace(row.held, location_id=draw(st.sampled_from(sorted(model.places))))
+def build(db: Database, start: Start) -> World:
+    """Make QuickBooks Time and our record as ``start`` says."""
+    world = World(db, TIME, batch=start.batch)
+    code_ids = [world.add_jobcode(code.name) for code in start.codes]
+    place_ids = [
+        world.add_location(place.address, *(code_ids[n] for n in place.codes))
+        for place in start.places
+    ]
+    for place, place_id in zip(start.places, place_ids, strict=True):
+        if not place.active:
+            world.account.change_location(place_id, active=False)
+    for code, code_id in zip(start.codes, code_ids, strict=True):
+        if not code.active:
+            world.account.change_jobcode(code_id, active=False)
+    _record(world, start.jobs, code_ids, place_ids)
+    world.wait(OLD)
+    world.snapshot()
+    world.wait(OLD if start.old_export else timedelta(0))
+    world.lose(start.fates)
+    return world
 
 
-def push(start: Start) -> Driver:
+def _record(world: World, jobs: list[Known], code_ids: list[int], place_ids: list[int]) -> None:
+    taken: set[int] = set()
+    for job_id, known in enumerate(jobs, 1):
+        world.record(job_id, known.wanted)
+        if known.code is not None:
+            held = observed(world, code_ids[known.code], known.wanted.address)
+            if known.stale and known.other_place is not None:
+                held = replace(held, location_id=place_ids[known.other_place])
+            look = WHOLE if known.stale else None
+            if held.location_id in taken:  # the database links a location to one job at most
+                held, look = replace(held, location_id=None, location_linked=False), WHOLE
+            elif held.location_id is not None:
+                taken.add(held.location_id)
+            world.link(job_id, held, look=look)
+        if not known.active:
+            world.record(job_id, known.wanted, active=False)
+    for known in jobs:
+        if known.code is not None and known.stale:
+            _rename_by_hand(world, code_ids[known.code])
+
+
+def _rename_by_hand(world: World, code_id: int) -> None:
+    """As a person does; an archived jobcode takes a new name only with its restore."""
+    code = next(c for c in world.state()["jobcodes"] if c["id"] == code_id)
+    world.account.change_jobcode(code_id, name=f"by hand {code_id}", active=True)
+    if not code["active"]:
+        world.account.change_jobcode(code_id, active=False)
+
+
+def observed(world: World, code_id: int, address: Address) -> Held:
+    """Return what QuickBooks Time holds, as a look would find it."""
+    state = world.state()
+    code = next(c for c in map(read_jobcode, state["jobcodes"]) if c.id == code_id)
+    places = [p for p in map(read_location, state["locations"]) if code_id in p.jobcode_ids]
+    return observe(code, places, ours=None, address=address)
+
+
+def push(world: World, later: list[tuple[int, int, Wanted, bool]] | None = None) -> None:
     """Ring until nothing is due or left open, with what happens in between."""
-    _unique_locations(start.rows)
-    driver = Driver(start.model, start.rows, start.fates, start.batch)
+    changes = later or []
     for ring in range(RINGS):
-        for at, job_id, wanted, active in start.later:
+        for at, job_id, wanted, active in changes:
             if at == ring:
-                driver.change(job_id, wanted, active=active)
-        driver.ring()
-        late = any(at > ring for at, *_ in start.later)
-        if not late and not _due(driver):
-            driver.settle()
-            if not _due(driver):
-                return driver
-    raise AssertionError(f"still due after {RINGS} rings: {_due(driver)}")
+                world.record(job_id, wanted, active=active)
+        world.ring()
+        if world.due() or any(at > ring for at, *_ in changes):
+            continue
+        world.settle()
+        if not world.due():
+            return
+    raise AssertionError(f"still due after {RINGS} rings: {world.rows()}")
 
 
-def _due(driver: Driver) -> list[Row]:
-    return [row for row in driver.rows.values() if row.state == "due"]
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(start=starts())
+def test_pushing_converges_from_any_state_with_any_answer_lost(db: Database, start: Start) -> None:
+    world = build(db, start)
+    before = {code["id"]: _shown(code) for code in world.state()["jobcodes"]}
+    push(world, start.later)
+    rows = world.rows()
+    managed = {row.jobcode_id: row for row in rows.values() if row.jobcode_id}
+    event(f"requests: {min(world.transport.requests, 30) // 10 * 10}+")
 
-
-def _unique_locations(rows: list[Row]) -> None:
-    """The database links a location to one job at most."""
-    seen: set[int] = set()
-    for row in rows:
-        if row.held.location_id in seen:
-            row.held = replace(row.held, location_id=None, location_linked=False)
-            row.look = "whole" if row.held.jobcode_id else row.look
-        elif row.held.location_id is not None:
-            seen.add(row.held.location_id)
-
-
-@settings(max_examples=1500, deadline=None, derandomize=True)
-@given(starts())
-def test_pushing_converges_from_any_state_with_any_answer_lost(start: Start) -> None:
-    before = {i: replace(code) for i, code in start.model.codes.items()}
-    driver = push(start)
-    model, rows = driver.model, driver.rows
-    managed = {row.held.jobcode_id: row for row in rows.values() if row.held.jobcode_id}
-    event(f"requests: {min(driver.requests, 30) // 10 * 10}+")
-
-    keys = Counter(name_key(code.name) for code in model.codes.values())
+    keys = Counter(name_key(code["name"]) for code in world.state()["jobcodes"])
     assert max(keys.values(), default=0) <= 1, "no second jobcode of a name"
+    assert_promise(world)
     for row in rows.values():
-        if row.active and row.state == "done":
-            _assert_in_step(model, row)
-        elif row.active:
-            _assert_rightly_parked(row, rows, model, managed)
-    for code in model.codes.values():
-        assert code.id in managed or code.id in before, f"left behind: {code}"
-        if code.id in before and code.id not in managed:
-            assert code == before[code.id], "an unmanaged jobcode was touched"
+        if row.active and row.state != links.IN_SYNC:
+            _assert_rightly_parked(row, rows, world, managed)
+    for code in world.state()["jobcodes"]:
+        assert code["id"] in managed or code["id"] in before, f"left behind: {code}"
+        if code["id"] in before and code["id"] not in managed:
+            assert _shown(code) == before[code["id"]], "an unmanaged jobcode was touched"
 
 
-def _assert_in_step(model: Model, row: Row) -> None:
-    assert row.held.jobcode_id is not None
-    code = model.codes[row.held.jobcode_id]
-    assert (code.name, code.active, code.assigned_to_all) == (row.wanted.name, True, True)
-    found = [place.address for place in model.places_of(code.id)]
-    assert found == ([row.wanted.address] if row.wanted.address else [])
+def _shown(code: dict[str, Any]) -> tuple[Any, ...]:
+    return code["name"], code["active"], code["assigned_to_all"]
+
+
+def assert_promise(world: World) -> None:
+    """Each active job that is not parked is one jobcode with one location, as the audit sees it."""
+    rows = [row for row in world.rows().values() if row.active and row.state == links.IN_SYNC]
+    wanted = [
+        job(row.job_id, row.job_number, jobAddress1=row.addr1, jobAddress2=row.addr2,
+            jobCity=row.city, jobStateCd=row.address_state, jobZip=row.zip)
+        for row in rows
+    ]  # fmt: skip
+    state = world.state()
+    ours = {row.jobcode_id for row in rows}
+    others = {code["id"] for code in state["jobcodes"]} - ours
+    found = audit(wanted, state, unmanaged=others)
+    assert (found.wrong, found.right) == ([], len(rows))
 
 
 def _assert_rightly_parked(
-    row: Row, rows: dict[int, Row], model: Model, managed: dict[int, Row]
+    row: Any, rows: dict[int, Any], world: World, managed: dict[int, Any]
 ) -> None:
-    assert row.state == "parked", row
-    if row.code == "doubled_number":
-        same = [r for r in rows.values() if r.active and r.key == row.key]
+    assert row.state == links.PARKED, row
+    if row.error_code == "doubled_number":
+        same = [r for r in rows.values() if r.active and r.name_key == row.name_key]
         assert len(same) > 1, f"parked without a rival: {row}"
-        first = [r for r in same if r.code != "doubled_number"]
-        going = [r for r in first if r.code != "refused_417"]
+        first = [r for r in same if r.error_code != "doubled_number"]
+        going = [r for r in first if r.error_code != "refused_417"]
         assert first, "one of them goes on, the others are parked"
         assert len(going) <= 1, "only one of them has the jobcode"
     else:
         # Somebody else's jobcode has the name, and ours has another one: a person must decide.
-        assert row.code == "refused_417", row
-        assert row.held.jobcode_id is not None
-        holders = [c for c in model.codes.values() if name_key(c.name) == row.key]
-        assert all(managed.get(c.id, row).key == row.key for c in holders), (row, holders)
+        assert row.error_code == "refused_417", row
+        assert row.jobcode_id is not None
+        for code in world.state()["jobcodes"]:
+            if name_key(code["name"]) == row.name_key:
+                assert managed.get(code["id"], row).name_key == row.name_key, (row, code)
 
 
-def test_two_jobs_that_swap_numbers_end_with_each_others() -> None:
+def test_jobs_that_swap_numbers_end_with_each_others(db: Database) -> None:
     """Every request may lose its answer, one at a time and each way."""
-    for rows in ([("N1", "N2"), ("N2", "N1")], [("N1", "N2"), ("N2", "N3"), ("N3", "N1")]):
+    for pairs in ([("N1", "N2"), ("N2", "N1")], [("N1", "N2"), ("N2", "N3"), ("N3", "N1")]):
         for position in range(8):
             for fate in (LOST_BEFORE, LOST_AFTER):
                 for batch in (1, 2, 3):
-                    _assert_handed_round(rows, [ANSWERED] * position + [fate], batch)
+                    _assert_handed_round(db, pairs, [ANSWERED] * position + [fate], batch)
 
 
-def _assert_handed_round(pairs: list[tuple[str, str]], fates: list[str], batch: int) -> None:
-    model = Model()
-    rows = []
+def _assert_handed_round(
+    db: Database, pairs: list[tuple[str, str]], fates: list[str], batch: int
+) -> None:
+    world = World(db, TIME, batch=batch)
     for job_id, (old, new) in enumerate(pairs, 1):
-        code_id = model.add(Jobcode(id=0, name=old, assigned_to_all=True))
-        held = Held(jobcode_id=code_id, name=old, active=True, assigned_to_all=True)
-        rows.append(Row(job_id, Wanted(name=new, address=ADDRESSES[job_id % 3]), held=held))
-    ids = {row.job_id: row.held.jobcode_id for row in rows}
-    driver = push(Start(model=model, rows=rows, fates=fates, batch=batch, later=[]))
-    for row in driver.rows.values():
-        assert row.held.jobcode_id == ids[row.job_id], "nobody changes jobcodes in a swap"
-        _assert_in_step(model, row)
+        code_id = world.add_jobcode(old)
+        world.record(job_id, Wanted(name=new, address=ADDRESSES[job_id % 3]))
+        world.link(job_id, observed(world, code_id, NOWHERE))
+    ids = {job_id: row.jobcode_id for job_id, row in world.rows().items()}
+    world.lose(fates)
+    push(world)
+    after = {job_id: row.jobcode_id for job_id, row in world.rows().items()}
+    assert after == ids, "nobody changes jobcodes in a swap"
+    assert {row.state for row in world.rows().values()} == {links.IN_SYNC}
+    assert_promise(world)
 
 
-def test_a_spare_location_is_still_known_after_a_lost_answer() -> None:
-    model = Model()
-    code = model.add(Jobcode(id=0, name="N1", assigned_to_all=True))
+def test_a_spare_location_is_still_known_after_a_lost_answer(db: Database) -> None:
+    world = World(db, TIME, batch=1)
+    code = world.add_jobcode("N1")
     for address in (ADDRESSES[1], ADDRESSES[1], ADDRESSES[2]):
-        model.add(Location(id=0, address=address, jobcode_ids=(code,)))
-    row = Row(1, Wanted(name="N1", address=ADDRESSES[1]), look="whole")
-    row.held = Held(jobcode_id=code, name="N1")
-    push(Start(model=model, rows=[row], fates=[ANSWERED, LOST_BEFORE], batch=1, later=[]))
-    assert row.held.spares == ()
-    _assert_in_step(model, row)
+        world.add_location(address, code)
+    world.record(1, Wanted(name="N1", address=ADDRESSES[1]))
+    world.link(1, Held(jobcode_id=code, name="N1"), look="whole")
+    # The look is a listing of jobcodes and one of locations; then the first spare one goes.
+    world.lose([ANSWERED, ANSWERED, LOST_BEFORE])
+    push(world)
+    assert Held.from_json(world.rows()[1].held).spares == ()
+    assert_promise(world)
 
 
-def test_a_shared_location_loses_our_link_and_keeps_its_others() -> None:
-    model = Model()
-    ours, other = (model.add(Jobcode(id=0, name=n, assigned_to_all=True)) for n in ("N1", "N2"))
-    shared = model.add(Location(id=0, address=ADDRESSES[1], jobcode_ids=(ours, other)))
-    row = Row(1, Wanted(name="N1", address=ADDRESSES[1]))
-    driver = Driver(model, [row], [], 1)
-    driver.ring()
-    _assert_in_step(model, row)
-    assert model.places[shared] == Location(
-        id=shared, address=ADDRESSES[1], jobcode_ids=(other,)
-    ), "it stays as it was for the other jobcode"
+def test_a_shared_location_loses_our_link_and_keeps_its_others(db: Database) -> None:
+    world = World(db, TIME)
+    ours, other = world.add_jobcode("N1"), world.add_jobcode("N2")
+    shared = world.add_location(ADDRESSES[1], ours, other)
+    world.record(1, Wanted(name="N1", address=ADDRESSES[1]))
+    world.snapshot()
+    world.ring()
+    assert world.rows()[1].state == links.IN_SYNC
+    assert_promise(world)
+    place = next(p for p in map(read_location, world.state()["locations"]) if p.id == shared)
+    assert (place.address, place.active, place.jobcode_ids) == (ADDRESSES[1], True, (other,)), (
+        "it stays as it was for the other jobcode"
+    )
 
 
 def test_what_is_held_survives_the_database() -> None:
