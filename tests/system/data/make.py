@@ -19,6 +19,7 @@ sandbox held, at the moment of death. All of it is made up; tests move its times
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import json
@@ -223,7 +224,11 @@ def _change(old: Old, fresh: list[dict[str, Any]], closed: list[dict[str, Any]])
 
 
 def _stop_inserts(old: Old, share: float) -> None:
-    """Suspend the insert workers once this share is recorded, and no transaction is open."""
+    """Suspend the insert workers once this share is recorded.
+
+    Not in the middle of a transaction, and not with a message on its way to them, which would
+    be lost for good when they are killed.
+    """
     count = (
         "SELECT r.emitted, (SELECT COUNT(*) FROM jobs j WHERE j.seen_run_id = r.run_id)"
         " FROM runs r WHERE r.run_id = (SELECT MAX(run_id) FROM runs WHERE kind = 'fetch')"
@@ -235,8 +240,22 @@ def _stop_inserts(old: Old, share: float) -> None:
         db = sqlite3.connect(old.var / "cprqueue.db", timeout=1)
         with contextlib.closing(db), contextlib.suppress(sqlite3.OperationalError):
             db.execute("BEGIN IMMEDIATE")
-            return
+            if _every_message_is_somewhere(old):
+                return
         old.signal(signal.SIGCONT, "\0insert\0")
+
+
+def _every_message_is_somewhere(old: Old) -> bool:
+    """Tell whether each job is on record for the newest fetch, or its message with the broker."""
+    client = Redis(unix_socket_path=str(old.var / "broker" / "broker.sock"), decode_responses=True)
+    with contextlib.closing(client):
+        messages = [json.loads(message) for message in client.lrange("insert", 0, -1)]
+        messages += [json.loads(entry)[0] for entry in client.hvals("unacked")]
+    bodies = [json.loads(base64.b64decode(message["body"]))[1] for message in messages]
+    there = {body["job"]["job_id"] for body in bodies if isinstance(body.get("job"), dict)}
+    newest = "(SELECT MAX(run_id) FROM runs WHERE kind = 'fetch')"
+    there |= {row[0] for row in old.rows(f"SELECT job_id FROM jobs WHERE seen_run_id = {newest}")}
+    return len(there) == len(old.sandbox.rm.jobs())
 
 
 def waiting(old: Old) -> None:
