@@ -254,7 +254,7 @@ def _every_message_is_somewhere(old: Old) -> bool:
     bodies = [json.loads(base64.b64decode(message["body"]))[1] for message in messages]
     there = {body["job"]["job_id"] for body in bodies if isinstance(body.get("job"), dict)}
     newest = "(SELECT MAX(run_id) FROM runs WHERE kind = 'fetch')"
-    there |= {row[0] for row in old.rows(f"SELECT job_id FROM jobs WHERE seen_run_id = {newest}")}
+    there |= {row[0] for row in old.rows(f"SELECT job_id FROM jobs WHERE seen_run_id = {newest}")}  # noqa: S608
     return len(there) == len(old.sandbox.rm.jobs())
 
 
