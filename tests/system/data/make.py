@@ -1,6 +1,6 @@
 """Make what an old system leaves behind, for ``test_upgrade``. Run it with the old code.
 
-    git worktree add /tmp/old 3669780 && cd /tmp/old && make .venv/.dev-requirements-installed
+    git worktree add ../old 3669780 && cd ../old && make .venv/.dev-requirements-installed
     CPR_TEST_POSTGRES_URL=... .venv/bin/python -P NEW_CHECKOUT/tests/system/data/make.py
 
 It takes about two minutes, needs pg_dump, and writes beside itself:
