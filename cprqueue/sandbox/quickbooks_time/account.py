@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cprqueue.sandbox.quickbooks_time import loading
 from cprqueue.sandbox.quickbooks_time.access import Access, oauth_error
 from cprqueue.sandbox.quickbooks_time.assignments import Assignments
 from cprqueue.sandbox.quickbooks_time.by_hand import ByHand
@@ -217,6 +218,11 @@ class Account(ByHand):
             return {
                 name: [show(row) for row in rows.values()] for name, (show, rows) in tables.items()
             }
+
+    def load(self, state: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Fill this new account with what ``state`` returned elsewhere; see ``loading``."""
+        with self._lock:
+            loading.load(self._company, state)
 
     def _map_row(self, row: Any) -> dict[str, Any]:
         return self._views.link(row) | {"active": row.active}

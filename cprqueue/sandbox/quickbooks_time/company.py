@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from cprqueue.sandbox.quickbooks_time.rows import (
@@ -54,6 +54,10 @@ class Company:
         floor = 2**31 if self.switches.ids_above_2_31 else 0
         self._last_id = max(self._last_id, floor) + self.rng.randint(1, 3)
         return self._last_id
+
+    def skip_ids(self, taken: Iterable[int]) -> None:
+        """Never return one of these ids, nor one below them."""
+        self._last_id = max([self._last_id, *taken])
 
     def touch(self, *endpoints: str) -> datetime:
         """Note that these endpoints' data changed now, and return now."""
@@ -153,14 +157,18 @@ class Company:
                 created=now,
                 last_modified=now,
             )
-            self.links[row.id] = self._link_of[jobcode_id, location_id] = row
         row.active, row.last_modified = active, now
-        if active:
-            self._locations_of[jobcode_id][location_id] = None
-        else:
-            self._locations_of[jobcode_id].pop(location_id, None)
+        self.put_link(row)
         if self.switches.linking_moves_jobcode:
             self.jobcodes[jobcode_id].last_modified = self.touch("jobcodes")
+
+    def put_link(self, row: MapRow) -> None:
+        """Store a new link, or the new state of one."""
+        self.links[row.id] = self._link_of[row.x_id, row.location_id] = row
+        if row.active:
+            self._locations_of[row.x_id][row.location_id] = None
+        else:
+            self._locations_of[row.x_id].pop(row.location_id, None)
 
     # Assignments
 
@@ -175,16 +183,20 @@ class Company:
             return rows[user_id]
         now = self.touch("jobcode_assignments")
         if user_id not in rows:
-            rows[user_id] = Assignment(
+            row = Assignment(
                 id=self.new_id(),
                 user_id=user_id,
                 jobcode_id=jobcode_id,
                 created=now,
                 last_modified=now,
             )
-            self.assignments[rows[user_id].id] = rows[user_id]
+            self.put_assignment(row)
         rows[user_id].active, rows[user_id].last_modified = True, now
         return rows[user_id]
+
+    def put_assignment(self, row: Assignment) -> None:
+        """Store a new assignment."""
+        self.assignments[row.id] = self._assignment_of[row.jobcode_id][row.user_id] = row
 
     def unassign(self, row: Assignment) -> None:
         """Take an assignment away; doing it twice changes nothing."""
