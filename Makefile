@@ -14,6 +14,9 @@ DEV_READY := .venv/.dev-requirements-installed
 PIP_INSTALL = $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
+# Measuring slows what runs in the test processes themselves: `make test COVERAGE=` does without.
+COVERAGE ?= --cov --cov-report=
+
 # The lock fits every Python from 3.11 on, every system and processor, and names no index.
 LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-strip-extras --no-config --no-emit-index-url \
@@ -33,7 +36,7 @@ quick: $(DEV_READY) ## the tests that need no processes and no minutes, for whil
 	@$(PYTEST) --ignore tests/system -m "not slow"
 
 test: $(DEV_READY) ## set up all, then run every test and print the branch coverage
-	@$(PYTEST) --cov --cov-report=
+	@$(PYTEST) $(COVERAGE)
 
 check: lint test ## what CI runs: lint, format, types, import rules, lock files, tests, coverage
 
