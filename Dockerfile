@@ -14,8 +14,8 @@ RUN apt-get update \
 # A company index: docker compose build --build-arg PIP_INDEX_URL=...
 ARG PIP_INDEX_URL
 WORKDIR /app
-COPY requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt "psycopg[binary]==3.3.9"
+COPY requirements.lock .
+RUN pip install --no-cache-dir --require-hashes -r requirements.lock
 
 COPY celerybeat-schedule.py .
 COPY cprqueue cprqueue

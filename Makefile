@@ -1,18 +1,28 @@
 # Everything that a person types. `make demo` and `make test` set up all they need by
 # themselves: they want Python 3.11 or newer and make, nothing else. Pip's own configuration
-# (pip.conf, PIP_INDEX_URL) is respected, so a company index works as usual.
+# (pip.conf, PIP_INDEX_URL) is respected, so a company index works as usual; only `make lock`
+# asks uv, which reads UV_DEFAULT_INDEX instead.
 
 PYTHON ?= python3
 JOBS ?= 3
 BIN := .venv/bin
 
-# Stamps: the requirements are installed once, and again when they change.
+# Stamps: what is locked is installed once, and again when a lock changes.
 RUN_READY := .venv/.run-requirements-installed
 DEV_READY := .venv/.dev-requirements-installed
 
 PIP_INSTALL = $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
+PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
-.PHONY: help demo test check lint bench up clean
+# Measuring slows what runs in the test processes themselves: `make test COVERAGE=` does without.
+COVERAGE ?= --cov --cov-report=
+
+# The lock fits every Python from 3.11 on, every system and processor, and names no index.
+LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-strip-extras --no-config --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+.PHONY: help demo quick test check lint lock bench up clean
 .DEFAULT_GOAL := help
 
 help: ## show these lines
@@ -22,16 +32,24 @@ help: ## show these lines
 demo: $(RUN_READY) ## set up all, then show the whole system at work on local parts
 	@$(BIN)/python -m cprqueue demo
 
-test: $(DEV_READY) ## set up all, then run every test
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+quick: $(DEV_READY) ## the tests that need no processes and no minutes, for while you write
+	@$(PYTEST) --ignore tests/system -m "not slow"
 
-check: lint test ## what CI runs: lint, format, types, import rules, tests
+test: $(DEV_READY) ## set up all, then run every test and print the branch coverage
+	@$(PYTEST) $(COVERAGE)
+
+check: lint test ## what CI runs: lint, format, types, import rules, lock files, tests, coverage
 
 lint: $(DEV_READY) ## check without the tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q --noconftest tests/test_lock.py
+
+lock: $(DEV_READY) ## renew both lock files: needed after a change of requirements*.txt
+	@$(LOCK) --group build --output-file requirements.lock requirements.txt
+	@$(LOCK) --constraints requirements.lock --output-file requirements-dev.lock requirements-dev.txt
 
 bench: $(RUN_READY) ## measure speed, calls and memory, each beside its yardstick
 	@$(BIN)/python -m benchmarks
@@ -40,7 +58,7 @@ up: $(RUN_READY) ## start the real system with the settings in .env
 	@$(BIN)/python -m cprqueue up
 
 clean: ## remove what the tools made; keep var/, where the data is
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is made anew where its Python is gone or too old. Everything that can be
@@ -55,12 +73,14 @@ clean: ## remove what the tools made; keep var/, where the data is
 	@echo "Making a Python environment in .venv"
 	@$(PYTHON) -m venv --clear .venv
 
-$(RUN_READY): .venv/pyvenv.cfg requirements.txt pyproject.toml
+# Nothing is installed whose hash is not in a lock; setuptools, which builds the project, too.
+$(RUN_READY): .venv/pyvenv.cfg requirements.lock pyproject.toml
 	@echo "Installing what the product runs on into .venv (once; about a minute)"
-	@$(PIP_INSTALL) -r requirements.txt -e .
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(DEV_READY): $(RUN_READY) requirements-dev.txt
+$(DEV_READY): $(RUN_READY) requirements-dev.lock
 	@echo "Installing what the tests run on into .venv (once)"
-	@$(PIP_INSTALL) -r requirements-dev.txt
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
