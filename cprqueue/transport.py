@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TypedDict, Unpack
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -28,6 +28,7 @@ from cprqueue.errors import (
     ServiceUnreachable,
     UnreadableAnswer,
 )
+from cprqueue.models import Json
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
@@ -44,15 +45,31 @@ class Reply:
     headers: Mapping[str, str]
     what: str
 
-    def json(self) -> Any:
+    def json(self) -> Json:
         """Return the body as JSON. Raises UnreadableAnswer where it is something else."""
         try:
-            return json.loads(self.body)
+            found: Json = json.loads(self.body)
+            return found
         except ValueError:
             size = len(self.body)
             raise UnreadableAnswer(
                 f"{self.what} answered {self.status} with {size} bytes that are not JSON"
             ) from None
+
+
+class Content(TypedDict, total=False):
+    """What a request may carry."""
+
+    params: Mapping[str, str | int]
+    json_body: Json
+    form: Mapping[str, str]
+
+
+class _Options(TypedDict, total=False):
+    headers: Mapping[str, str] | None
+    params: Mapping[str, str | int] | None
+    json: Json
+    data: Mapping[str, str] | None
 
 
 class Transport:
@@ -83,11 +100,9 @@ class Transport:
         method: str,
         path: str,
         *,
-        params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        json_body: Any = None,
-        form: Mapping[str, str] | None = None,
         accept: frozenset[int] = frozenset({200}),
+        **content: Unpack[Content],
     ) -> Reply:
         """Send one request and return its complete answer.
 
@@ -95,7 +110,12 @@ class Transport:
         ServiceUnreachable where no complete answer came; the request may have had its effect.
         """
         what = f"{self.service}: {method} {path}"
-        options = {"params": params, "headers": headers, "json": json_body, "data": form}
+        options: _Options = {
+            "headers": headers,
+            "params": content.get("params"),
+            "json": content.get("json_body"),
+            "data": content.get("form"),
+        }
         with self._open(what, method, path, options) as response:
             body = b"".join(_chunks(response, what, self.total_seconds))
         reply = Reply(status=response.status_code, body=body, headers=response.headers, what=what)
@@ -108,7 +128,7 @@ class Transport:
         self,
         path: str,
         *,
-        params: Mapping[str, Any],
+        params: Mapping[str, str | int],
         headers: Mapping[str, str],
         total_seconds: float,
     ) -> Iterator[Iterator[bytes]]:
@@ -126,7 +146,7 @@ class Transport:
 
     @contextmanager
     def _open(
-        self, what: str, method: str, path: str, options: Mapping[str, Any]
+        self, what: str, method: str, path: str, options: _Options
     ) -> Iterator[requests.Response]:
         try:
             response = self.session.request(

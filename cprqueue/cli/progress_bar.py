@@ -57,7 +57,7 @@ class _Bars:
         self._progress.stop()
 
     def show(self, look: Look) -> None:
-        sent = look.state in ("emitted", "done")
+        sent = look.state in (RunState.EMITTED, RunState.DONE)
         self._progress.update(
             self._fetch,
             total=look.emitted if sent else None,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
+from cprqueue.models import Json
 from cprqueue.tables import locks, state
 
 FETCH = "fetch"
@@ -44,13 +44,14 @@ def ensure(conn: Connection) -> None:
             conn.execute(insert(locks).values(name=name))
 
 
-def get_value(conn: Connection, name: str) -> Any:
+def get_value(conn: Connection, name: str) -> Json:
     """Return the value stored under ``name``, or None."""
     text = conn.execute(select(state.c.value).where(state.c.name == name)).scalar()
-    return json.loads(text) if text else None
+    found: Json = json.loads(text) if text else None
+    return found
 
 
-def set_value(conn: Connection, name: str, value: Any, *, now: datetime) -> None:
+def set_value(conn: Connection, name: str, value: object, *, now: datetime) -> None:
     """Store ``value`` (plain JSON data) under ``name``."""
     values = {"value": json.dumps(value, ensure_ascii=False), "updated_at": now}
     if conn.execute(update(state).where(state.c.name == name).values(**values)).rowcount == 0:
