@@ -155,7 +155,7 @@ class Row:
         )
 
 
-def _once_each(chosen: list[tuple[Row, plan.Action]]) -> Iterator[tuple[Row, plan.Action]]:
+def _once_each(chosen: list[tuple[Row, plan.Write]]) -> Iterator[tuple[Row, plan.Write]]:
     """Leave out what changes a location that the same request changes already."""
     seen = set()
     for row, action in chosen:
@@ -213,11 +213,11 @@ class Driver:
             self._act(batch, actions)
         raise AssertionError(f"no end after {ROUNDS} requests: {batch}")
 
-    def _plan(self, batch: dict[int, Row]) -> dict[int, plan.Action]:
+    def _plan(self, batch: dict[int, Row]) -> dict[int, plan.Step]:
         for row in list(batch.values()):
             if row.held.jobcode_id is None and row.certain and not row.looked_whole:
                 self._adopt(batch, row)
-        actions: dict[int, plan.Action] = {}
+        actions: dict[int, plan.Step] = {}
         waits = []
         rivals = [row.claimant() for row in self.rows.values()]
         for row in list(batch.values()):
@@ -236,7 +236,7 @@ class Driver:
                 batch.pop(row.job_id, None)
         return actions
 
-    def _decide(self, batch: dict[int, Row], row: Row, rivals: list[names.Claimant]) -> plan.Action:
+    def _decide(self, batch: dict[int, Row], row: Row, rivals: list[names.Claimant]) -> plan.Step:
         ruling = names.rule(row.claimant(), row.wanted.name, rivals)
         if isinstance(ruling, names.TakeOver) and row.certain:
             other = self.rows[ruling.job_id]
@@ -245,13 +245,14 @@ class Driver:
             ruling = names.Free()
         return plan.next_action(row.wanted, row.held, certain=row.certain, ruling=ruling)
 
-    def _act(self, batch: dict[int, Row], actions: dict[int, plan.Action]) -> None:
+    def _act(self, batch: dict[int, Row], actions: dict[int, plan.Step]) -> None:
         rank = min(action.rank for action in actions.values())
         chosen = [(batch[j], a) for j, a in actions.items() if a.rank == rank and j in batch]
-        if isinstance(chosen[0][1], plan.Look):
-            self._look(batch, [row for row, _ in chosen])
+        writes = [(row, a) for row, a in chosen if isinstance(a, plan.Write)]
+        if writes:
+            self._send(batch, list(_once_each(writes)))
         else:
-            self._send(batch, list(_once_each(chosen)))
+            self._look(batch, [row for row, _ in chosen])
 
     # --- requests ---
 
@@ -266,13 +267,13 @@ class Driver:
             raise LostError
         return found
 
-    def _send(self, batch: dict[int, Row], chosen: list[tuple[Row, plan.Action]]) -> None:
+    def _send(self, batch: dict[int, Row], chosen: list[tuple[Row, plan.Write]]) -> None:
         kind = chosen[0][1].kind
         for row, action in chosen:
             row.intent, row.intent_tick = kind, self.model.tick
             if isinstance(action, plan.CreateJobcode):
                 row.held = replace(row.held, name=action.name)
-        payloads = [a.payload() for _, a in chosen]  # type: ignore[attr-defined]  # only writes
+        payloads = [a.payload() for _, a in chosen]
         try:
             results = self._request(lambda: [self.model.send(kind, p) for p in payloads])
         except LostError:
@@ -290,7 +291,7 @@ class Driver:
             if isinstance(action, plan.ChangeJobcode) and action.jobcode_id != row.held.jobcode_id:
                 for owner in self.rows.values():
                     if owner.held.jobcode_id == action.jobcode_id:
-                        owner.held = replace(owner.held, **dict(action.changes))
+                        owner.held = action.applied(owner.held)
             self._believe(batch, row, held)
         elif not row.looked_whole:
             self._believe(batch, row, row.held, look="whole")

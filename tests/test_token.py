@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -44,7 +45,7 @@ def age(office: Office, by: timedelta) -> None:
     """Let the stored pair be older by this much."""
     with office.app.durable_db.begin() as conn:
         name_of_pair = f"{NAME}:{office.app.token.grant.origin}"
-        pair = locks.get_value(conn, name_of_pair)
+        pair: Any = locks.get_value(conn, name_of_pair)
         for name in ("expires_at", "renewed_from"):
             moment = clock(conn).fromisoformat(pair[name]) - by
             pair[name] = moment.isoformat()

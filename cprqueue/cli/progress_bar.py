@@ -9,6 +9,7 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cprqueue.cli.console import err, note
+from cprqueue.records import RunState
 from cprqueue.services.progress import Progress as Look
 
 LINE_EVERY_SECONDS = 10.0

@@ -106,7 +106,7 @@ def _note_progress_values(conn: Connection, now: datetime) -> None:
     RM's list of values is not known, and a new way to say "closed" counts as active.
     """
     present = jobs.active_progress_values(conn)
-    known = locks.get_value(conn, PROGRESS_SEEN)
+    known = _progress_seen(conn)
     fresh = sorted(set(present) - set(known or {}))
     if not fresh:
         return
@@ -118,19 +118,24 @@ def _note_progress_values(conn: Connection, now: datetime) -> None:
 
 def new_progress_values(conn: Connection, *, since: datetime) -> list[str]:
     """Return the progress values that turned up after ``since``."""
-    known = locks.get_value(conn, PROGRESS_SEEN) or {}
+    known = _progress_seen(conn) or {}
     return sorted(v for v, at in known.items() if at and datetime.fromisoformat(at) >= since)
+
+
+def _progress_seen(conn: Connection) -> dict[str, str] | None:
+    """Return when each progress value turned up; "" for those of the first fetch."""
+    found = locks.get_value(conn, PROGRESS_SEEN)
+    return {name: str(at) for name, at in found.items()} if isinstance(found, dict) else None
 
 
 def _note_vanished(conn: Connection, now: datetime) -> None:
     """Make inactive what two complete fetches in a row did not show."""
     done = runs.newest_few(conn, RunKind.FETCH, RunState.DONE, complete=True, limit=2)
-    if len(done) < 2:
+    asked_at = done[0].observed_at if len(done) == 2 else None
+    if asked_at is None:
         return
     rule = f"vanished: not in the complete fetches {done[1].run_id} and {done[0].run_id}"
-    gone = jobs.mark_vanished(
-        conn, done[1].run_id, observed_at=done[0].observed_at, now=now, rule=rule
-    )
+    gone = jobs.mark_vanished(conn, done[1].run_id, observed_at=asked_at, now=now, rule=rule)
     for part in jobs.chunks(gone):
         links.set_idle(conn, part)
         events.add(conn, [events.event(j, "recorded", rule, at=now) for j in part])

@@ -85,8 +85,15 @@ def require_held(conn: Connection, run_id: int) -> None:
 def note_approval(conn: Connection, run_id: int) -> None:
     """Put on record that a held prune is approved; repeated, it changes nothing."""
     note = "approved, waiting for a fresh snapshot"
-    values: runs.RunValues = {"state": RunState.APPROVED, "touched_at": clock(conn)}
-    runs.change(conn, run_id, only_from=(RunState.HELD,), note=note, finished_at=None, **values)
+    runs.change(
+        conn,
+        run_id,
+        only_from=(RunState.HELD,),
+        state=RunState.APPROVED,
+        touched_at=clock(conn),
+        finished_at=None,
+        note=note,
+    )
 
 
 def note_failure(db: Database, run_id: int | None, error: CprqueueError) -> bool:
@@ -95,8 +102,8 @@ def note_failure(db: Database, run_id: int | None, error: CprqueueError) -> bool
         return False
     note = f"its snapshot failed: {error}"
     with db.begin() as conn:
-        values: runs.RunValues = {"state": RunState.FAILED, "finished_at": clock(conn)}
-        ended = runs.change(conn, run_id, only_from=LIVE, note=note, **values)
+        now, state = clock(conn), RunState.FAILED
+        ended = runs.change(conn, run_id, only_from=LIVE, state=state, finished_at=now, note=note)
     refuse_approval(db, run_id, note)
     return ended
 
@@ -110,9 +117,9 @@ def refuse_approval(
     """
     with db.begin() as conn:
         note = f"not approved: {reason}. {how_to_approve(run_id)}"
-        values: runs.RunValues = {"state": RunState.HELD, "finished_at": clock(conn)}
-        only_from = (RunState.APPROVED, *also_from)
-        runs.change(conn, run_id, only_from=only_from, note=note, **values)
+        now, only_from = clock(conn), (RunState.APPROVED, *also_from)
+        state = RunState.HELD
+        runs.change(conn, run_id, only_from=only_from, state=state, finished_at=now, note=note)
 
 
 def interrupted(db: Database, *, quiet: timedelta) -> list[Task]:

@@ -237,7 +237,6 @@ def still_inactive(conn: Connection, item: PlanItem) -> str | None:
 def outcome_text(counts: dict[Outcome, int]) -> str:
     """Say what came of a plan in one line."""
     words = [f"{counts.get(Outcome.ARCHIVED, 0)} archived"]
-    for outcome in (Outcome.HELD_BACK, Outcome.DROPPED, Outcome.FAILED):
-        if counts.get(outcome):
-            words.append(f"{counts[outcome]} {outcome.replace('_', ' ')}")
+    others = (Outcome.HELD_BACK, Outcome.DROPPED, Outcome.FAILED)
+    words += [f"{counts[o]} {o.replace('_', ' ')}" for o in others if counts.get(o)]
     return ", ".join(words)

@@ -187,8 +187,14 @@ class Pull:
         """Note that every message is out, and give the lock back."""
         with self.db.begin() as conn:
             now = clock(conn)
-            counts: runs.RunValues = {"emitted": run.emitted, "skipped": run.skipped}
-            runs.change(conn, run.run_id, state=RunState.EMITTED, touched_at=now, **counts)
+            runs.change(
+                conn,
+                run.run_id,
+                state=RunState.EMITTED,
+                touched_at=now,
+                emitted=run.emitted,
+                skipped=run.skipped,
+            )
             locks.release(conn, locks.FETCH, run.holder)
         log.info("fetch sent", extra={"run_id": run.run_id, "jobs": run.emitted})
 

@@ -103,9 +103,9 @@ class Snapshot:
         if run_id is not None and newest is not None and newest.run_id >= run_id:
             locks.release(conn, locks.SNAPSHOT, holder)
             note = f"not needed: the snapshot of run {newest.run_id} is newer"
-            over: runs.RunValues = {"state": RunState.FAILED, "finished_at": clock(conn)}
-            live = (RunState.QUEUED, RunState.RUNNING)
-            runs.change(conn, run_id, only_from=live, note=note, **over)
+            live, now = (RunState.QUEUED, RunState.RUNNING), clock(conn)
+            state = RunState.FAILED
+            runs.change(conn, run_id, only_from=live, state=state, finished_at=now, note=note)
             return newest.run_id
         if not held:
             raise AlreadyRunning("another snapshot is being taken")
