@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TypeVar, Unpack
+from typing import TypeVar
 
 from cprqueue.errors import AccessStopped, Refused, ServiceFailed, UnreadableAnswer
 from cprqueue.mapping import read_item_result, read_jobcode, read_location, truth
 from cprqueue.models import BATCH, PAGE, ItemResult, Jobcode, Json, Location
-from cprqueue.transport import Content, Reply, Transport, error_for
+from cprqueue.transport import Query, Reply, Transport, error_for
 
 T = TypeVar("T")
 
@@ -57,9 +57,7 @@ class QuickBooksTime:
         """Yield locations page by page. Without filters: active ones."""
         return self._all("locations", read_location, filters)
 
-    def pages(
-        self, endpoint: str, filters: Mapping[str, str | int]
-    ) -> Iterator[tuple[list[dict[str, Json]], bool]]:
+    def pages(self, endpoint: str, filters: Query) -> Iterator[tuple[list[dict[str, Json]], bool]]:
         """Yield (items, whether more follow) for each page; stops when no more follow."""
         page = 1
         while True:
@@ -80,7 +78,7 @@ class QuickBooksTime:
         self,
         endpoint: str,
         read: Callable[[Mapping[str, Json]], T],
-        filters: Mapping[str, str | int],
+        filters: Query,
     ) -> Iterator[T]:
         for items, _more in self.pages(endpoint, filters):
             yield from map(read, items)
@@ -139,7 +137,7 @@ class QuickBooksTime:
 
     # --- one call ---
 
-    def _get(self, endpoint: str, query: Mapping[str, str | int]) -> dict[str, Json]:
+    def _get(self, endpoint: str, query: Query) -> dict[str, Json]:
         return _object(self._call("GET", endpoint, params=query))
 
     def _write(
@@ -151,33 +149,38 @@ class QuickBooksTime:
         return _item_results(reply, endpoint, len(items))
 
     def _call(
-        self, method: str, endpoint: str, accept: frozenset[int] = OK, **options: Unpack[Content]
-    ) -> Reply:
-        """Send one request; after a 401 once more with a renewed token."""
-        token = self._token()
-        try:
-            return self._send(method, endpoint, token, accept, options)
-        except AccessStopped as error:
-            if error.status != 401:
-                raise
-            return self._send(method, endpoint, self._renew(token), accept, options)
-
-    def _send(
         self,
         method: str,
         endpoint: str,
-        token: str,
-        accept: frozenset[int],
-        options: Content,
+        *,
+        params: Query | None = None,
+        json_body: Json = None,
+        accept: frozenset[int] = OK,
     ) -> Reply:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        with self._spend():
-            reply = self.transport.request(
-                method, f"/{endpoint}", headers=headers, accept=ANY_STATUS, **options
-            )
-            if reply.status not in accept:
-                raise _error_of(reply)
-            return reply
+        """Send one request; after a 401 once more with a renewed token."""
+
+        def send(token: str) -> Reply:
+            headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+            with self._spend():
+                reply = self.transport.request(
+                    method,
+                    f"/{endpoint}",
+                    params=params,
+                    headers=headers,
+                    json_body=json_body,
+                    accept=ANY_STATUS,
+                )
+                if reply.status not in accept:
+                    raise _error_of(reply)
+                return reply
+
+        token = self._token()
+        try:
+            return send(token)
+        except AccessStopped as error:
+            if error.status != 401:
+                raise
+            return send(self._renew(token))
 
 
 def _error_of(reply: Reply) -> Exception:

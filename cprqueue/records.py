@@ -117,17 +117,16 @@ def item_answered(status: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A row as a value: each field is the column of its name, or comes from ``decoded``."""
+    """A row as a value: each field is the column of its name, or comes from ``_decoded``."""
 
     @staticmethod
-    def decoded(_row: RowMapping) -> Mapping[str, object]:
-        """Return the fields that are not simply columns."""
+    def _decoded(_row: RowMapping) -> Mapping[str, object]:
         return {}
 
     @classmethod
     def from_row(cls, row: RowMapping) -> Self:
         """Build the record from a row that has at least its columns."""
-        decoded = cls.decoded(row)
+        decoded = cls._decoded(row)
         return cls(**{n: decoded[n] if n in decoded else row[n] for n in cls.__dataclass_fields__})
 
     def as_row(self) -> dict[str, object]:
@@ -141,7 +140,6 @@ class JobRecord(Record):
 
     job_id: int
     job_number: str
-    name_key: str
     job_name: str
     site_id: int | None
     status: str
@@ -153,10 +151,8 @@ class JobRecord(Record):
     zip: str
     active: bool
     rule: str
-    content_hash: str
     observed_at: datetime
     recorded_at: datetime
-    first_run_id: int
     seen_run_id: int
     complete_run_id: int
 
@@ -177,21 +173,6 @@ class Recorded(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claiming(Record):
-    """A job that wants or holds a name; the last four are None without a link."""
-
-    job_id: int
-    job_number: str
-    name_key: str
-    active: bool
-    first_run_id: int
-    held_key: str | None
-    jobcode_id: int | None
-    intent: Intent | None
-    state: LinkState | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Link(Record):
     """What a job has in QuickBooks Time, and when it is pushed next.
 
@@ -205,7 +186,6 @@ class Link(Record):
     held: Held
     held_text: str | None
     wanted_hash: str
-    pushed_hash: str
     pushed_at: datetime | None
     attempts: int
     due_since: datetime | None
@@ -219,16 +199,8 @@ class Link(Record):
     error_reason: str | None
 
     @staticmethod
-    def decoded(row: RowMapping) -> Mapping[str, object]:
-        """Return what is held."""
+    def _decoded(row: RowMapping) -> Mapping[str, object]:
         return {"held": Held.from_json(row["held"]), "held_text": row["held"]}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailingLink(Link):
-    """A link with its job's number."""
-
-    job_number: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,10 +214,9 @@ class ClaimedLink(Link):
     address: Address
 
     @staticmethod
-    def decoded(row: RowMapping) -> Mapping[str, object]:
-        """Return what is held, and the address; its state has another name in the row."""
+    def _decoded(row: RowMapping) -> Mapping[str, object]:
         parts = (row[name] for name in ("addr1", "addr2", "city", "address_state", "zip"))
-        return {**Link.decoded(row), "address": Address(*parts)}
+        return {**Link._decoded(row), "address": Address(*parts)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,8 +243,7 @@ class Run(Record):
     detail: Json
 
     @staticmethod
-    def decoded(row: RowMapping) -> Mapping[str, object]:
-        """Return the report."""
+    def _decoded(row: RowMapping) -> Mapping[str, object]:
         return {"detail": json.loads(row["detail"]) if row["detail"] else None}
 
     @property
@@ -387,8 +357,7 @@ class PlanItem(NewPlanItem):
         return self.job_number or self.name
 
     @staticmethod
-    def decoded(row: RowMapping) -> Mapping[str, object]:
-        """Return the state before."""
+    def _decoded(row: RowMapping) -> Mapping[str, object]:
         return {"state_before": StateBefore.from_json(row["state_before"])}
 
 

@@ -13,7 +13,7 @@ from cprqueue.cli import queues
 from cprqueue.cli.console import note, out, pairs, print_json, say, table, when
 from cprqueue.cli.explained import show_choice, show_explanation
 from cprqueue.errors import UsageError
-from cprqueue.records import Run
+from cprqueue.records import ClaimedLink, Run
 from cprqueue.services import explain as explaining
 from cprqueue.services import look
 from cprqueue.store import schema
@@ -101,24 +101,24 @@ def failures(json: Json = False) -> None:
     """
     found = look.failures(_ready().db)
     if json:
-        print_json([asdict(row) for row in found])
+        print_json([look.failure_json(row) for row in found])
     elif not found:
         say("no job is parked or failing")
     else:
         _show_failures(found)
 
 
-def _show_failures(found: list[look.Failure]) -> None:
+def _show_failures(found: list[ClaimedLink]) -> None:
     rows = table("Failures", "Job", "State", "Tries", "Next", "Reason")
     for row in found:
-        moment = row.next_attempt_at
+        moment = look.next_try(row)
         name = f"{row.job_number or 'no number'}\n{row.job_id}"
         rows.add_row(
             escape(name),
             row.state,
             str(row.attempts),
             when(moment) if moment else "-",
-            escape(row.reason or ""),
+            escape(row.error_reason or ""),
         )
     out.print(rows)
     note("Once the cause is gone:  cprqueue retry JOB  or  cprqueue retry --all")

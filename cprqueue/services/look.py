@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from cprqueue.budget import Budget
 from cprqueue.models import BATCH
-from cprqueue.records import FailingLink, LinkState, Run, RunKind, RunState
+from cprqueue.records import ClaimedLink, LinkState, Run, RunKind, RunState
 from cprqueue.services import closing, stop, suspension
 from cprqueue.store import jobs, links, runs
 from cprqueue.store.database import Database, clock
@@ -137,35 +137,28 @@ def _warnings(
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A job whose push failed; ``next_attempt_at`` is None for a parked one."""
-
-    job_id: int
-    job_number: str
-    state: LinkState
-    code: str | None
-    reason: str | None
-    attempts: int
-    next_attempt_at: datetime | None
-
-
-def failures(db: Database) -> list[Failure]:
+def failures(db: Database) -> list[ClaimedLink]:
     """Return the parked jobs, and those whose push failed and is tried again."""
     with db.read() as conn:
-        return [_failure(row) for row in links.failing(conn)]
+        return links.failing(conn)
 
 
-def _failure(row: FailingLink) -> Failure:
-    return Failure(
-        job_id=row.job_id,
-        job_number=row.job_number,
-        state=row.state,
-        code=row.error_code,
-        reason=row.error_reason,
-        attempts=row.attempts,
-        next_attempt_at=row.next_attempt_at if row.state is LinkState.DUE else None,
-    )
+def failure_json(row: ClaimedLink) -> dict[str, object]:
+    """Return a failed push as the command line prints it."""
+    return {
+        "job_id": row.job_id,
+        "job_number": row.job_number,
+        "state": row.state,
+        "code": row.error_code,
+        "reason": row.error_reason,
+        "attempts": row.attempts,
+        "next_attempt_at": next_try(row),
+    }
+
+
+def next_try(row: ClaimedLink) -> datetime | None:
+    """Return when the push is tried again; None for a job that is parked."""
+    return row.next_attempt_at if row.state is LinkState.DUE else None
 
 
 def history(db: Database, *, limit: int) -> list[Run]:

@@ -64,18 +64,16 @@ class Report:
 def reports_of(run: Run) -> list[Report]:
     """Read back the reports that stand in a resync's run."""
     found = run.detail if isinstance(run.detail, list) else []
-    return [_report(data) for data in found if isinstance(data, dict)]
+    return [built(_report, data) for data in found]
 
 
-def _report(data: Mapping[str, Json]) -> Report:
-    report = built(Report, data)
-    report.steps = [built(Step, step) for step in _maps(data["steps"])]
-    report.fields = [built(Compared, row) for row in _maps(data["fields"])]
+def _report(
+    steps: list[Mapping[str, Json]], fields: list[Mapping[str, Json]], **rest: Json
+) -> Report:
+    report = built(Report, rest)
+    report.steps = [built(Step, step) for step in steps]
+    report.fields = [built(Compared, row) for row in fields]
     return report
-
-
-def _maps(found: Json) -> list[Mapping[str, Json]]:
-    return [data for data in found if isinstance(data, dict)] if isinstance(found, list) else []
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,7 +17,6 @@ from cprqueue.errors import AccessStopped, CprqueueError
 from cprqueue.mapping import truth
 from cprqueue.models import Json
 from cprqueue.qbtime import QuickBooksTime
-from cprqueue.records import built
 from cprqueue.store import locks
 from cprqueue.store.database import Database, clock
 
@@ -58,8 +57,7 @@ class Stopped:
 
 def stopped(conn: Connection) -> Stopped | None:
     """Return why the push is stopped, while it is."""
-    found = locks.get_value(conn, NAME)
-    return built(Stopped, found) if isinstance(found, dict) else None
+    return locks.get_built(conn, NAME, Stopped)
 
 
 def stop(db: Database, error: AccessStopped, alert: Alert) -> None:
@@ -77,13 +75,8 @@ def stop(db: Database, error: AccessStopped, alert: Alert) -> None:
         alert("QuickBooks Time push stopped", text)
 
 
-def _told(conn: Connection) -> _Told | None:
-    found = locks.get_value(conn, ALERTED)
-    return built(_Told, found) if isinstance(found, dict) else None
-
-
 def _is_news(conn: Connection, status: int, now: datetime) -> bool:
-    told = _told(conn)
+    told = locks.get_built(conn, ALERTED, _Told)
     recent = told is not None and now - datetime.fromisoformat(told.at) < QUIET
     if told is not None and told.status == status and recent:
         return False
@@ -96,7 +89,7 @@ def resume(db: Database, alert: Alert) -> bool:
     """Let the push go on; True if it was stopped. Tells people once for each alert."""
     with db.begin() as conn:
         was = locks.drop_value(conn, NAME)
-        told = _told(conn)
+        told = locks.get_built(conn, ALERTED, _Told)
         tell = was and told is not None and told.open
         if told is not None and tell:
             over = replace(told, open=False)

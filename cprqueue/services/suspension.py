@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection
 
-from cprqueue.records import built
 from cprqueue.store import locks
 from cprqueue.store.database import clock
 
@@ -23,8 +22,7 @@ class Suspension:
 
 def suspended(conn: Connection) -> Suspension | None:
     """Return the suspension while there is one."""
-    found = locks.get_value(conn, NAME)
-    return built(Suspension, found) if isinstance(found, dict) else None
+    return locks.get_built(conn, NAME, Suspension)
 
 
 def suspend(conn: Connection, run_id: int) -> None:

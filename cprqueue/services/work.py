@@ -27,10 +27,8 @@ from cprqueue.errors import (
 from cprqueue.models import BATCH, Held, ItemResult, Json
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.records import (
-    Claiming,
     ErrorCode,
     Intent,
-    LinkState,
     LookKind,
     item_answered,
     refused,
@@ -323,22 +321,8 @@ def _rivals(conn: Connection, keys: Sequence[str]) -> list[names.Claimant]:
     asked: set[str] = set()
     todo = set(keys)
     while todo - asked:
-        rows = jobs.claimants(conn, sorted(todo - asked))
+        claimants = jobs.claimants(conn, sorted(todo - asked))
         asked |= todo
-        for row in rows:
-            found[row.job_id] = _claimant(row)
+        found |= {claimant.job_id: claimant for claimant in claimants}
         todo = {c.wanted_key for c in found.values() if c.held_key in asked and c.wanted_key}
     return list(found.values())
-
-
-def _claimant(row: Claiming) -> names.Claimant:
-    return names.Claimant(
-        job_id=row.job_id,
-        label=f"RM job {row.job_id} ({row.job_number})",
-        wanted_key=row.name_key if row.active else "",
-        held_key=row.held_key or "",
-        jobcode_id=row.jobcode_id,
-        creating=row.intent is Intent.CREATE_JOBCODE,
-        parked=row.state is LinkState.PARKED,
-        seniority=(row.first_run_id, row.job_id),
-    )

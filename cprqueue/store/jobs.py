@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert,
 
 from cprqueue.errors import Overtaken
 from cprqueue.models import Address, Job, Verdict, name_key
-from cprqueue.records import Claiming, JobRecord, Recorded
+from cprqueue.names import Claimant
+from cprqueue.records import Intent, JobRecord, LinkState, Recorded
 from cprqueue.tables import jobs, links
 
 
@@ -133,7 +134,7 @@ def ids_of_number(conn: Connection, number: str) -> list[int]:
     return list(conn.execute(statement.order_by(jobs.c.job_id)).scalars())
 
 
-def claimants(conn: Connection, keys: Sequence[str]) -> list[Claiming]:
+def claimants(conn: Connection, keys: Sequence[str]) -> list[Claimant]:
     """Return every job that wants or holds one of ``keys`` as its name.
 
     Names are compared again in Python: a database may call more of them equal than we do.
@@ -151,7 +152,19 @@ def claimants(conn: Connection, keys: Sequence[str]) -> list[Claiming]:
         links.c.state,
     ).select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
     found = conn.execute(statement.where(or_(wants, links.c.held_key.in_(keys))))
-    return [Claiming.from_row(row) for row in found.mappings()]
+    return [
+        Claimant(
+            job_id=row.job_id,
+            label=f"RM job {row.job_id} ({row.job_number})",
+            wanted_key=row.name_key if row.active else "",
+            held_key=row.held_key or "",
+            jobcode_id=row.jobcode_id,
+            creating=row.intent is Intent.CREATE_JOBCODE,
+            parked=row.state is LinkState.PARKED,
+            seniority=(row.first_run_id, row.job_id),
+        )
+        for row in found
+    ]
 
 
 def mark_vanished(

@@ -30,7 +30,6 @@ from cprqueue.records import (
     REFUSED,
     ClaimedLink,
     ErrorCode,
-    FailingLink,
     Intent,
     Link,
     LinkState,
@@ -215,8 +214,10 @@ def with_jobs(conn: Connection, job_ids: Sequence[int]) -> list[ClaimedLink]:
     return _with_job(conn, links.c.job_id.in_(job_ids))
 
 
-def _with_job(conn: Connection, where: ColumnElement[bool]) -> list[ClaimedLink]:
-    found = conn.execute(_WITH_JOB.where(where).order_by(links.c.job_id)).mappings()
+def _with_job(
+    conn: Connection, where: ColumnElement[bool], *order: ColumnElement[str]
+) -> list[ClaimedLink]:
+    found = conn.execute(_WITH_JOB.where(where).order_by(*order, links.c.job_id)).mappings()
     return [ClaimedLink.from_row(row) for row in found]
 
 
@@ -282,7 +283,7 @@ def finish_each(
     changed = still_leased(conn, lease) & ours
     if changed:
         given_back = update(links).where(links.c.lease == lease, links.c.job_id.in_(changed))
-        conn.execute(given_back.values(lease=None, lease_until=None))
+        conn.execute(given_back.values(**NO_LEASE))
     return ours - changed
 
 
@@ -345,7 +346,7 @@ def note_active(
 def release(conn: Connection, lease: str) -> None:
     """Give back whatever is still under the lease; the rows stay as they are."""
     statement = update(links).where(links.c.lease == lease)
-    conn.execute(statement.values(lease=None, lease_until=None))
+    conn.execute(statement.values(**NO_LEASE))
 
 
 def held_columns(held: Held) -> LinkValues:
@@ -466,18 +467,8 @@ def counts(conn: Connection) -> dict[str, int]:
     return result
 
 
-def failing(conn: Connection) -> list[FailingLink]:
+def failing(conn: Connection) -> list[ClaimedLink]:
     """Return parked jobs, and due ones that have failed at least once."""
-    statement = (
-        select(links, jobs.c.job_number)
-        .select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
-        .where(
-            jobs.c.active,
-            or_(
-                links.c.state == LinkState.PARKED,
-                and_(links.c.state == LinkState.DUE, links.c.error_code.is_not(None)),
-            ),
-        )
-        .order_by(links.c.state.desc(), jobs.c.job_number, links.c.job_id)
-    )
-    return [FailingLink.from_row(row) for row in conn.execute(statement).mappings()]
+    tried = and_(links.c.state == LinkState.DUE, links.c.error_code.is_not(None))
+    where = and_(jobs.c.active, or_(links.c.state == LinkState.PARKED, tried))
+    return _with_job(conn, where, links.c.state.desc(), jobs.c.job_number)

@@ -7,12 +7,17 @@ is up, never longer.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from cprqueue.models import Json
+from cprqueue.records import built
 from cprqueue.tables import locks, state
+
+T = TypeVar("T")
 
 FETCH = "fetch"
 SNAPSHOT = "snapshot"
@@ -49,6 +54,12 @@ def get_value(conn: Connection, name: str) -> Json:
     text = conn.execute(select(state.c.value).where(state.c.name == name)).scalar()
     found: Json = json.loads(text) if text else None
     return found
+
+
+def get_built(conn: Connection, name: str, kind: Callable[..., T]) -> T | None:
+    """Return the value that was stored as ``asdict`` of a ``kind``, or None."""
+    found = get_value(conn, name)
+    return built(kind, found) if isinstance(found, dict) else None
 
 
 def set_value(conn: Connection, name: str, value: object, *, now: datetime) -> None:

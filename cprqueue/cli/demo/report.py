@@ -9,7 +9,7 @@ from rich.table import Table
 
 from cprqueue.cli.console import out, table
 from cprqueue.cli.demo.changes import Changes
-from cprqueue.records import FailingLink
+from cprqueue.records import ClaimedLink
 from cprqueue.sandbox.audit import Audit
 
 SHOWN_FAULTS = 10
@@ -75,7 +75,7 @@ def show_audits(rounds: Iterable[Round]) -> None:
             out.print(f"[bold red]wrong[/] after the {one.name}: ", line, markup=True)
 
 
-def show_parked(rows: Iterable[FailingLink]) -> None:
+def show_parked(rows: Iterable[ClaimedLink]) -> None:
     """Print which jobs wait for a person, and why."""
     made = table("Parked", "job", "number", "reason")
     for row in rows:
