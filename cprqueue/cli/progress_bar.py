@@ -100,9 +100,9 @@ class _Lines:
 
 
 _WAITING = {
-    "queued": "waiting for the fetch worker",
-    "running": "asking RestorationManager",
-    "failed": "failed",
+    RunState.QUEUED: "waiting for the fetch worker",
+    RunState.RUNNING: "asking RestorationManager",
+    RunState.FAILED: "failed",
 }
 
 

@@ -152,8 +152,8 @@ class Snapshot:
     def _end(self, run_id: int, holder: str, **values: Unpack[runs.RunValues]) -> None:
         with self.db.begin() as conn:
             now = clock(conn)
-            values |= {"finished_at": now, "touched_at": now}
-            runs.change(conn, run_id, **values)
+            ended: runs.RunValues = {**values, "finished_at": now, "touched_at": now}
+            runs.change(conn, run_id, **ended)
             locks.release(conn, locks.SNAPSHOT, holder)
             self._forget_old(conn)
         log.info("snapshot ended", extra={"run_id": run_id, **values})
