@@ -195,7 +195,7 @@ def test_several_hits_are_a_list_to_choose_from_and_exit_1(system: System, offic
     assert "BMS-1" in done.stdout
     assert "cprqueue explain ID" in done.stderr
     found = json.loads(system.run("explain", "main street", "--json").stdout)
-    assert [hit.job_id for hit in found["candidates"]] == [1, 2]
+    assert [hit["job_id"] for hit in found["candidates"]] == [1, 2]
 
 
 def test_an_unknown_job_is_one_line_and_exit_2(system: System) -> None:
