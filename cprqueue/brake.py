@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cprqueue.models import Jobcode
+from cprqueue.records import RunState
 
 FRESH = timedelta(hours=24)
 """A fetch or an export older than this decides nothing."""
@@ -146,7 +147,7 @@ class FetchFact:
     """What counts of a complete fetch: when it asked, how it ended, how many jobs it had."""
 
     run_id: int
-    state: str
+    state: RunState
     observed_at: datetime | None
     jobs: int
     note: str
@@ -159,13 +160,13 @@ def why_not(fetches: Iterable[FetchFact], *, now: datetime) -> str | None:
     if not facts:
         return f"there is no complete fetch yet: {cure}"
     newest, *before = facts
-    if newest.state == "failed":
+    if newest.state is RunState.FAILED:
         return f"the last complete fetch (run {newest.run_id}) failed: {newest.note}: {cure}"
-    if newest.state != "done":
+    if newest.state is not RunState.DONE:
         return f"the complete fetch of run {newest.run_id} is still under way: wait for its end"
     if newest.observed_at is None or now - newest.observed_at > FRESH:
         return f"the last complete fetch (run {newest.run_id}) is older than 24 hours: {cure}"
-    most = max((fact.jobs for fact in before if fact.state == "done"), default=0)
+    most = max((fact.jobs for fact in before if fact.state is RunState.DONE), default=0)
     if newest.jobs < most * SMALLEST_SHARE:
         return (
             f"the last complete fetch (run {newest.run_id}) has {newest.jobs} jobs where one "

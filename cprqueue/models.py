@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+"""Plain data, as JSON knows it."""
 
 NAME_LIMIT = 64
 """Longest jobcode name, in characters (QuickBooks Time documentation, "The Jobcode object")."""
@@ -77,7 +80,7 @@ class Job:
         """What people and logs call this job; never an address."""
         return f"RM job {self.job_id} ({self.job_number or 'no number'})"
 
-    def as_message(self) -> dict[str, Any]:
+    def as_message(self) -> dict[str, Json]:
         """Return plain JSON data for a message."""
         return asdict(self)
 
@@ -93,8 +96,15 @@ class Job:
 
 def nameless(job_id: int) -> Job:
     """Return the job of which nothing is known but its id."""
-    blank = {"job_number": "", "job_name": "", "site_id": None, "status": "", "progress": ""}
-    return Job.from_message({"job_id": job_id, **blank, "address": {}})
+    return Job(
+        job_id=job_id,
+        job_number="",
+        job_name="",
+        site_id=None,
+        status="",
+        progress="",
+        address=Address(),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +236,6 @@ class ItemResult:
         return self.extra or self.message or f"code {self.code}"
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from cprqueue.models import NAME_LIMIT, Address, Held, Jobcode, Location, Spare, Wanted
+from cprqueue.models import NAME_LIMIT, Address, Held, Jobcode, Json, Location, Spare, Wanted
 from cprqueue.names import Aside, Blocked, Free, Ruling, Taken, Temporary
+from cprqueue.records import ErrorCode, Intent
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,6 @@ class Action:
     """One step; ``rank`` is the order in which steps are sent: what frees a name comes first."""
 
     rank: ClassVar[int]
-    kind: ClassVar[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,6 @@ class Look(Action):
     """Read from QuickBooks Time before anything is written: what is held is not certain."""
 
     rank = 0
-    kind = "look"
 
     def __str__(self) -> str:
         return "look at QuickBooks Time first"
@@ -39,14 +38,24 @@ class ChangeJobcode(Action):
     """Change the given fields of a jobcode; restoring is the field ``active``."""
 
     jobcode_id: int
-    changes: tuple[tuple[str, Any], ...]
+    changes: tuple[tuple[str, str | bool], ...]
 
     rank = 1
-    kind = "change_jobcode"
+    kind = Intent.CHANGE_JOBCODE
 
-    def payload(self) -> dict[str, Any]:
+    def payload(self) -> dict[str, Json]:
         """The item for the request."""
         return {"id": self.jobcode_id, **dict(self.changes)}
+
+    def applied(self, held: Held) -> Held:
+        """Return what is held after the change."""
+        now = dict(self.changes)
+        return replace(
+            held,
+            name=str(now.get("name", held.name)),
+            active=bool(now.get("active", held.active)),
+            assigned_to_all=bool(now.get("assigned_to_all", held.assigned_to_all)),
+        )
 
     def __str__(self) -> str:
         words = ", ".join(f"{name} {_said(value)}" for name, value in self.changes)
@@ -60,9 +69,9 @@ class CreateJobcode(Action):
     name: str
 
     rank = 2
-    kind = "create_jobcode"
+    kind = Intent.CREATE_JOBCODE
 
-    def payload(self) -> dict[str, Any]:
+    def payload(self) -> dict[str, Json]:
         """The item for the request."""
         return {"name": self.name, "assigned_to_all": True}
 
@@ -78,11 +87,11 @@ class DropLocation(Action):
     others: tuple[int, ...] = ()
 
     rank = 3
-    kind = "change_location"
+    kind = Intent.CHANGE_LOCATION
 
-    def payload(self) -> dict[str, Any]:
+    def payload(self) -> dict[str, Json]:
         """The item for the request."""
-        item: dict[str, Any] = {
+        item: dict[str, Json] = {
             "id": self.location_id,
             "linked_objects": {"jobcodes": list(self.others)},
         }
@@ -101,9 +110,9 @@ class ChangeLocation(Action):
     address: Address
 
     rank = 3
-    kind = "change_location"
+    kind = Intent.CHANGE_LOCATION
 
-    def payload(self) -> dict[str, Any]:
+    def payload(self) -> dict[str, Json]:
         """The item for the request; empty parts are sent, so that they are cleared."""
         links = {"linked_objects": {"jobcodes": [self.jobcode_id]}}
         return {"id": self.location_id, "active": True, **self.address.as_dict(), **links}
@@ -120,9 +129,9 @@ class CreateLocation(Action):
     address: Address
 
     rank = 4
-    kind = "create_location"
+    kind = Intent.CREATE_LOCATION
 
-    def payload(self) -> dict[str, Any]:
+    def payload(self) -> dict[str, Json]:
         """The item for the request."""
         parts = {name: part for name, part in self.address.as_dict().items() if part}
         return {**parts, "linked_objects": {"jobcodes": [self.jobcode_id]}}
@@ -138,7 +147,6 @@ class Wait(Action):
     reason: str
 
     rank = 8
-    kind = "wait"
 
     def __str__(self) -> str:
         return f"wait: {self.reason}"
@@ -148,11 +156,10 @@ class Wait(Action):
 class Park(Action):
     """Refused for good, until a person or the job changes something."""
 
-    code: str
+    code: ErrorCode
     reason: str
 
     rank = 8
-    kind = "park"
 
     def __str__(self) -> str:
         return f"park: {self.reason}"
@@ -163,16 +170,16 @@ class Done(Action):
     """QuickBooks Time holds what is wanted."""
 
     rank = 9
-    kind = "done"
 
     def __str__(self) -> str:
         return "nothing to do"
 
 
 Write = ChangeJobcode | CreateJobcode | DropLocation | ChangeLocation | CreateLocation
+Step = Look | Write | Wait | Park | Done
 
 
-def next_action(wanted: Wanted, held: Held, *, certain: bool, ruling: Ruling) -> Action:
+def next_action(wanted: Wanted, held: Held, *, certain: bool, ruling: Ruling) -> Step:
     """Return the next step for one active job.
 
     ``certain`` is False after a request whose fate is unknown. ``ruling`` says whether the
@@ -195,25 +202,25 @@ def next_action(wanted: Wanted, held: Held, *, certain: bool, ruling: Ruling) ->
     return _location_action(wanted.address, held, held.jobcode_id)
 
 
-def _refusal(wanted: Wanted, ruling: Ruling) -> Action | None:
+def _refusal(wanted: Wanted, ruling: Ruling) -> Park | Wait | None:
     too_long = len(wanted.name) - NAME_LIMIT
     if too_long > 0:
         reason = f"job number is too long by {too_long}: QuickBooks Time takes {NAME_LIMIT}"
-        return Park("name_too_long", reason)
+        return Park(ErrorCode.NAME_TOO_LONG, reason)
     if isinstance(ruling, Taken):
-        return Park("doubled_number", ruling.reason)
+        return Park(ErrorCode.DOUBLED_NUMBER, ruling.reason)
     if isinstance(ruling, Blocked):
         return Wait(ruling.reason)
     return None
 
 
-def jobcode_changes(name: str, held: Held) -> tuple[tuple[str, Any], ...]:
+def jobcode_changes(name: str, held: Held) -> tuple[tuple[str, str | bool], ...]:
     """Return the fields to send so that the jobcode is ``name``, active and for everybody.
 
     A restore always sends ``assigned_to_all``: archiving removes assignments, and nothing in
     the documentation says that they come back ("The Jobcode object", active).
     """
-    changes: list[tuple[str, Any]] = []
+    changes: list[tuple[str, str | bool]] = []
     if held.name != name:
         changes.append(("name", name))
     if not held.active:
@@ -223,7 +230,7 @@ def jobcode_changes(name: str, held: Held) -> tuple[tuple[str, Any], ...]:
     return tuple(changes)
 
 
-def _location_action(address: Address, held: Held, jobcode_id: int) -> Action:
+def _location_action(address: Address, held: Held, jobcode_id: int) -> Step:
     if held.spares:
         return DropLocation(held.spares[0].location_id, held.spares[0].others)
     if not address:
@@ -242,8 +249,8 @@ def apply(held: Held, action: Action, new_id: int | None = None) -> Held:
     match action:
         case CreateJobcode(name=name):
             return Held(jobcode_id=new_id, name=name, active=True, assigned_to_all=True)
-        case ChangeJobcode(jobcode_id=jobcode_id, changes=changes):
-            return replace(held, **dict(changes)) if jobcode_id == held.jobcode_id else held
+        case ChangeJobcode():
+            return action.applied(held) if action.jobcode_id == held.jobcode_id else held
         case CreateLocation(address=address):
             return replace(held, location_id=new_id, address=address, location_linked=True)
         case ChangeLocation(address=address):
@@ -291,12 +298,22 @@ def observe(
 
 def _preference(
     place: Location, ours: int | None, address: Address
-) -> tuple[bool, ...] | tuple[Any, ...]:
+) -> tuple[bool, bool, bool, int]:
     return (place.id != ours, not place.active, place.address != address, place.id)
 
 
-def differences(wanted: Wanted, held: Held) -> list[tuple[str, str, str, bool]]:
-    """Compare field by field: (field, wanted, held, equal), in a fixed order, for people."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One field of what is wanted and of what is held, in words."""
+
+    field: str
+    wanted: str
+    held: str
+    equal: bool
+
+
+def differences(wanted: Wanted, held: Held) -> list[Compared]:
+    """Compare field by field, in a fixed order, for people."""
     rows = [
         ("name", wanted.name, held.name),
         ("active", "yes", "yes" if held.active else "no"),
@@ -306,7 +323,7 @@ def differences(wanted: Wanted, held: Held) -> list[tuple[str, str, str, bool]]:
     there = held.address if held.location_linked else Address()
     rows += [(name, part, there.as_dict()[name]) for name, part in wanted.address.as_dict().items()]
     rows.append(("spare locations", "0", str(len(held.spares))))
-    return [(name, want, have, want == have) for name, want, have in rows]
+    return [Compared(field=n, wanted=w, held=h, equal=w == h) for n, w, h in rows]
 
 
 def _yes(value: bool) -> str:
@@ -328,6 +345,7 @@ __all__ = [
     "Free",
     "Look",
     "Park",
+    "Step",
     "Wait",
     "Write",
     "apply",

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cprqueue.errors import AccessStopped, Refused, ServiceFailed, UnreadableAnswer
 from cprqueue.mapping import read_item_result, read_jobcode, read_location, truth
-from cprqueue.models import BATCH, PAGE, ItemResult, Jobcode, Location
-from cprqueue.transport import Reply, Transport, error_for
+from cprqueue.models import BATCH, PAGE, ItemResult, Jobcode, Json, Location
+from cprqueue.transport import Query, Reply, Transport, error_for
 
 T = TypeVar("T")
 
@@ -49,17 +49,15 @@ class QuickBooksTime:
 
     # --- reading ---
 
-    def jobcodes(self, **filters: Any) -> Iterator[Jobcode]:
+    def jobcodes(self, **filters: str | int) -> Iterator[Jobcode]:
         """Yield jobcodes page by page. Without filters: active ones of type regular."""
         return self._all("jobcodes", read_jobcode, filters)
 
-    def locations(self, **filters: Any) -> Iterator[Location]:
+    def locations(self, **filters: str | int) -> Iterator[Location]:
         """Yield locations page by page. Without filters: active ones."""
         return self._all("locations", read_location, filters)
 
-    def pages(
-        self, endpoint: str, filters: Mapping[str, Any]
-    ) -> Iterator[tuple[list[dict[str, Any]], bool]]:
+    def pages(self, endpoint: str, filters: Query) -> Iterator[tuple[list[dict[str, Json]], bool]]:
         """Yield (items, whether more follow) for each page; stops when no more follow."""
         page = 1
         while True:
@@ -77,12 +75,15 @@ class QuickBooksTime:
             page += 1
 
     def _all(
-        self, endpoint: str, read: Callable[[Mapping[str, Any]], T], filters: Mapping[str, Any]
+        self,
+        endpoint: str,
+        read: Callable[[Mapping[str, Json]], T],
+        filters: Query,
     ) -> Iterator[T]:
         for items, _more in self.pages(endpoint, filters):
             yield from map(read, items)
 
-    def on_the_clock(self, jobcode_ids: Sequence[int], *, since: str) -> list[dict[str, Any]]:
+    def on_the_clock(self, jobcode_ids: Sequence[int], *, since: str) -> list[dict[str, Json]]:
         """Return the running timesheets of these jobcodes and their children.
 
         ``since`` (YYYY-MM-DD): the listing refuses to answer without a range of dates.
@@ -91,23 +92,23 @@ class QuickBooksTime:
         filters = {"on_the_clock": "yes", "jobcode_ids": ids, "start_date": since}
         return [item for items, _ in self.pages("timesheets", filters) for item in items]
 
-    def assignments(self) -> list[dict[str, Any]]:
+    def assignments(self) -> list[dict[str, Json]]:
         """Return all active assignments of jobcodes to people; user 0 stands for everybody."""
         filters = {"active": "yes", "type": "all"}
         return [item for items, _ in self.pages("jobcode_assignments", filters) for item in items]
 
-    def assign(self, items: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+    def assign(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
         """Assign jobcodes to people (``{"user_id", "jobcode_id"}``), at most 50."""
         return self._write("POST", "jobcode_assignments", items)
 
-    def current_user(self) -> dict[str, Any]:
+    def current_user(self) -> dict[str, Json]:
         """Return the user whom the token belongs to, with ``permissions``."""
         users = _items(self._get("current_user", {}), "users")
         if not users:
             raise UnreadableAnswer("QuickBooks Time: GET /current_user answered without a user")
         return users[0]
 
-    def effective_settings(self) -> dict[str, Any]:
+    def effective_settings(self) -> dict[str, Json]:
         """Return the account's settings by section."""
         results = self._get("effective_settings", {}).get("results")
         found = results.get("effective_settings") if isinstance(results, Mapping) else None
@@ -115,32 +116,32 @@ class QuickBooksTime:
 
     # --- writing ---
 
-    def create_jobcodes(self, items: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+    def create_jobcodes(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
         """Create at most 50 jobcodes; one result for each item, in their order.
 
         A result of 202 means that the name exists already and nothing was created.
         """
         return self._write("POST", "jobcodes", items)
 
-    def change_jobcodes(self, items: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+    def change_jobcodes(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
         """Change, archive or restore at most 50 jobcodes; send only changed, writable fields."""
         return self._write("PUT", "jobcodes", items)
 
-    def create_locations(self, items: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+    def create_locations(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
         """Create at most 50 locations. Sending an item twice makes two of it."""
         return self._write("POST", "locations", items)
 
-    def change_locations(self, items: Sequence[Mapping[str, Any]]) -> list[ItemResult]:
+    def change_locations(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
         """Change, archive or restore at most 50 locations."""
         return self._write("PUT", "locations", items)
 
     # --- one call ---
 
-    def _get(self, endpoint: str, query: Mapping[str, Any]) -> dict[str, Any]:
+    def _get(self, endpoint: str, query: Query) -> dict[str, Json]:
         return _object(self._call("GET", endpoint, params=query))
 
     def _write(
-        self, method: str, endpoint: str, items: Sequence[Mapping[str, Any]]
+        self, method: str, endpoint: str, items: Sequence[Mapping[str, Json]]
     ) -> list[ItemResult]:
         if not 1 <= len(items) <= BATCH:
             raise ValueError(f"a batch has 1 to {BATCH} items, not {len(items)}")
@@ -148,33 +149,38 @@ class QuickBooksTime:
         return _item_results(reply, endpoint, len(items))
 
     def _call(
-        self, method: str, endpoint: str, accept: frozenset[int] = OK, **options: Any
-    ) -> Reply:
-        """Send one request; after a 401 once more with a renewed token."""
-        token = self._token()
-        try:
-            return self._send(method, endpoint, token, accept, options)
-        except AccessStopped as error:
-            if error.status != 401:
-                raise
-            return self._send(method, endpoint, self._renew(token), accept, options)
-
-    def _send(
         self,
         method: str,
         endpoint: str,
-        token: str,
-        accept: frozenset[int],
-        options: Mapping[str, Any],
+        *,
+        params: Query | None = None,
+        json_body: Json = None,
+        accept: frozenset[int] = OK,
     ) -> Reply:
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
-        with self._spend():
-            reply = self.transport.request(
-                method, f"/{endpoint}", headers=headers, accept=ANY_STATUS, **options
-            )
-            if reply.status not in accept:
-                raise _error_of(reply)
-            return reply
+        """Send one request; after a 401 once more with a renewed token."""
+
+        def send(token: str) -> Reply:
+            headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+            with self._spend():
+                reply = self.transport.request(
+                    method,
+                    f"/{endpoint}",
+                    params=params,
+                    headers=headers,
+                    json_body=json_body,
+                    accept=ANY_STATUS,
+                )
+                if reply.status not in accept:
+                    raise _error_of(reply)
+                return reply
+
+        token = self._token()
+        try:
+            return send(token)
+        except AccessStopped as error:
+            if error.status != 401:
+                raise
+            return send(self._renew(token))
 
 
 def _error_of(reply: Reply) -> Exception:
@@ -201,7 +207,7 @@ def _own_words(reply: Reply) -> bool:
     return isinstance(data, dict) and ("error" in data or "results" in data)
 
 
-def _object(reply: Reply) -> dict[str, Any]:
+def _object(reply: Reply) -> dict[str, Json]:
     data = reply.json()
     if data == []:  # an empty answer may come as an empty list
         return {}
@@ -210,7 +216,7 @@ def _object(reply: Reply) -> dict[str, Any]:
     return data
 
 
-def _items(data: Mapping[str, Any], section: str) -> list[dict[str, Any]]:
+def _items(data: Mapping[str, Json], section: str) -> list[dict[str, Json]]:
     """Return the objects of a section, which may be a map, an empty list, or missing."""
     results = data.get("results", {})
     found = results.get(section, {}) if isinstance(results, Mapping) else results
@@ -239,7 +245,12 @@ def _item_results(reply: Reply, endpoint: str, expected: int) -> list[ItemResult
     return [read_item_result(by_position[n]) for n in range(1, expected + 1)]
 
 
-def _by_position(found: object) -> dict[int, Mapping[str, Any]]:
+def whole(value: Json) -> int:
+    """Return a number that may come as text; 0 where there is none."""
+    return int(value or 0) if isinstance(value, (int, float, str)) else 0
+
+
+def _by_position(found: object) -> dict[int, Mapping[str, Json]]:
     if isinstance(found, Mapping):
         pairs = [(str(key), value) for key, value in found.items()]
     elif isinstance(found, list):

@@ -26,6 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mssql, mysql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from cprqueue.records import Intent, LinkState, LookKind, Outcome, RunKind, RunState
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC datetimes with microseconds on every database."""
@@ -52,6 +54,25 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Give back what was stored, marked as UTC."""
         return value.replace(tzinfo=UTC) if value is not None else None
+
+
+class Word(TypeDecorator[str]):
+    """Text that is one of the words of ``kind``; a driver is given plain text."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: type[str], length: int) -> None:
+        super().__init__(length)
+        self.kind = kind
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Give the driver text: it may know no subclass of it."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Give back the word; raises ValueError for one that is unknown."""
+        return None if value is None else self.kind(value)
 
 
 # SQLite numbers rows by itself only for INTEGER, not for BIGINT.
@@ -94,7 +115,7 @@ links = Table(
     "links",
     metadata,
     Column("job_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("state", String(16), nullable=False),
+    Column("state", Word(LinkState, 16), nullable=False),
     Column("jobcode_id", BigInteger),
     Column("location_id", BigInteger),
     Column("held", UnicodeText),
@@ -107,10 +128,10 @@ links = Table(
     Column("next_attempt_at", UtcDateTime),
     Column("lease", String(36)),
     Column("lease_until", UtcDateTime),
-    Column("intent", String(20)),
+    Column("intent", Word(Intent, 20)),
     Column("intent_at", UtcDateTime),
-    Column("look", String(10)),
-    Column("error_code", String(40)),
+    Column("look", Word(LookKind, 10)),
+    Column("error_code", Word(str, 40)),
     Column("error_reason", Unicode(1000)),
     Index("ix_links_state_next_attempt_at", "state", "next_attempt_at"),
     Index("ix_links_lease", "lease"),
@@ -131,8 +152,8 @@ runs = Table(
     metadata,
     Column("run_id", Identity, primary_key=True),
     Column("key", String(64), nullable=False, unique=True),
-    Column("kind", String(16), nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("kind", Word(RunKind, 16), nullable=False),
+    Column("state", Word(RunState, 16), nullable=False),
     Column("complete", Boolean, nullable=False, default=False),
     Column("requested_by", String(40), nullable=False, default=""),
     Column("created_at", UtcDateTime, nullable=False),
@@ -161,7 +182,7 @@ plan_items = Table(
     Column("name", Unicode(255), nullable=False),
     Column("reason", Unicode(1000), nullable=False, default=""),
     Column("state_before", UnicodeText, nullable=False),
-    Column("outcome", String(20), nullable=False),
+    Column("outcome", Word(Outcome, 20), nullable=False),
     Column("outcome_at", UtcDateTime),
     Column("note", Unicode(1000)),
     Index("uq_plan_items_run_id_jobcode_id", "run_id", "jobcode_id", unique=True),

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TypeAlias
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -28,10 +28,12 @@ from cprqueue.errors import (
     ServiceUnreachable,
     UnreadableAnswer,
 )
+from cprqueue.models import Json
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
 PIECE = 64 * 1024
+Query: TypeAlias = Mapping[str, str | int]
 STOPPING = frozenset({401, 402, 403, 499})
 
 
@@ -44,10 +46,11 @@ class Reply:
     headers: Mapping[str, str]
     what: str
 
-    def json(self) -> Any:
+    def json(self) -> Json:
         """Return the body as JSON. Raises UnreadableAnswer where it is something else."""
         try:
-            return json.loads(self.body)
+            found: Json = json.loads(self.body)
+            return found
         except ValueError:
             size = len(self.body)
             raise UnreadableAnswer(
@@ -83,9 +86,9 @@ class Transport:
         method: str,
         path: str,
         *,
-        params: Mapping[str, Any] | None = None,
+        params: Query | None = None,
         headers: Mapping[str, str] | None = None,
-        json_body: Any = None,
+        json_body: Json = None,
         form: Mapping[str, str] | None = None,
         accept: frozenset[int] = frozenset({200}),
     ) -> Reply:
@@ -95,8 +98,7 @@ class Transport:
         ServiceUnreachable where no complete answer came; the request may have had its effect.
         """
         what = f"{self.service}: {method} {path}"
-        options = {"params": params, "headers": headers, "json": json_body, "data": form}
-        with self._open(what, method, path, options) as response:
+        with self._open(what, method, path, params, headers, json_body, form) as response:
             body = b"".join(_chunks(response, what, self.total_seconds))
         reply = Reply(status=response.status_code, body=body, headers=response.headers, what=what)
         if reply.status not in accept:
@@ -108,13 +110,13 @@ class Transport:
         self,
         path: str,
         *,
-        params: Mapping[str, Any],
+        params: Query,
         headers: Mapping[str, str],
         total_seconds: float,
     ) -> Iterator[Iterator[bytes]]:
         """Open a GET whose body is read in pieces; for answers of any size."""
         what = f"{self.service}: GET {path}"
-        with self._open(what, "GET", path, {"params": params, "headers": headers}) as response:
+        with self._open(what, "GET", path, params, headers) as response:
             if response.status_code != 200:
                 body = b"".join(_chunks(response, what, self.total_seconds))[:10_000]
                 raise error_for(
@@ -126,7 +128,14 @@ class Transport:
 
     @contextmanager
     def _open(
-        self, what: str, method: str, path: str, options: Mapping[str, Any]
+        self,
+        what: str,
+        method: str,
+        path: str,
+        params: Query | None,
+        headers: Mapping[str, str] | None,
+        json_body: Json = None,
+        form: Mapping[str, str] | None = None,
     ) -> Iterator[requests.Response]:
         try:
             response = self.session.request(
@@ -135,7 +144,10 @@ class Transport:
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
                 allow_redirects=False,
                 stream=True,
-                **options,
+                params=params,
+                headers=headers,
+                json=json_body,
+                data=form,
             )
         except requests.RequestException as error:
             raise ServiceUnreachable(f"{what}: {_plain(error)}") from None

@@ -21,6 +21,7 @@ from cprqueue import config
 from cprqueue.bootstrap import Application
 from cprqueue.errors import CprqueueError, Transient
 from cprqueue.mapping import read_job
+from cprqueue.records import RunKind, RunState
 from cprqueue.sandbox.audit import audit
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
@@ -107,7 +108,7 @@ class Office:
         """Record everything that RM has now, as a complete fetch that is done."""
         with self.app.db.begin() as conn:
             now = clock(conn)
-            run_id = runs.create(conn, "fetch", now=now, state="done", complete=True)
+            run_id = runs.create(conn, RunKind.FETCH, now=now, state=RunState.DONE, complete=True)
             runs.change(conn, run_id, observed_at=now, finished_at=now)
         self.record(self.sandbox.rm.jobs(), run_id)
         return run_id

@@ -58,7 +58,7 @@ def remove_all(office: Office, *, include_unmanaged: bool = False) -> int:
 def outcomes(office: Office, run_id: int) -> dict[str, int]:
     """Count what came of a plan's items."""
     with office.app.db.read() as conn:
-        return plans.counts(conn, run_id)
+        return {str(outcome): n for outcome, n in plans.counts(conn, run_id).items()}
 
 
 def run_of(office: Office, run_id: int) -> Any:

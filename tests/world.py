@@ -19,6 +19,7 @@ from cprqueue.errors import ServiceUnreachable
 from cprqueue.mapping import ActiveRules
 from cprqueue.models import Address, Held, Job, Wanted
 from cprqueue.qbtime import QuickBooksTime
+from cprqueue.records import LinkState
 from cprqueue.sandbox.quickbooks_time import Account, Switches
 from cprqueue.sandbox.wire import Request
 from cprqueue.services import leftovers
@@ -191,7 +192,7 @@ class World:
     def due(self) -> int:
         """Count the jobs that are due."""
         with self.db.read() as conn:
-            where = link_rows.c.state == links.DUE
+            where = link_rows.c.state == LinkState.DUE
             return int(conn.execute(select(func.count()).where(where)).scalar_one())
 
     # --- what workers do ---

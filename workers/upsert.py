@@ -29,7 +29,7 @@ def upsert_job(job_id: int | None = None) -> str:
 def resync_job(job: str | int, run_id: int | None = None) -> str:
     """Resync one job, by id or number, ahead of everything else."""
     reports = application().resync.run(str(job), run_id)
-    return "; ".join(report.steps[-1]["text"] for report in reports)
+    return "; ".join(report.steps[-1].text for report in reports)
 
 
 def ring(job_id: int, label: str) -> None:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 from rich.markup import escape
 from rich.text import Text
 
 from cprqueue.cli.console import note, out, pairs, print_json, table
-from cprqueue.services.explain import MOST_HITS, Explanation
+from cprqueue.plan import Compared
+from cprqueue.records import Event, LinkState
+from cprqueue.services.explain import MOST_HITS, Explanation, Hit
 
 
-def show_choice(text: str, found: list[dict[str, Any]], *, as_json: bool) -> None:
+def show_choice(text: str, found: list[Hit], *, as_json: bool) -> None:
     """List the jobs that may be meant; with ``as_json`` as ``{"candidates": [...]}``."""
     if as_json:
-        print_json({"candidates": found})
+        print_json({"candidates": [asdict(hit) for hit in found]})
         return
     number = f"the first {MOST_HITS}" if len(found) == MOST_HITS else str(len(found))
     rows = table(f"{number} jobs fit {text!r}", "Id", "Number", "Name", "Street", "State")
     for hit in found:
-        state = str(hit["state"]).replace("in_sync", "in step")
-        rows.add_row(*(escape(str(value)) for value in [*list(hit.values())[:-1], state]))
+        state = "in step" if hit.state == LinkState.IN_SYNC else hit.state
+        texts = (str(hit.job_id), hit.job_number, hit.job_name, hit.street, state)
+        rows.add_row(*map(escape, texts))
     out.print(rows)
     note("Choose one by its id:  cprqueue explain ID")
 
@@ -38,40 +41,39 @@ def show_explanation(found: Explanation) -> None:
 
 
 def _facts(found: Explanation) -> dict[str, str]:
-    job, link = found.job, found.link or {}
-    address = ", ".join(part for part in job["address"].values() if part)
+    job, link = found.job, found.link
+    address = ", ".join(filter(None, (job.addr1, job.addr2, job.city, job.state, job.zip)))
     facts = {
-        "Job": f"RM job {job['job_id']}, {job['job_number'] or 'no number'}, {job['job_name']}",
+        "Job": f"RM job {job.job_id}, {job.job_number or 'no number'}, {job.job_name}",
         "Address": address or "none",
-        "Rule": found.rule,
-        "Recorded": _moment(job["recorded_at"]),
+        "Rule": job.rule,
+        "Recorded": _moment(job.recorded_at),
     }
-    if link.get("jobcode_id"):
-        place = link["location_id"] or "none"
-        facts["Link"] = f"jobcode {link['jobcode_id']}, location {place}"
-        facts["Last pushed"] = _moment(link["pushed_at"])
-    if link.get("intent"):
-        facts["Not certain"] = f"{link['intent']} was sent {_moment(link['intent_at'])}"
+    if link and link.jobcode_id:
+        facts["Link"] = f"jobcode {link.jobcode_id}, location {link.location_id or 'none'}"
+        facts["Last pushed"] = _moment(link.pushed_at)
+    if link and link.intent:
+        facts["Not certain"] = f"{link.intent} was sent {_moment(link.intent_at)}"
     return facts
 
 
-def _show_differences(compared: list[dict[str, Any]]) -> None:
+def _show_differences(compared: list[Compared]) -> None:
     out.print()
     rows = table("", "Field", "Wanted", "In QuickBooks Time", "")
     rows.title = None
     for row in compared:
-        mark = "" if row["equal"] else "[bold yellow]differs[/]"
-        rows.add_row(row["field"], escape(row["wanted"]), escape(row["held"]), mark)
+        mark = "" if row.equal else "[bold yellow]differs[/]"
+        rows.add_row(row.field, escape(row.wanted), escape(row.held), mark)
     out.print(rows)
 
 
-def _show_events(happened: list[dict[str, Any]]) -> None:
+def _show_events(happened: list[Event]) -> None:
     out.print()
     rows = table("", "When", "What", "Details", "Run")
     rows.title = None
     for event in happened:
-        run = str(event["run_id"] or "")
-        rows.add_row(_moment(event["at"]), event["kind"], escape(event["text"]), run)
+        run = str(event.run_id or "")
+        rows.add_row(_moment(event.at), event.kind, escape(event.text), run)
     out.print(rows)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -13,6 +13,7 @@ from cprqueue.cli import queues
 from cprqueue.cli.console import note, out, pairs, print_json, say, table, when
 from cprqueue.cli.explained import show_choice, show_explanation
 from cprqueue.errors import UsageError
+from cprqueue.records import ClaimedLink, Run
 from cprqueue.services import explain as explaining
 from cprqueue.services import look
 from cprqueue.store import schema
@@ -37,7 +38,7 @@ def status(json: Json = False) -> None:
     broker = queues.ask()
     warnings = [*found.warnings, *_broker_warnings(broker, found.jobs["due"])]
     if json:
-        print_json({**asdict(found), "broker": asdict(broker), "warnings": warnings})
+        print_json({**found.as_json(), "broker": asdict(broker), "warnings": warnings})
     else:
         _show_status(found, broker, warnings)
 
@@ -71,8 +72,8 @@ def _status_rows(found: look.Standing, broker: queues.Broker) -> dict[str, str]:
     }
 
 
-def _calls(budget: dict[str, Any], due: int) -> str:
-    text = f"{budget['free']} of {budget['limit']} free in {budget['window_seconds']:.0f} s"
+def _calls(budget: dict[str, float], due: int) -> str:
+    text = f"{budget['free']:.0f} of {budget['limit']:.0f} free in {budget['window_seconds']:.0f} s"
     minutes = budget["minutes_for_due"]
     if not due:
         return text
@@ -81,16 +82,16 @@ def _calls(budget: dict[str, Any], due: int) -> str:
 
 def _last_fetch(found: look.Standing) -> str:
     tried, succeeded = found.fetch_tried, found.fetch_succeeded
-    if tried and (not succeeded or tried["run_id"] != succeeded["run_id"]):
-        return f"tried {_last(tried)} ({tried['state']}); succeeded {_last(succeeded)}"
+    if tried and (not succeeded or tried.run_id != succeeded.run_id):
+        return f"tried {_last(tried)} ({tried.state}); succeeded {_last(succeeded)}"
     return _last(succeeded)
 
 
-def _last(run: dict[str, Any] | None) -> str:
+def _last(run: Run | None) -> str:
     if run is None:
         return "never"
-    moment = run["finished_at"] or run["started_at"] or run["created_at"]
-    return f"{when(moment)}, run {run['run_id']}"
+    moment = run.finished_at or run.began
+    return f"{when(moment)}, run {run.run_id}"
 
 
 def failures(json: Json = False) -> None:
@@ -100,24 +101,24 @@ def failures(json: Json = False) -> None:
     """
     found = look.failures(_ready().db)
     if json:
-        print_json(found)
+        print_json([look.failure_json(row) for row in found])
     elif not found:
         say("no job is parked or failing")
     else:
         _show_failures(found)
 
 
-def _show_failures(found: list[dict[str, Any]]) -> None:
+def _show_failures(found: list[ClaimedLink]) -> None:
     rows = table("Failures", "Job", "State", "Tries", "Next", "Reason")
     for row in found:
-        moment = row["next_attempt_at"]
-        name = f"{row['job_number'] or 'no number'}\n{row['job_id']}"
+        moment = look.next_try(row)
+        name = f"{row.job_number or 'no number'}\n{row.job_id}"
         rows.add_row(
             escape(name),
-            row["state"],
-            str(row["attempts"]),
+            row.state,
+            str(row.attempts),
             when(moment) if moment else "-",
-            escape(row["reason"] or ""),
+            escape(row.error_reason or ""),
         )
     out.print(rows)
     note("Once the cause is gone:  cprqueue retry JOB  or  cprqueue retry --all")
@@ -163,25 +164,25 @@ def history(
     """
     found = look.history(_ready().db, limit=limit)
     if json:
-        print_json(found)
+        print_json([look.run_json(run) for run in found])
     elif not found:
         say("no run yet: start one with `cprqueue sync`")
     else:
         _show_history(found)
 
 
-def _show_history(found: list[dict[str, Any]]) -> None:
+def _show_history(found: list[Run]) -> None:
     rows = table("Runs", "Run", "Kind", "State", "Began", "Jobs", "Recorded", "Note")
     for run in found:
-        kind = run["kind"] + (" (all)" if run["complete"] else "")
+        kind = run.kind + (" (all)" if run.complete else "")
         rows.add_row(
-            str(run["run_id"]),
+            str(run.run_id),
             kind,
-            run["state"],
-            when(run["started_at"] or run["created_at"]),
-            str(run["emitted"]),
-            str(run["recorded"]),
-            escape(run["note"] or ""),
+            run.state,
+            when(run.began),
+            str(run.emitted),
+            str(run.recorded),
+            escape(run.note or ""),
         )
     out.print(rows)
 
@@ -204,8 +205,8 @@ def explain(
     if len(found) > 1:
         show_choice(job, found, as_json=json)
         raise typer.Exit(1)
-    explanation = explaining.explain(application().db, found[0]["job_id"])
+    explanation = explaining.explain(application().db, found[0].job_id)
     if json:
-        print_json(asdict(explanation))
+        print_json(explanation.as_json())
     else:
         show_explanation(explanation)

@@ -17,7 +17,7 @@ TRIES = 4
 CREW = 5  # with as many answers as ``up`` has workers, waiting for more is idle
 
 
-def send(task: str, **kwargs: Any) -> None:
+def send(task: str, **kwargs: object) -> None:
     """Send one order. Raises ServiceUnreachable, in one line, where the broker is away."""
     try:
         app.send_task(task, kwargs=kwargs)

@@ -9,6 +9,7 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cprqueue.cli.console import err, note
+from cprqueue.records import RunState
 from cprqueue.services.progress import Progress as Look
 
 LINE_EVERY_SECONDS = 10.0
@@ -57,7 +58,7 @@ class _Bars:
         self._progress.stop()
 
     def show(self, look: Look) -> None:
-        sent = look.state in ("emitted", "done")
+        sent = look.state in (RunState.EMITTED, RunState.DONE)
         self._progress.update(
             self._fetch,
             total=look.emitted if sent else None,
@@ -99,9 +100,9 @@ class _Lines:
 
 
 _WAITING = {
-    "queued": "waiting for the fetch worker",
-    "running": "asking RestorationManager",
-    "failed": "failed",
+    RunState.QUEUED: "waiting for the fetch worker",
+    RunState.RUNNING: "asking RestorationManager",
+    RunState.FAILED: "failed",
 }
 
 

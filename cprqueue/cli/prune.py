@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from cprqueue.bootstrap import Application, application
+from cprqueue.brake import PrunePlan
 from cprqueue.cli import watch
 from cprqueue.cli.console import err, note, out, print_json, say_error, table
 from cprqueue.errors import AlreadyRunning, OutOfCalls, UsageError
+from cprqueue.records import Outcome, PlanItem, Run, RunKind, RunState
 from cprqueue.services import orders as run_orders
 from cprqueue.services.prune import outcome_text
 from cprqueue.services.prune_facts import plan_json
-from cprqueue.services.undo import Undone
+from cprqueue.services.undo import KINDS, Undone
 from cprqueue.store import plans, runs, schema
 from cprqueue.store.database import clock
 
@@ -54,7 +57,7 @@ def snapshot(
     if wait:
         orders.require_workers(["maintenance"])
     with app.db.begin() as conn:
-        run_id = runs.create(conn, "snapshot", now=clock(conn), requested_by="operator")
+        run_id = runs.create(conn, RunKind.SNAPSHOT, now=clock(conn), requested_by="operator")
     orders.send("cpr.snapshot_export", run_id=run_id)
     if not wait:
         note(f"snapshot {run_id} is queued")
@@ -67,7 +70,7 @@ def snapshot(
         print_json(found)
     else:
         out.print(f"snapshot {run_id}: {escape(row.note or row.state)}")
-    raise typer.Exit(0 if row.state == "done" else 1)
+    raise typer.Exit(0 if row.state is RunState.DONE else 1)
 
 
 @prune.command("plan")
@@ -78,11 +81,10 @@ def plan(json: Json = False) -> None:
     """
     app = _ready()
     made = app.prune.plan(app.prune.facts())
-    data = plan_json(made, None)
     if json:
-        print_json(data)
+        print_json(plan_json(made, None))
     else:
-        _show_plan("Would be archived", data)
+        _show_plan("Would be archived", made)
     raise typer.Exit(1 if made.tripped else 0)
 
 
@@ -123,15 +125,15 @@ def _follow(app: Application, run_id: int, timeout: float, *, json: bool) -> Non
     row = watch.until_ended(
         app, run_id, what=f"prune {run_id}", timeout_seconds=timeout, said=_progress(app)
     )
-    wrong = row.state in ("held", "failed")
+    wrong = row.state in (RunState.HELD, RunState.FAILED)
     _report(app, row, json=json, with_note=not wrong)
     if wrong:
         say_error(row.note or row.state)
-    raise typer.Exit(0 if row.state == "done" else 1)
+    raise typer.Exit(0 if row.state is RunState.DONE else 1)
 
 
-def _progress(app: Application) -> Any:
-    def said(row: Any) -> str:
+def _progress(app: Application) -> Callable[[Run], str]:
+    def said(row: Run) -> str:
         with app.db.read() as conn:
             found = plans.counts(conn, row.run_id)
         return outcome_text(found) if found else "snapshot and plan"
@@ -149,88 +151,90 @@ def show(run_id: RunId, json: Json = False) -> None:
     schema.require_current(app.db)
     with app.db.read() as conn:
         row = runs.get(conn, run_id)
-    if row is None or row.kind not in ("prune", "remove_all"):
+    if row is None or row.kind not in KINDS:
         raise UsageError(f"run {run_id} is no prune and no remove-all: see `cprqueue history`")
     _report(app, row, json=json)
 
 
-def _report(app: Application, row: Any, *, json: bool, with_note: bool = True) -> None:
+def _report(app: Application, row: Run, *, json: bool, with_note: bool = True) -> None:
     with app.db.read() as conn:
         items = plans.of_run(conn, row.run_id)
-    data = report_json(row, items)
     if json:
-        print_json(data)
+        print_json(report_json(row, items))
     else:
-        _show_report(data, with_note=with_note)
+        _show_report(row, items, with_note=with_note)
 
 
-def report_json(row: Any, items: list[Any]) -> dict[str, Any]:
+def report_json(row: Run, items: list[PlanItem]) -> dict[str, object]:
     """Return a carried-out or held plan as the command line prints it."""
-    detail = runs.detail(row) or {}
-    rows = [
-        {
-            "job_id": item.job_id,
-            "job_number": item.job_number or item.name,
-            "jobcode_id": item.jobcode_id,
-            "name": item.name,
-            "reason": item.note if item.outcome == "held_back" else item.reason,
-            "outcome": item.outcome,
-            "note": item.note,
-        }
-        for item in items
-    ]
+    detail = row.details
+    leaving, held_back = _parted(items)
     return {
         "run_id": row.run_id,
         "state": row.state,
         "note": row.note,
-        "archive": [r for r in rows if r["outcome"] != "held_back"],
-        "held_back": [r for r in rows if r["outcome"] == "held_back"],
+        "archive": [_item_json(item, item.reason) for item in leaving],
+        "held_back": [_item_json(item, item.note) for item in held_back],
         "unmanaged": detail.get("unmanaged"),
         "limit": detail.get("limit"),
         "tripped": detail.get("tripped"),
     }
 
 
-def _show_plan(title: str, data: dict[str, Any]) -> None:
-    leaving = table(f"{title}: {len(data['archive'])}", "job", "jobcode", "reason")
-    for row in data["archive"][:ROWS_SHOWN]:
-        leaving.add_row(row["job_number"], str(row["jobcode_id"]), escape(row["reason"]))
+def _parted(items: list[PlanItem]) -> tuple[list[PlanItem], list[PlanItem]]:
+    """Return the items that leave, or were to, and those that were held back."""
+    held_back = [item for item in items if item.outcome is Outcome.HELD_BACK]
+    return [item for item in items if item.outcome is not Outcome.HELD_BACK], held_back
+
+
+def _item_json(item: PlanItem, reason: str | None) -> dict[str, object]:
+    return {
+        "job_id": item.job_id,
+        "job_number": item.label,
+        "jobcode_id": item.jobcode_id,
+        "name": item.name,
+        "reason": reason,
+        "outcome": item.outcome,
+        "note": item.note,
+    }
+
+
+def _show_plan(title: str, made: PrunePlan) -> None:
+    leaving = table(f"{title}: {len(made.archive)}", "job", "jobcode", "reason")
+    for row in made.archive[:ROWS_SHOWN]:
+        leaving.add_row(row.job_number, str(row.jobcode_id), escape(row.reason))
     out.print(leaving)
-    _show_rest(data)
-    _show_held_back(data)
-    out.print(
-        f"{data['unmanaged']} unmanaged jobcodes are left alone; the limit is {data['limit']}"
-    )
-    if data["tripped"]:
-        say_error(f"the brake would hold this: {data['tripped']}")
+    _show_rest(len(made.archive))
+    _show_held_back([(row.job_number, row.jobcode_id, row.reason) for row in made.held_back])
+    out.print(f"{made.unmanaged} unmanaged jobcodes are left alone; the limit is {made.limit}")
+    if made.tripped:
+        say_error(f"the brake would hold this: {made.tripped}")
 
 
-def _show_rest(data: dict[str, Any]) -> None:
-    more = len(data["archive"]) - ROWS_SHOWN
-    if more > 0:
-        out.print(f"... and {more} more: --json shows all")
+def _show_rest(number: int) -> None:
+    if number > ROWS_SHOWN:
+        out.print(f"... and {number - ROWS_SHOWN} more: --json shows all")
 
 
-def _show_held_back(data: dict[str, Any]) -> None:
-    if data["held_back"]:
-        held = table(f"Held back: {len(data['held_back'])}", "job", "jobcode", "why")
-        for row in data["held_back"][:ROWS_SHOWN]:
-            held.add_row(row["job_number"], str(row["jobcode_id"]), escape(row["reason"] or ""))
+def _show_held_back(rows: list[tuple[str, int, str]]) -> None:
+    if rows:
+        held = table(f"Held back: {len(rows)}", "job", "jobcode", "why")
+        for number, jobcode_id, reason in rows[:ROWS_SHOWN]:
+            held.add_row(number, str(jobcode_id), escape(reason))
         out.print(held)
 
 
-def _show_report(data: dict[str, Any], *, with_note: bool) -> None:
-    found = table(
-        f"Run {data['run_id']}, {data['state']}", "job", "jobcode", "outcome", "reason or note"
-    )
-    for row in data["archive"][:ROWS_SHOWN]:
-        text = escape(row["note"] or row["reason"] or "")
-        found.add_row(row["job_number"], str(row["jobcode_id"]), row["outcome"], text)
+def _show_report(row: Run, items: list[PlanItem], *, with_note: bool) -> None:
+    leaving, held_back = _parted(items)
+    found = table(f"Run {row.run_id}, {row.state}", "job", "jobcode", "outcome", "reason or note")
+    for item in leaving[:ROWS_SHOWN]:
+        text = escape(item.note or item.reason)
+        found.add_row(item.label, str(item.jobcode_id), item.outcome, text)
     out.print(found)
-    _show_rest(data)
-    _show_held_back(data)
+    _show_rest(len(leaving))
+    _show_held_back([(item.label, item.jobcode_id, item.note or "") for item in held_back])
     if with_note:
-        out.print(escape(data["note"] or ""))
+        out.print(escape(row.note or ""))
 
 
 def undo(

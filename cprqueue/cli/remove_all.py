@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -10,6 +10,7 @@ from rich.markup import escape
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli import watch
 from cprqueue.cli.console import err, note, out, print_json
+from cprqueue.records import Run, RunState
 from cprqueue.services.prune import outcome_text
 from cprqueue.services.remove_all import Rehearsal
 from cprqueue.store import plans, schema
@@ -92,22 +93,21 @@ def _carry_out(
         app.remove_all.stop(run_id)
         note("stopping after the step under way ...")
         row = _follow(app, run_id, timeout)
-    data = {"run_id": run_id, "state": row.state, "note": row.note}
     if json:
-        print_json(data)
+        print_json({"run_id": run_id, "state": row.state, "note": row.note})
     else:
-        _say(data)
-    raise typer.Exit(0 if row.state == "done" else 1)
+        _say(row)
+    raise typer.Exit(0 if row.state is RunState.DONE else 1)
 
 
-def _say(data: dict[str, Any]) -> None:
-    out.print(f"run {data['run_id']}: {escape(data['note'] or data['state'])}")
+def _say(row: Run) -> None:
+    out.print(f"run {row.run_id}: {escape(row.note or row.state)}")
     out.print("The ordinary sync is suspended until `cprqueue sync --full`,")
-    out.print(f"or bring everything back with:  cprqueue undo {data['run_id']}")
+    out.print(f"or bring everything back with:  cprqueue undo {row.run_id}")
 
 
-def _follow(app: Application, run_id: int, timeout: float) -> Any:
-    def said(row: Any) -> str:
+def _follow(app: Application, run_id: int, timeout: float) -> Run:
+    def said(row: Run) -> str:
         with app.db.read() as conn:
             return f"{outcome_text(plans.counts(conn, run_id))} of {row.emitted}"
 

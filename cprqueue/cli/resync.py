@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 
 from cprqueue.bootstrap import application
 from cprqueue.cli import watch
 from cprqueue.cli.console import note, out, print_json, table
-from cprqueue.store import runs, schema
+from cprqueue.plan import Compared
+from cprqueue.services.resync import Report, reports_of
+from cprqueue.store import schema
 
 
 def resync(
@@ -36,36 +40,34 @@ def resync(
     if not wait:
         note(f"{len(jobs)} resyncs are queued: see `cprqueue history`")
         return
-    reports: list[dict[str, Any]] = []
+    reports: list[Report] = []
     for job, run_id in run_ids.items():
         row = watch.until_ended(
             app, run_id, what=f"resync {job}", timeout_seconds=timeout, said=lambda r: r.state
         )
-        reports += runs.detail(row) or []
+        reports += reports_of(row)
     if json:
-        print_json(reports)
+        print_json([asdict(report) for report in reports])
     for report in [] if json else reports:
         _show(report)
-    raise typer.Exit(0 if all(report["ok"] for report in reports) else 1)
+    raise typer.Exit(0 if all(report.ok for report in reports) else 1)
 
 
-def _show(report: dict[str, Any]) -> None:
-    title = f"{report['job_number']}" + (
-        f" (RM job {report['job_id']})" if report["job_id"] else ""
-    )
+def _show(report: Report) -> None:
+    title = report.job_number + (f" (RM job {report.job_id})" if report.job_id else "")
     steps = table(title, "", "step", "")
-    for number, step in enumerate(report["steps"], 1):
-        sign = "[green]✓[/]" if step["ok"] else "[red]✗[/]"
-        steps.add_row(f"{number}", step["step"], f"{sign} {escape(step['text'])}")
+    for number, step in enumerate(report.steps, 1):
+        sign = "[green]✓[/]" if step.ok else "[red]✗[/]"
+        steps.add_row(f"{number}", step.step, f"{sign} {escape(step.text)}")
     out.print(steps)
-    if report["fields"]:
-        out.print(_fields(report["fields"]))
+    if report.fields:
+        out.print(_fields(report.fields))
     out.print()
 
 
-def _fields(rows: list[dict[str, Any]]) -> Any:
+def _fields(rows: list[Compared]) -> Table:
     fields = table("Compared before the push", "field", "wanted", "held", "")
     for row in rows:
-        sign = "" if row["equal"] else "[yellow]differed[/]"
-        fields.add_row(row["field"], escape(row["wanted"]), escape(row["held"]), sign)
+        sign = "" if row.equal else "[yellow]differed[/]"
+        fields.add_row(row.field, escape(row.wanted), escape(row.held), sign)
     return fields

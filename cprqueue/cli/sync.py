@@ -11,6 +11,7 @@ from cprqueue.bootstrap import Application, application
 from cprqueue.cli.console import note, print_json, say_error
 from cprqueue.cli.progress_bar import SyncDisplay
 from cprqueue.errors import ServiceUnreachable
+from cprqueue.records import RunState
 from cprqueue.services import first_export, progress
 from cprqueue.services.progress import Progress
 from cprqueue.store import schema
@@ -72,7 +73,7 @@ def _watch(app: Application, run_id: int, *, calls_before: int, timeout_seconds:
             display.show(look)
             if look.finished or time.monotonic() > deadline or not pulse.beats(look):
                 return look
-            if look.stopped and look.state == "done":
+            if look.stopped and look.state is RunState.DONE:
                 return look
             time.sleep(POLL_SECONDS)  # between two looks
 
@@ -101,7 +102,7 @@ class _Pulse:
 
 def _verdict(end: Progress) -> int:
     """Say in one line what went wrong, if anything; return the exit code."""
-    if end.state == "failed":
+    if end.state is RunState.FAILED:
         say_error(end.note)
         return SOME_FAILED
     if end.stopped:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from rich.status import Status
 
 from cprqueue.bootstrap import Application
 from cprqueue.cli.console import err
 from cprqueue.errors import ServiceUnreachable
+from cprqueue.records import Run
 from cprqueue.store import runs
 
 POLL_SECONDS = 0.2
 
 
 def until_ended(
-    app: Application, run_id: int, *, what: str, timeout_seconds: float, said: Callable[[Any], str]
-) -> Any:
+    app: Application, run_id: int, *, what: str, timeout_seconds: float, said: Callable[[Run], str]
+) -> Run:
     """Watch until the run has ended and return its row.
 
     ``said`` puts the row's progress into words. Raises ServiceUnreachable after
@@ -28,7 +28,7 @@ def until_ended(
     with Status(f"{what} ...", console=err) as status:
         while True:
             with app.db.read() as conn:
-                row: Any = runs.get(conn, run_id)
+                row = runs.existing(conn, run_id)
             if row.state in runs.ENDED:
                 return row
             if time.monotonic() > deadline:

@@ -16,9 +16,8 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -31,9 +30,9 @@ from cprqueue.errors import (
     Transient,
     UnreadableAnswer,
 )
-from cprqueue.models import BATCH, ItemResult, Jobcode, Location
-from cprqueue.qbtime import QuickBooksTime
-from cprqueue.services.batch import WHOLE
+from cprqueue.models import BATCH, ItemResult
+from cprqueue.qbtime import QuickBooksTime, whole
+from cprqueue.records import LookKind, Outcome, PlanItem
 from cprqueue.services.looks import ANY, by_ids
 from cprqueue.store import events, links, locks, plans, runs
 from cprqueue.store.database import Database, clock
@@ -43,7 +42,7 @@ log = logging.getLogger(__name__)
 CLOCK_DAYS = 40
 """Running timesheets are looked for this far back; the listing demands a range of dates."""
 
-StillWanted = Callable[[Connection, Any], str | None]
+StillWanted = Callable[[Connection, PlanItem], str | None]
 """Returns why an item must not leave after all, or None."""
 
 
@@ -123,7 +122,7 @@ class Archive:
     def settle(self, run_id: int) -> None:
         """Look what became of the items of a request whose answer was never recorded."""
         with self.db.read() as conn:
-            items = plans.of_run(conn, run_id, "sending")
+            items = plans.of_run(conn, run_id, Outcome.SENDING)
         found = by_ids(self.qbt.jobcodes, {item.jobcode_id for item in items}, **ANY)
         gone = {code.id for code in found if not code.active}
         with self.db.begin() as conn:
@@ -133,10 +132,10 @@ class Archive:
                 else:
                     self._not_sent(conn, [item])
 
-    def _next(self, run_id: int, lease: str, still_wanted: StillWanted) -> list[Any]:
+    def _next(self, run_id: int, lease: str, still_wanted: StillWanted) -> list[PlanItem]:
         with self.db.begin() as conn:
             runs.change(conn, run_id, touched_at=clock(conn))
-            items = plans.of_run(conn, run_id, "planned")
+            items = plans.of_run(conn, run_id, Outcome.PLANNED)
             for start in range(0, len(items), BATCH):
                 ours = self._ours(conn, lease, items[start : start + BATCH], still_wanted)
                 if ours:
@@ -144,8 +143,8 @@ class Archive:
         return []
 
     def _ours(
-        self, conn: Connection, lease: str, items: Sequence[Any], still_wanted: StillWanted
-    ) -> list[Any]:
+        self, conn: Connection, lease: str, items: Sequence[PlanItem], still_wanted: StillWanted
+    ) -> list[PlanItem]:
         """Lease these items; return those that are ours, and still to leave."""
         now = clock(conn)
         ids = [item.jobcode_id for item in items]
@@ -154,25 +153,25 @@ class Archive:
         for item in items:
             reason = still_wanted(conn, item) if item.jobcode_id in free else None
             if reason:
-                plans.set_outcome(conn, [item.item_id], "dropped", now=now, note=reason)
+                plans.set_outcome(conn, [item.item_id], Outcome.DROPPED, now=now, note=reason)
             elif item.jobcode_id in free:
                 ours.append(item)
         return ours
 
-    def _on_the_clock(self, batch: Sequence[Any]) -> dict[int, int]:
+    def _on_the_clock(self, batch: Sequence[PlanItem]) -> dict[int, int]:
         """Count who is clocked in on each of these jobcodes, children included."""
-        families = {i.jobcode_id: _family(plans.state_before(i)) | {i.jobcode_id} for i in batch}
+        families = {i.jobcode_id: {i.jobcode_id, *i.state_before.family} for i in batch}
         with self.db.read() as conn:
             today = clock(conn).date()
         return on_the_clock(self.qbt, families, today)
 
-    def _hold_back(self, conn: Connection, item: Any, reason: str) -> None:
-        now, only_from = clock(conn), ("planned",)
-        plans.set_outcome(
-            conn, [item.item_id], "held_back", now=now, note=reason, only_from=only_from
-        )
+    def _hold_back(self, conn: Connection, item: PlanItem, reason: str) -> None:
+        now, ids, only_from = clock(conn), [item.item_id], (Outcome.PLANNED,)
+        plans.set_outcome(conn, ids, Outcome.HELD_BACK, now=now, note=reason, only_from=only_from)
 
-    def _send(self, run_id: int, lease: str, items: list[Any], still_wanted: StillWanted) -> None:
+    def _send(
+        self, run_id: int, lease: str, items: list[PlanItem], still_wanted: StillWanted
+    ) -> None:
         leaving = self._intend(run_id, lease, items, still_wanted)
         if not leaving:
             return
@@ -193,33 +192,33 @@ class Archive:
         fuse.point("recorded_archive")
 
     def _intend(
-        self, run_id: int, lease: str, items: list[Any], still_wanted: StillWanted
-    ) -> list[Any]:
+        self, run_id: int, lease: str, items: list[PlanItem], still_wanted: StillWanted
+    ) -> list[PlanItem]:
         """Write down what is about to be sent; an undo may have taken items out of the plan."""
         with self.db.begin() as conn:
             ids = [item.item_id for item in self._ours(conn, lease, items, still_wanted)]
             now = clock(conn)
-            plans.set_outcome(conn, ids, "sending", now=now, only_from=("planned",))
-            sending = {item.item_id for item in plans.of_run(conn, run_id, "sending")}
+            plans.set_outcome(conn, ids, Outcome.SENDING, now=now, only_from=(Outcome.PLANNED,))
+            sending = {item.item_id for item in plans.of_run(conn, run_id, Outcome.SENDING)}
         return [item for item in items if item.item_id in sending & set(ids)]
 
-    def _not_sent(self, conn: Connection, items: Sequence[Any]) -> None:
+    def _not_sent(self, conn: Connection, items: Sequence[PlanItem]) -> None:
         """Note that nothing was done about these."""
         ids = [item.item_id for item in items]
-        plans.set_outcome(conn, ids, "planned", now=clock(conn), only_from=("sending",))
+        plans.set_outcome(conn, ids, Outcome.PLANNED, now=clock(conn), only_from=(Outcome.SENDING,))
 
     def _record(
-        self, conn: Connection, run_id: int, lease: str, item: Any, result: ItemResult
+        self, conn: Connection, run_id: int, lease: str, item: PlanItem, result: ItemResult
     ) -> None:
         if result.done:
             self._note_archived(conn, run_id, lease, item)
             return
         note = f"QuickBooks Time answered {result.code}: {result.text}"
-        plans.set_outcome(conn, [item.item_id], "failed", now=clock(conn), note=note)
+        plans.set_outcome(conn, [item.item_id], Outcome.FAILED, now=clock(conn), note=note)
 
-    def _note_archived(self, conn: Connection, run_id: int, lease: str, item: Any) -> None:
+    def _note_archived(self, conn: Connection, run_id: int, lease: str, item: PlanItem) -> None:
         now = clock(conn)
-        plans.set_outcome(conn, [item.item_id], "archived", now=now)
+        plans.set_outcome(conn, [item.item_id], Outcome.ARCHIVED, now=now)
         self.note_active(conn, item.jobcode_id, lease, active=False)
         if item.job_id is not None:
             text = f"jobcode {item.jobcode_id} archived: {item.reason}"
@@ -242,7 +241,7 @@ class Archive:
             jobcode_id,
             active=active,
             assigned_to_all=assigned_to_all,
-            look=WHOLE,
+            look=LookKind.WHOLE,
             lease=lease,
             now=clock(conn),
             guard=self.lease_time,
@@ -261,7 +260,7 @@ def on_the_clock(
     people: Counter[int] = Counter()
     for start in range(0, len(ids), BATCH):
         for sheet in qbt.on_the_clock(ids[start : start + BATCH], since=since):
-            people[int(sheet.get("jobcode_id") or 0)] += 1
+            people[whole(sheet.get("jobcode_id"))] += 1
     found = {root: sum(people[code] for code in family) for root, family in families.items()}
     return {root: number for root, number in found.items() if number}
 
@@ -269,31 +268,3 @@ def on_the_clock(
 def clock_reason(people: int) -> str:
     """Say why somebody's jobcode stays."""
     return f"{people} on the clock right now"
-
-
-def _family(state: dict[str, Any]) -> set[int]:
-    return {int(code) for code in state.get("family", [])}
-
-
-def state_before(
-    jobcode: Jobcode, locations: Iterable[Location], family: Iterable[int], assignees: Iterable[int]
-) -> dict[str, Any]:
-    """Build what must be known to bring a jobcode back: plain JSON data."""
-    return {
-        "name": jobcode.name,
-        "parent_id": jobcode.parent_id,
-        "type": jobcode.type,
-        "assigned_to_all": jobcode.assigned_to_all,
-        "short_code": jobcode.short_code,
-        "family": sorted(family),
-        "assignees": sorted(assignees),
-        "locations": [
-            {
-                "id": place.id,
-                "active": place.active,
-                "address": asdict(place.address),
-                "jobcode_ids": list(place.jobcode_ids),
-            }
-            for place in sorted(locations, key=lambda place: place.id)
-        ],
-    }

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from cprqueue.models import Address, Held, Wanted
+from cprqueue.models import Held, Wanted
+from cprqueue.records import ClaimedLink, ErrorCode, Event, Intent, LinkState, LookKind
 from cprqueue.store import events, links
 from cprqueue.store.database import Database, clock
-
-CHANGES, WHOLE = "changes", "whole"
-"""How to look: for what changed since the intent, or at everything of the job."""
-
-CREATE = "create_jobcode"
-DOUBLED = "doubled_number"
+from cprqueue.store.links import NO_INTENT, NO_LEASE, LinkValues
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,8 +26,8 @@ class Item:
     wanted: Wanted
     held: Held
     attempts: int
-    look: str | None
-    intent: str | None
+    look: LookKind | None
+    intent: Intent | None
     intent_at: datetime | None
     wanted_hash: str
     looked_whole: bool = False
@@ -50,7 +45,7 @@ class Item:
         Besides its number, the one that a create of unknown fate sent: the number may have
         changed since, and the jobcode of the old one must not be left behind.
         """
-        sent = self.held.name if self.intent == CREATE else ""
+        sent = self.held.name if self.intent is Intent.CREATE_JOBCODE else ""
         return list(dict.fromkeys(name for name in (sent, self.wanted.name) if name))
 
     @property
@@ -59,18 +54,17 @@ class Item:
         return self.look is None and self.intent is None
 
 
-def read_item(row: Any) -> Item:
-    """Build an item from a claimed row."""
-    address = Address(row.addr1, row.addr2, row.city, row.address_state, row.zip)
+def read_item(row: ClaimedLink) -> Item:
+    """Build an item from a claimed link."""
     return Item(
         job_id=row.job_id,
         number=row.job_number,
         key=row.name_key,
         seniority=(row.first_run_id, row.job_id),
-        wanted=Wanted(name=row.job_number, address=address),
-        held=Held.from_json(row.held),
+        wanted=Wanted(name=row.job_number, address=row.address),
+        held=row.held,
         attempts=row.attempts,
-        look=row.look or (CHANGES if row.intent else None),
+        look=row.look or (LookKind.CHANGES if row.intent else None),
         intent=row.intent,
         intent_at=row.intent_at,
         wanted_hash=row.wanted_hash,
@@ -83,13 +77,13 @@ class Batch:
 
     db: Database
     lease: str
-    lease_time: Any
+    lease_time: timedelta
     items: dict[int, Item] = field(default_factory=dict)
     pushed: int = 0
     parked: int = 0
     failed: int = 0
 
-    def intend(self, items: list[Item], kind: str) -> list[Item]:
+    def intend(self, items: list[Item], kind: Intent) -> list[Item]:
         """Write down what is about to be sent; return the items that are still ours."""
         with self.db.begin() as conn:
             now = clock(conn)
@@ -102,28 +96,26 @@ class Batch:
                 self._leave(item)
         return [item for item in items if item.job_id in ours]
 
-    def _intent(self, item: Item, kind: str, now: datetime) -> dict[str, Any]:
+    def _intent(self, item: Item, kind: Intent, now: datetime) -> LinkValues:
         item.intent, item.intent_at = kind, now
-        row: dict[str, Any] = {"job_id": item.job_id, "intent": kind, "intent_at": now}
-        if kind == CREATE:
+        row: LinkValues = {"job_id": item.job_id, "intent": kind, "intent_at": now}
+        if kind is Intent.CREATE_JOBCODE:
             item.held = replace(item.held, name=item.wanted.name)
             row |= links.held_columns(item.held)
         return row
 
     def forget_intent(self, items: list[Item]) -> None:
         """The request was refused before it did anything: nothing is uncertain."""
-        nothing = {"intent": None, "intent_at": None}
+        rows: list[LinkValues] = [{"job_id": item.job_id, **NO_INTENT} for item in items]
         with self.db.begin() as conn:
-            links.write_each(
-                conn, self.lease, [{"job_id": item.job_id, **nothing} for item in items]
-            )
+            links.write_each(conn, self.lease, rows)
         for item in items:
             item.intent = item.intent_at = None
 
     def believe_each(self, conn: Connection, pairs: list[tuple[Item, Held]]) -> None:
         """Do ``believe`` for many items that have just moved, in few statements."""
-        settled = {"intent": None, "intent_at": None, "look": None, "attempts": 0}
-        rows = [
+        settled: LinkValues = {**NO_INTENT, "look": None, "attempts": 0}
+        rows: list[LinkValues] = [
             {"job_id": item.job_id, **links.held_columns(held), **settled} for item, held in pairs
         ]
         try:
@@ -137,22 +129,30 @@ class Batch:
             item.attempts = 0  # it moves: what failed before counts no longer
             self._settle(conn, item, held)
 
-    def believe(self, conn: Connection, item: Item, held: Held, **values: Any) -> None:
+    def believe(
+        self,
+        conn: Connection,
+        item: Item,
+        held: Held,
+        *,
+        look: LookKind | None = None,
+        attempts: int | None = None,
+    ) -> None:
         """Write what QuickBooks Time holds for the item; its intent is settled by that.
 
         Where another job is linked to the jobcode or location, the database refuses; the item
         then leaves the batch, and both look again: one of the two records is out of date.
         """
-        settled = {"intent": None, "intent_at": None, "look": None}
-        columns = {**links.held_columns(held), **settled, **values}
+        columns: LinkValues = {**links.held_columns(held), **NO_INTENT, "look": look}
+        if attempts is not None:
+            columns["attempts"] = attempts
         try:
             with conn.begin_nested():
                 links.write(conn, item.job_id, self.lease, columns)
         except IntegrityError:
-            links.doubt(conn, held, but=item.job_id, look=WHOLE, now=clock(conn))
-            self.postpone(
-                conn, item, "conflict", "another job is linked to the same jobcode", WHOLE
-            )
+            links.doubt(conn, held, but=item.job_id, look=LookKind.WHOLE, now=clock(conn))
+            reason = "another job is linked to the same jobcode"
+            self.postpone(conn, item, ErrorCode.CONFLICT, reason, LookKind.WHOLE)
             return
         self._settle(conn, item, held)
 
@@ -171,7 +171,7 @@ class Batch:
         for spare in left if item.held.jobcode_id is not None else ():
             for job_id in links.with_jobcodes(conn, spare.others).values():
                 row = links.get(conn, job_id, to_write=True)
-                theirs = Held.from_json(row.held if row else None)
+                theirs = row.held if row else Held()
                 theirs = theirs.without_sharer(spare.location_id, item.held.jobcode_id)
                 links.set_held(conn, job_id, theirs)
                 if job_id in self.items:
@@ -183,43 +183,49 @@ class Batch:
         item: Item,
         code: str,
         reason: str,
-        look: str | None = None,
+        look: LookKind | None = None,
         *,
         at: datetime | None = None,
         attempts: int | None = None,
     ) -> None:
         """Give the item back, due again at ``at`` (now where None)."""
         now = clock(conn)
-        values = {
+        values: LinkValues = {
             "next_attempt_at": at or now,
             "attempts": item.attempts if attempts is None else attempts,
             "error_code": code,
             "error_reason": reason[:1000],
-            "lease": None,
-            "lease_until": None,
+            **NO_LEASE,
         }
         if look:
             values["look"] = look
-        if links.write(conn, item.job_id, self.lease, values) and code != "waiting":
+        if links.write(conn, item.job_id, self.lease, values) and code != ErrorCode.WAITING:
             events.add(conn, [events.event(item.job_id, "retry", reason, at=now)])
         self._leave(item)
         self.failed += 1
 
     def park(
-        self, conn: Connection, item: Item, code: str, reason: str, *, look: str | None = None
+        self, conn: Connection, item: Item, code: str, reason: str, *, look: LookKind | None = None
     ) -> None:
         """Refused for good: the item waits for a person, or for its job to change.
 
         ``look``: what was sent may have had an effect all the same, so look before the next try.
         """
         now = clock(conn)
-        free = {"lease": None, "lease_until": None, "intent": None, "intent_at": None}
-        values: dict[str, Any] = {"error_code": code, "error_reason": reason[:1000]}
-        values |= {"attempts": item.attempts + 1, **({"look": look} if look else {})}
-        if self._finish(conn, item, {"state": links.PARKED, **values, **free}):
+        values: LinkValues = {
+            "state": LinkState.PARKED,
+            "error_code": code,
+            "error_reason": reason[:1000],
+            "attempts": item.attempts + 1,
+            **NO_LEASE,
+            **NO_INTENT,
+        }
+        if look:
+            values["look"] = look
+        if self._finish(conn, item, values):
             events.add(conn, [events.event(item.job_id, "parked", reason, at=now)])
             self.parked += 1
-        if code == DOUBLED:
+        if code == ErrorCode.DOUBLED_NUMBER:
             links.ring_if_all_wait(conn, item.key, but=item.job_id, now=now)
         self._leave(item)
 
@@ -228,20 +234,26 @@ class Batch:
         if not items:
             return
         now = clock(conn)
-        values = {"state": links.IN_SYNC, "pushed_at": now, "next_attempt_at": None, **links.FRESH}
+        values: LinkValues = {
+            "state": LinkState.IN_SYNC,
+            "pushed_at": now,
+            "next_attempt_at": None,
+            "lease_until": None,
+            **links.FRESH,
+        }
         hashes = {item.job_id: item.wanted_hash for item in items}
-        ended = links.finish_each(conn, self.lease, hashes, {**values, "lease_until": None})
+        ended = links.finish_each(conn, self.lease, hashes, values)
         events.add(conn, [_in_step(item, now) for item in items if item.job_id in ended])
         self.pushed += len(ended)
         for item in items:
             self._leave(item)
 
-    def _finish(self, conn: Connection, item: Item, values: dict[str, Any]) -> bool:
+    def _finish(self, conn: Connection, item: Item, values: LinkValues) -> bool:
         """End the item unless its job changed meanwhile; then it stays due and is given back."""
-        where = {"state": links.DUE, "wanted_hash": item.wanted_hash}
+        where: LinkValues = {"state": LinkState.DUE, "wanted_hash": item.wanted_hash}
         if links.write(conn, item.job_id, self.lease, values, only=where):
             return True
-        links.write(conn, item.job_id, self.lease, {"lease": None, "lease_until": None})
+        links.write(conn, item.job_id, self.lease, NO_LEASE)
         return False
 
     def _leave(self, item: Item) -> None:
@@ -254,7 +266,7 @@ class Batch:
                 links.release(conn, self.lease)
 
 
-def _in_step(item: Item, now: datetime) -> dict[str, Any]:
+def _in_step(item: Item, now: datetime) -> Event:
     held = item.held
     place = f"location {held.location_id}" if held.location_linked else "no location"
     return events.event(

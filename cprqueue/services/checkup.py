@@ -203,10 +203,10 @@ class Checkup:
             yield Finding(name="push", state=OK, text="not stopped")
         elif healthy:
             stop.resume(self.db, self.parts.alert)
-            text = f"goes on now; it was stopped since {stopped['since'][:16]}: {stopped['text']}"
+            text = f"goes on now; it was stopped since {stopped.since[:16]}: {stopped.text}"
             yield Finding(name="push", state=OK, text=text)
         else:
-            text = f"stopped since {stopped['since'][:16]}: {stopped['text']}"
+            text = f"stopped since {stopped.since[:16]}: {stopped.text}"
             cure = "it goes on by itself when the lines above are OK"
             yield Finding(name="push", state=PROBLEM, text=text, cure=cure)
 

@@ -9,10 +9,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
+from cprqueue.records import Run, RunKind, RunState
 from cprqueue.store import events, jobs, links, locks, runs
 from cprqueue.store.database import Database, clock
 
@@ -41,59 +41,59 @@ def retakes(db: Database, waiting: Callable[[str], int], *, quiet: timedelta) ->
     with db.begin() as conn:
         now = clock(conn)
         found = []
-        for run in runs.newest_few(conn, "fetch", *runs.OPEN, limit=20):
-            queue = "insert" if run.state == "emitted" else "fetch"
-            if run.touched_at < now - quiet and not waiting(queue):
+        for run in runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=20):
+            queue = "insert" if run.state is RunState.EMITTED else "fetch"
+            if run.moved < now - quiet and not waiting(queue):
                 found += _retake(conn, run, now)
     return found
 
 
-def _retake(conn: Connection, run: Any, now: datetime) -> list[Retake]:
-    detail = runs.detail(run) or {}
-    number = detail.get("retakes", 0)
+def _retake(conn: Connection, run: Run, now: datetime) -> list[Retake]:
+    before = run.details.get("retakes")
+    number = before if isinstance(before, int) else 0
     if number >= RETAKES:
         return []
-    runs.set_detail(conn, run.run_id, {**detail, "retakes": number + 1})
-    runs.change(conn, run.run_id, only_from=runs.OPEN, state="queued", touched_at=now)
+    runs.set_detail(conn, run.run_id, {**run.details, "retakes": number + 1})
+    runs.change(conn, run.run_id, only_from=runs.OPEN, state=RunState.QUEUED, touched_at=now)
     log.warning("fetch taken up again", extra={"run_id": run.run_id, "time": number + 1})
     return [Retake(run_id=run.run_id, complete=run.complete)]
 
 
 def close_finished(conn: Connection, *, now: datetime) -> None:
     """Close fetches that are recorded to the end; call those failed that got stuck."""
-    found = runs.newest_few(conn, "fetch", *runs.OPEN, limit=20)
-    moving = any(r.state != "queued" and r.touched_at >= now - STALLED_AFTER for r in found)
+    found = runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=20)
+    moving = any(r.state is not RunState.QUEUED and r.moved >= now - STALLED_AFTER for r in found)
     for run in found:
-        recorded = runs.recorded_count(conn, run) if run.state == "emitted" else 0
-        if run.state == "emitted" and recorded >= run.emitted:
+        recorded = runs.recorded_count(conn, run) if run.state is RunState.EMITTED else 0
+        if run.state is RunState.EMITTED and recorded >= run.emitted:
             _close(conn, run, recorded, now)
         elif recorded > run.recorded:
             runs.change(conn, run.run_id, recorded=recorded, touched_at=now)
-        elif run.state == "queued" and moving:
+        elif run.state is RunState.QUEUED and moving:
             _wait(conn, run, now)
-        elif run.touched_at < now - STALLED_AFTER:
-            runs.change(conn, run.run_id, state="failed", finished_at=now, note=_stuck(run))
+        elif run.moved < now - STALLED_AFTER:
+            runs.change(conn, run.run_id, state=RunState.FAILED, finished_at=now, note=_stuck(run))
 
 
-def _wait(conn: Connection, run: Any, now: datetime) -> None:
+def _wait(conn: Connection, run: Run, now: datetime) -> None:
     """Let a fetch wait behind another: its message may lie untouched until that one is over."""
-    if run.touched_at < now - STALLED_AFTER / 2:
-        runs.change(conn, run.run_id, only_from=("queued",), touched_at=now)
+    if run.moved < now - STALLED_AFTER / 2:
+        runs.change(conn, run.run_id, only_from=(RunState.QUEUED,), touched_at=now)
 
 
-def _stuck(run: Any) -> str:
-    if run.state == "queued":
+def _stuck(run: Run) -> str:
+    if run.state is RunState.QUEUED:
         return "never started: is a worker for the fetch queue running?"
-    if run.state == "running":
+    if run.state is RunState.RUNNING:
         return "the worker died in the middle: the next fetch starts from the same point"
     return (
         f"only {run.recorded} of {run.emitted} jobs were recorded: the next fetch sends all again"
     )
 
 
-def _close(conn: Connection, run: Any, recorded: int, now: datetime) -> None:
-    values: dict[str, Any] = {"state": "done", "finished_at": now, "recorded": recorded}
-    if not runs.change(conn, run.run_id, only_from=("emitted",), **values):
+def _close(conn: Connection, run: Run, recorded: int, now: datetime) -> None:
+    values: runs.RunValues = {"state": RunState.DONE, "finished_at": now, "recorded": recorded}
+    if not runs.change(conn, run.run_id, only_from=(RunState.EMITTED,), **values):
         return
     _note_progress_values(conn, now)
     if run.complete:
@@ -106,7 +106,7 @@ def _note_progress_values(conn: Connection, now: datetime) -> None:
     RM's list of values is not known, and a new way to say "closed" counts as active.
     """
     present = jobs.active_progress_values(conn)
-    known = locks.get_value(conn, PROGRESS_SEEN)
+    known = _progress_seen(conn)
     fresh = sorted(set(present) - set(known or {}))
     if not fresh:
         return
@@ -118,19 +118,24 @@ def _note_progress_values(conn: Connection, now: datetime) -> None:
 
 def new_progress_values(conn: Connection, *, since: datetime) -> list[str]:
     """Return the progress values that turned up after ``since``."""
-    known = locks.get_value(conn, PROGRESS_SEEN) or {}
+    known = _progress_seen(conn) or {}
     return sorted(v for v, at in known.items() if at and datetime.fromisoformat(at) >= since)
+
+
+def _progress_seen(conn: Connection) -> dict[str, str] | None:
+    """Return when each progress value turned up; "" for those of the first fetch."""
+    found = locks.get_value(conn, PROGRESS_SEEN)
+    return {name: str(at) for name, at in found.items()} if isinstance(found, dict) else None
 
 
 def _note_vanished(conn: Connection, now: datetime) -> None:
     """Make inactive what two complete fetches in a row did not show."""
-    done = runs.newest_few(conn, "fetch", "done", complete=True, limit=2)
-    if len(done) < 2:
+    done = runs.newest_few(conn, RunKind.FETCH, RunState.DONE, complete=True, limit=2)
+    asked_at = done[0].observed_at if len(done) == 2 else None
+    if asked_at is None:
         return
     rule = f"vanished: not in the complete fetches {done[1].run_id} and {done[0].run_id}"
-    gone = jobs.mark_vanished(
-        conn, done[1].run_id, observed_at=done[0].observed_at, now=now, rule=rule
-    )
+    gone = jobs.mark_vanished(conn, done[1].run_id, observed_at=asked_at, now=now, rule=rule)
     for part in jobs.chunks(gone):
         links.set_idle(conn, part)
         events.add(conn, [events.event(j, "recorded", rule, at=now) for j in part])

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from cprqueue.models import Held, Jobcode, Location
 from cprqueue.plan import differences, observe
-from cprqueue.services.batch import WHOLE, Item, read_item
+from cprqueue.records import ClaimedLink, LinkState, LookKind
+from cprqueue.services.batch import Item, read_item
 from cprqueue.services.families import locations_by_jobcode
 from cprqueue.store import events, exports, links, runs
 from cprqueue.store.database import Database, clock
@@ -27,26 +28,34 @@ log = logging.getLogger(__name__)
 LINKS_AT_ONCE = 500
 
 
-def find(db: Database, run_id: int) -> list[dict[str, Any]]:
+class Drifted(TypedDict):
+    """A job whose jobcode or location somebody changed."""
+
+    job_id: int
+    job_number: str
+    text: str
+
+
+def find(db: Database, run_id: int) -> list[Drifted]:
     """Compare every link with the export of ``run_id``; return a row for each drifted job."""
     with db.read() as conn:
-        run: Any = runs.get(conn, run_id)
+        run = runs.existing(conn, run_id)
         codes, places = exports.read_whole(conn, run)
         job_ids = links.managed_ids(conn)
     near = locations_by_jobcode(places.values())
-    found: list[dict[str, Any]] = []
+    found: list[Drifted] = []
     for part in chunks(job_ids, LINKS_AT_ONCE):
         with db.begin() as conn:
             now = clock(conn)
             for row in links.with_jobs(conn, part):
-                if not _moving(row, since=run.started_at, now=now):
+                if not _moving(row, since=run.began, now=now):
                     found += _compare(conn, row, codes, places, near)
     if found:
         log.warning("drift found", extra={"jobs": len(found)})
     return found
 
 
-def _moving(row: Any, *, since: datetime, now: datetime) -> bool:
+def _moving(row: ClaimedLink, *, since: datetime, now: datetime) -> bool:
     """Tell whether the record is newer than the export, or about to be."""
     leased = row.lease_until is not None and row.lease_until >= now
     return bool(leased or row.intent or (row.pushed_at and row.pushed_at >= since))
@@ -54,11 +63,11 @@ def _moving(row: Any, *, since: datetime, now: datetime) -> bool:
 
 def _compare(
     conn: Connection,
-    row: Any,
+    row: ClaimedLink,
     codes: dict[int, Jobcode],
     places: dict[int, Location],
     near: dict[int, list[Location]],
-) -> list[dict[str, Any]]:
+) -> list[Drifted]:
     item = read_item(row)
     code = codes.get(item.held.jobcode_id or 0)
     if code is None:
@@ -68,23 +77,24 @@ def _compare(
     if own is not None:
         linked[own.id] = own
     held = observe(code, linked.values(), ours=item.held.location_id, address=item.wanted.address)
-    equal = all(same for *_, same in differences(item.wanted, held))
-    if held == item.held and (equal or row.state != links.IN_SYNC):
+    equal = all(row.equal for row in differences(item.wanted, held))
+    if held == item.held and (equal or row.state != LinkState.IN_SYNC):
         return []
     return _note(conn, row, item, held, code, equal=equal)
 
 
 def _note(
-    conn: Connection, row: Any, item: Item, held: Held, code: Jobcode, *, equal: bool
-) -> list[dict[str, Any]]:
-    look, now = None, clock(conn)
+    conn: Connection, row: ClaimedLink, item: Item, held: Held, code: Jobcode, *, equal: bool
+) -> list[Drifted]:
+    look: LookKind | None = None
+    now = clock(conn)
     try:
         with conn.begin_nested():
-            if not links.correct_held(conn, item.job_id, held, was=row.held, now=now):
+            if not links.correct_held(conn, item.job_id, held, was=row.held_text, now=now):
                 return []
     except IntegrityError:
-        look = WHOLE  # two jobs share a jobcode or location now: the push sorts it out
-    if row.state != links.IN_SYNC or (equal and look is None):
+        look = LookKind.WHOLE  # two jobs share a jobcode or location now: the push sorts it out
+    if row.state != LinkState.IN_SYNC or (equal and look is None):
         return []
     links.ring(conn, item.job_id, now=now, look=look)
     text = f"{in_words(item.held, held)} in QuickBooks Time{_moment(code)}: set back"
@@ -92,12 +102,12 @@ def _note(
     return [{"job_id": item.job_id, "job_number": item.number, "text": text}]
 
 
-def _missing(conn: Connection, item: Item, state: str) -> list[dict[str, Any]]:
+def _missing(conn: Connection, item: Item, state: LinkState) -> list[Drifted]:
     """The jobcode is not in the export: look at it by its id before anything is believed."""
-    if state != links.IN_SYNC:
+    if state != LinkState.IN_SYNC:
         return []  # nobody pushes it now; the push that comes looks for itself
     now = clock(conn)
-    links.ring(conn, item.job_id, now=now, look=WHOLE)
+    links.ring(conn, item.job_id, now=now, look=LookKind.WHOLE)
     text = f"jobcode {item.held.jobcode_id} was not in the export: looking for it"
     events.add(conn, [events.event(item.job_id, "drift", text, at=now)])
     return [{"job_id": item.job_id, "job_number": item.number, "text": text}]

@@ -5,14 +5,12 @@ Answers hold addresses: they are for the operator's own terminal, never for a lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import Row
 
 from cprqueue.models import Held, Job
-from cprqueue.plan import differences
+from cprqueue.plan import Compared, differences
+from cprqueue.records import Event, JobRecord, Link, LinkState
 from cprqueue.services import stop
 from cprqueue.services.record import wanted
 from cprqueue.store import events, jobs, links
@@ -26,55 +24,75 @@ class Explanation:
     """The answer for one job; ``differences`` is empty where nothing is wanted."""
 
     sentence: str
-    job: dict[str, Any]
-    rule: str
-    link: dict[str, Any] | None
-    differences: list[dict[str, Any]]
-    events: list[dict[str, Any]]
+    job: JobRecord
+    link: Link | None
+    differences: list[Compared]
+    events: list[Event]
+
+    def as_json(self) -> dict[str, object]:
+        """Return what ``explain --json`` prints."""
+        job, link = self.job, self.link
+        more = {"active": job.active, "recorded_at": job.recorded_at}
+        return {
+            "sentence": self.sentence,
+            "job": {**jobs.read_back(job).as_message(), **more},
+            "rule": job.rule,
+            "link": {name: getattr(link, name) for name in _LINK_FIELDS} if link else None,
+            "differences": [asdict(row) for row in self.differences],
+            "events": [
+                {"at": event.at, "kind": event.kind, "text": event.text, "run_id": event.run_id}
+                for event in self.events
+            ],
+        }
 
 
-def search(db: Database, text: str) -> list[dict[str, Any]]:
-    """Find jobs by id, number, name or part of the street: at most 20, as short values."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A job that may be meant."""
+
+    job_id: int
+    job_number: str
+    job_name: str
+    street: str
+    state: str
+
+
+def search(db: Database, text: str) -> list[Hit]:
+    """Find jobs by id, number, name or part of the street: at most 20."""
     with db.read() as conn:
         rows = jobs.find(conn, text, limit=MOST_HITS)
         found = [(row, links.get(conn, row.job_id)) for row in rows]
     return [_hit(row, link) for row, link in found]
 
 
-def _hit(row: Row[Any], link: Row[Any] | None) -> dict[str, Any]:
-    return {
-        "job_id": row.job_id,
-        "job_number": row.job_number,
-        "job_name": row.job_name,
-        "street": row.addr1,
-        "state": link.state if link and row.active else "due" if row.active else "inactive",
-    }
+def _hit(row: JobRecord, link: Link | None) -> Hit:
+    pushed = link.state if link else LinkState.DUE
+    return Hit(
+        job_id=row.job_id,
+        job_number=row.job_number,
+        job_name=row.job_name,
+        street=row.addr1,
+        state=pushed if row.active else "inactive",
+    )
 
 
 def explain(db: Database, job_id: int) -> Explanation:
     """Explain one known job."""
     with db.read() as conn:
         now = clock(conn)
-        row: Any = jobs.get(conn, job_id)
+        row = jobs.existing(conn, job_id)
         link = links.get(conn, job_id)
         stopped = stop.stopped(conn)
         happened = events.of_job(conn, job_id)
     job = jobs.read_back(row)
-    held = Held.from_json(link.held if link else None)
+    held = link.held if link else Held()
     compared = differences(wanted(job), held) if row.active else []
     return Explanation(
         sentence=sentence(job, row, link, held, stopped=stopped, now=now),
-        job={**job.as_message(), "active": row.active, "recorded_at": row.recorded_at},
-        rule=row.rule,
-        link=_link(link),
-        differences=[
-            {"field": name, "wanted": want, "held": have, "equal": equal}
-            for name, want, have, equal in compared
-        ],
-        events=[
-            {"at": event.at, "kind": event.kind, "text": event.text, "run_id": event.run_id}
-            for event in happened
-        ],
+        job=row,
+        link=link,
+        differences=compared,
+        events=happened,
     )
 
 
@@ -94,17 +112,13 @@ _LINK_FIELDS = (
 )
 
 
-def _link(link: Row[Any] | None) -> dict[str, Any] | None:
-    return {name: getattr(link, name) for name in _LINK_FIELDS} if link is not None else None
-
-
 def sentence(
     job: Job,
-    row: Any,
-    link: Any,
+    row: JobRecord,
+    link: Link | None,
     held: Held,
     *,
-    stopped: dict[str, Any] | None,
+    stopped: stop.Stopped | None,
     now: datetime,
 ) -> str:
     """Answer the question in one plain sentence. ``row`` and ``link`` are the job's rows."""
@@ -113,12 +127,12 @@ def sentence(
         return _inactive(name, row.rule, held)
     if link is None:
         return f"{name} is due: it is recorded, and its first push has yet to come."
-    if link.state == links.IN_SYNC:
+    if link.state is LinkState.IN_SYNC:
         return (
             f"{name} is in QuickBooks Time as jobcode {link.jobcode_id} {_place(job, held)}, "
             f"in step since {_time(link.pushed_at)}."
         )
-    if link.state == links.PARKED:
+    if link.state is LinkState.PARKED:
         return f"{name} is parked{_left(held)}: {link.error_reason}."
     return f"{name} is due{_left(held)}: {_waiting(link, stopped, now)}."
 
@@ -148,17 +162,17 @@ def _left(held: Held) -> str:
     return f", while jobcode {held.jobcode_id} stays as it was"
 
 
-def _waiting(link: Any, stopped: dict[str, Any] | None, now: datetime) -> str:
+def _waiting(link: Link, stopped: stop.Stopped | None, now: datetime) -> str:
     if stopped:
-        return f"the push is stopped since {stopped['since'][:16]}: {stopped['text']}"
+        return f"the push is stopped since {stopped.since[:16]}: {stopped.text}"
     if link.lease and link.lease_until and link.lease_until > now:
         return "a worker is pushing it right now"
     last = f"last answer: {link.error_reason}; " if link.error_reason else ""
-    wait = (link.next_attempt_at - now).total_seconds()
+    wait = (link.next_attempt_at - now).total_seconds() if link.next_attempt_at else 0
     if wait > 0:
         return f"{last}next try in {wait:.0f} s, after {link.attempts} tries"
     return f"{last}waiting for a worker since {_time(link.due_since)}"
 
 
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+def _time(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "never"

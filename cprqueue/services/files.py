@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection
 
 from cprqueue.errors import AlreadyRunning, CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.mapping import ActiveRules
 from cprqueue.models import Job, Verdict
+from cprqueue.records import Recorded, RunKind, RunState
 from cprqueue.rm import BEGINNING
 from cprqueue.services.pull import (
     Pull,
@@ -156,9 +156,8 @@ class Import:
         """Record every job of the surveyed file."""
         with self.db.begin() as conn:
             now = clock(conn)
-            run_id = runs.create(
-                conn, "import", now=now, state="running", requested_by=path.name[:40]
-            )
+            name, running = path.name[:40], RunState.RUNNING
+            run_id = runs.create(conn, RunKind.IMPORT, now=now, state=running, requested_by=name)
             moment = min(datetime.fromtimestamp(path.stat().st_mtime, UTC), now)
             runs.change(conn, run_id, started_at=now, observed_at=moment)
         sighting = Sighting(run_id=0, complete=False, observed_at=moment, event_run_id=run_id)
@@ -168,9 +167,9 @@ class Import:
                 self._record(done, part, sighting)
                 recorded(done.jobs)
         except (CprqueueError, OSError, KeyboardInterrupt) as error:
-            self._end(done, "failed", str(error) or "stopped by hand")
+            self._end(done, RunState.FAILED, str(error) or "stopped by hand")
             raise
-        self._end(done, "done", None)
+        self._end(done, RunState.DONE, None)
         return done
 
     def _record(self, done: Imported, part: list[Job], sighting: Sighting) -> None:
@@ -191,7 +190,7 @@ class Import:
         outcome = _outcome(jobs.recorded(conn, job.job_id), job, verdict, sighting)
         return outcome, verdict, record_in(conn, self.rules, job, sighting)
 
-    def _end(self, done: Imported, state: str, note: str | None) -> None:
+    def _end(self, done: Imported, state: RunState, note: str | None) -> None:
         with self.db.begin() as conn:
             runs.set_detail(conn, done.run_id, done.counts())
             runs.change(
@@ -211,7 +210,7 @@ def _parts(items: Iterator[Job]) -> Iterator[list[Job]]:
         yield part
 
 
-def _outcome(row: Any, job: Job, verdict: Verdict, sighting: Sighting) -> str:
+def _outcome(row: Recorded | None, job: Job, verdict: Verdict, sighting: Sighting) -> str:
     if row is None:
         return "new"
     if row.observed_at > sighting.observed_at:

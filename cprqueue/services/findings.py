@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from cprqueue.errors import SettingsError
 from cprqueue.mapping import truth
+from cprqueue.models import Json
 
 OK, WARNING, PROBLEM, UNREACHABLE, SETTINGS = "ok", "warning", "problem", "unreachable", "settings"
 
@@ -50,7 +50,7 @@ def short_lease(given: timedelta) -> Finding:
     )
 
 
-def rights(user: Mapping[str, Any]) -> Finding:
+def rights(user: Mapping[str, Json]) -> Finding:
     """Judge whether the token's user may do what we need."""
     found = user.get("permissions")
     held = found if isinstance(found, Mapping) else {}
@@ -65,7 +65,7 @@ def rights(user: Mapping[str, Any]) -> Finding:
     )
 
 
-def integration(sections: Mapping[str, Any]) -> Finding:
+def integration(sections: Mapping[str, Json]) -> Finding:
     """Warn where QuickBooks itself has a hand in the jobcodes."""
     name = "integration"
     if not truth(_setting(sections, "quickbooks", "installed")):
@@ -78,7 +78,7 @@ def integration(sections: Mapping[str, Any]) -> Finding:
     )
 
 
-def jobcode_limit(sections: Mapping[str, Any], active: int) -> Finding:
+def jobcode_limit(sections: Mapping[str, Json], active: int) -> Finding:
     """Judge whether the account takes as many jobcodes as there are active jobs."""
     name, text = "jobcode limit", str(_setting(sections, "general", "max_jobcodes") or "-1").strip()
     limit = int(text) if text.isdecimal() else -1
@@ -91,7 +91,7 @@ def jobcode_limit(sections: Mapping[str, Any], active: int) -> Finding:
     return Finding(name=name, state=state, text=said, cure="ask QuickBooks Time for a higher one")
 
 
-def _setting(sections: Mapping[str, Any], section: str, name: str) -> Any:
+def _setting(sections: Mapping[str, Json], section: str, name: str) -> Json:
     found = sections.get(section)
     values = found.get("settings") if isinstance(found, Mapping) else None
     return values.get(name) if isinstance(values, Mapping) else None

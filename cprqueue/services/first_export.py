@@ -7,10 +7,10 @@ adopted, not made a second time.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
+from cprqueue.records import Run, RunKind, RunState
 from cprqueue.store import locks, runs
 from cprqueue.store.database import Database, clock
 
@@ -21,7 +21,7 @@ ORDER = "first_export"
 
 def taken(conn: Connection) -> bool:
     """Tell whether there is any complete export."""
-    return runs.newest(conn, "snapshot", "done") is not None
+    return runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE) is not None
 
 
 def order(db: Database, *, quiet: timedelta) -> int | None:
@@ -43,16 +43,16 @@ def _order(conn: Connection, quiet: timedelta) -> int | None:
         return None
     run = _open(conn)
     if run is None:
-        return runs.create(conn, "snapshot", now=now, requested_by="first push")
+        return runs.create(conn, RunKind.SNAPSHOT, now=now, requested_by="first push")
     if _moving(run, now - quiet):
         return None
     runs.change(conn, run.run_id, touched_at=now)
-    return int(run.run_id)
+    return run.run_id
 
 
-def _open(conn: Connection) -> Any:
-    return runs.newest(conn, "snapshot", "queued", "running")
+def _open(conn: Connection) -> Run | None:
+    return runs.newest(conn, RunKind.SNAPSHOT, RunState.QUEUED, RunState.RUNNING)
 
 
-def _moving(run: Any, since: datetime) -> bool:
-    return run is not None and run.touched_at > since
+def _moving(run: Run | None, since: datetime) -> bool:
+    return run is not None and run.moved > since

@@ -17,15 +17,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 
 from cprqueue.errors import CprqueueError
 from cprqueue.models import Address, Held, Jobcode, name_key
 from cprqueue.plan import observe
 from cprqueue.qbtime import QuickBooksTime
+from cprqueue.records import Link
 from cprqueue.services import looks
 from cprqueue.store import events, leftovers, links
 from cprqueue.store.database import Database, clock
@@ -44,11 +43,11 @@ def settle(db: Database, qbt: QuickBooksTime, *, quiet: timedelta) -> int:
     if not rows:
         return 0
     try:
-        changed = looks.changed_jobcodes(qbt, min(row.intent_at for row in rows))
+        changed = looks.changed_jobcodes(qbt, min(r.intent_at for r in rows if r.intent_at))
     except CprqueueError as error:
         log.info("leftovers not looked for yet", extra={"reason": str(error)})
         return 0
-    sent = {name_key(Held.from_json(row.held).name) for row in rows}
+    sent = {name_key(row.held.name) for row in rows}
     free = looks.unmanaged(db, [code for code in changed if name_key(code.name) in sent])
     found = [row.job_id for row in rows if _settle(db, row, free)]
     if found:
@@ -56,9 +55,9 @@ def settle(db: Database, qbt: QuickBooksTime, *, quiet: timedelta) -> int:
     return len(found)
 
 
-def _settle(db: Database, row: Row[Any], free: Sequence[Jobcode]) -> bool:
+def _settle(db: Database, row: Link, free: Sequence[Jobcode]) -> bool:
     """Link what was made for the job, if anything; True if a jobcode was linked."""
-    sent = Held.from_json(row.held).name
+    sent = row.held.name
     # Ours had no location yet. One that has is somebody else's, and stays as it is.
     code = looks.choose([code for code in free if not code.location_ids], sent)
     held = observe(code, [], ours=None, address=Address()) if code else Held()

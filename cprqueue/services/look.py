@@ -6,14 +6,14 @@ Answers may hold addresses: they are for the operator's own terminal, never for 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from cprqueue.budget import Budget
 from cprqueue.models import BATCH
+from cprqueue.records import ClaimedLink, LinkState, Run, RunKind, RunState
 from cprqueue.services import closing, stop, suspension
 from cprqueue.store import jobs, links, runs
 from cprqueue.store.database import Database, clock
@@ -30,12 +30,24 @@ class Standing:
     """How things stand, as the database knows it."""
 
     jobs: dict[str, int]
-    budget: dict[str, Any]
-    fetch_tried: dict[str, Any] | None
-    fetch_succeeded: dict[str, Any] | None
-    snapshot: dict[str, Any] | None
-    push_stopped: dict[str, Any] | None
+    budget: dict[str, float]
+    fetch_tried: Run | None
+    fetch_succeeded: Run | None
+    snapshot: Run | None
+    push_stopped: stop.Stopped | None
     warnings: list[str]
+
+    def as_json(self) -> dict[str, object]:
+        """Return what ``status --json`` prints."""
+        return {
+            "jobs": self.jobs,
+            "budget": self.budget,
+            "fetch_tried": run_json(self.fetch_tried),
+            "fetch_succeeded": run_json(self.fetch_succeeded),
+            "snapshot": run_json(self.snapshot),
+            "push_stopped": asdict(self.push_stopped) if self.push_stopped else None,
+            "warnings": self.warnings,
+        }
 
 
 def standing(db: Database, budget: Budget) -> Standing:
@@ -44,14 +56,14 @@ def standing(db: Database, budget: Budget) -> Standing:
         now = clock(conn)
         counted = links.counts(conn)
         stopped = stop.stopped(conn)
-        tried = runs.newest(conn, "fetch")
-        succeeded = runs.newest(conn, "fetch", "done")
+        tried = runs.newest(conn, RunKind.FETCH)
+        succeeded = runs.newest(conn, RunKind.FETCH, RunState.DONE)
         return Standing(
             jobs=counted,
             budget=_calls(conn, budget, counted["due"]),
-            fetch_tried=_run(tried),
-            fetch_succeeded=_run(succeeded),
-            snapshot=_run(runs.newest(conn, "snapshot", "done")),
+            fetch_tried=tried,
+            fetch_succeeded=succeeded,
+            snapshot=runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE),
             push_stopped=stopped,
             warnings=[
                 *_halts(conn, stopped, now),
@@ -60,7 +72,7 @@ def standing(db: Database, budget: Budget) -> Standing:
         )
 
 
-def _calls(conn: Connection, budget: Budget, due: int) -> dict[str, Any]:
+def _calls(conn: Connection, budget: Budget, due: int) -> dict[str, float]:
     window_seconds = budget.window_ms / 1000
     minutes = minutes_for(
         due,
@@ -87,14 +99,15 @@ def minutes_for(due: int, *, free: int, for_bulk: int, window_seconds: float) ->
     return round(windows * window_seconds / 60, 1)
 
 
-def _halts(conn: Connection, stopped: dict[str, Any] | None, now: datetime) -> list[str]:
+def _halts(conn: Connection, stopped: stop.Stopped | None, now: datetime) -> list[str]:
     found = []
     if stopped:
-        found.append(f"the push is stopped: {stopped['text']}")
+        found.append(f"the push is stopped: {stopped.text}")
     halted = suspension.reason(conn)
     if halted:
         found.append(halted)
-    waiting = [run.run_id for run in runs.newest_few(conn, "prune", "held", limit=1)]
+    held = (RunKind.PRUNE, RunState.HELD)
+    waiting = [run.run_id for run in runs.newest_few(conn, *held, limit=1)]
     found += [
         f"the prune of run {run_id} is held: `cprqueue prune show {run_id}`, then `cprqueue prune "
         f"approve {run_id}`, or put it away: `cprqueue undo {run_id}`"
@@ -106,30 +119,32 @@ def _halts(conn: Connection, stopped: dict[str, Any] | None, now: datetime) -> l
 
 def _warnings(
     counted: dict[str, int],
-    tried: Row[Any] | None,
-    succeeded: Row[Any] | None,
+    tried: Run | None,
+    succeeded: Run | None,
     now: datetime,
 ) -> list[str]:
     found = []
-    if tried is not None and tried.state == "failed":
+    if tried is not None and tried.state is RunState.FAILED:
         found.append(f"the last fetch (run {tried.run_id}) failed: {tried.note}")
-    if succeeded is None:
+    asked_at = succeeded.observed_at if succeeded else None
+    if asked_at is None:
         found.append("no fetch has succeeded yet")
-    elif succeeded.observed_at < now - FETCH_OVERDUE:
-        minutes = (now - succeeded.observed_at) / timedelta(minutes=1)
+    elif asked_at < now - FETCH_OVERDUE:
+        minutes = (now - asked_at) / timedelta(minutes=1)
         found.append(f"the last successful fetch is {minutes:.0f} minutes old: is beat running?")
     if counted["parked"]:
         found.append(f"{counted['parked']} parked: see `cprqueue failures`")
     return found
 
 
-def failures(db: Database) -> list[dict[str, Any]]:
+def failures(db: Database) -> list[ClaimedLink]:
     """Return the parked jobs, and those whose push failed and is tried again."""
     with db.read() as conn:
-        return [_failure(row) for row in links.failing(conn)]
+        return links.failing(conn)
 
 
-def _failure(row: Row[Any]) -> dict[str, Any]:
+def failure_json(row: ClaimedLink) -> dict[str, object]:
+    """Return a failed push as the command line prints it."""
     return {
         "job_id": row.job_id,
         "job_number": row.job_number,
@@ -137,14 +152,19 @@ def _failure(row: Row[Any]) -> dict[str, Any]:
         "code": row.error_code,
         "reason": row.error_reason,
         "attempts": row.attempts,
-        "next_attempt_at": row.next_attempt_at if row.state == links.DUE else None,
+        "next_attempt_at": next_try(row),
     }
 
 
-def history(db: Database, *, limit: int) -> list[dict[str, Any]]:
+def next_try(row: ClaimedLink) -> datetime | None:
+    """Return when the push is tried again; None for a job that is parked."""
+    return row.next_attempt_at if row.state is LinkState.DUE else None
+
+
+def history(db: Database, *, limit: int) -> list[Run]:
     """Return the newest runs of every kind, newest first."""
     with db.read() as conn:
-        return [_run(row) or {} for row in runs.newest_few(conn, None, limit=limit)]
+        return runs.newest_few(conn, None, limit=limit)
 
 
 _RUN_FIELDS = (
@@ -164,8 +184,9 @@ _RUN_FIELDS = (
 )
 
 
-def _run(row: Row[Any] | None) -> dict[str, Any] | None:
-    return {name: getattr(row, name) for name in _RUN_FIELDS} if row is not None else None
+def run_json(run: Run | None) -> dict[str, object] | None:
+    """Return a run as the command line prints it."""
+    return {name: getattr(run, name) for name in _RUN_FIELDS} if run is not None else None
 
 
 def ids_of(db: Database, texts: list[str]) -> tuple[list[int], list[str]]:

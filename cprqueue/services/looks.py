@@ -7,9 +7,9 @@ why the listing is read so that no row can slip past between two of its pages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -17,7 +17,8 @@ from cprqueue.mapping import read_jobcode, read_location
 from cprqueue.models import BATCH, Address, Held, Jobcode, Location, name_key
 from cprqueue.plan import observe
 from cprqueue.qbtime import QuickBooksTime
-from cprqueue.services.batch import CHANGES, CREATE, Batch, Item
+from cprqueue.records import Intent, LookKind, RunKind, RunState
+from cprqueue.services.batch import Batch, Item
 from cprqueue.services.snapshot import read_all
 from cprqueue.store import exports, links, runs
 from cprqueue.store.database import Database, clock
@@ -30,10 +31,14 @@ YOUNG = timedelta(hours=1)
 
 ANY = {"active": "both", "type": "all"}
 
+T = TypeVar("T", Jobcode, Location)
+
 
 def look(qbt: QuickBooksTime, batch: Batch, items: list[Item]) -> None:
     """Read what is held for ``items`` and write it down. Raises the client's errors."""
-    recent = [item for item in items if item.look == CHANGES and _may_have_changed_alone(item)]
+    recent = [
+        item for item in items if item.look is LookKind.CHANGES and _may_have_changed_alone(item)
+    ]
     found: dict[int, Held] = {}
     if recent:
         found |= _look_at_changes(qbt, batch.db, recent)
@@ -49,7 +54,7 @@ def look(qbt: QuickBooksTime, batch: Batch, items: list[Item]) -> None:
 def _may_have_changed_alone(item: Item) -> bool:
     """Tell whether what the lost request did is all that our record may lack."""
     return item.intent_at is not None and (
-        item.held.jobcode_id is not None or item.intent == CREATE
+        item.held.jobcode_id is not None or item.intent is Intent.CREATE_JOBCODE
     )
 
 
@@ -164,10 +169,10 @@ def named(qbt: QuickBooksTime, name: str) -> list[Jobcode]:
     return [code for code in found if name_key(code.name) == name_key(name)]
 
 
-def by_ids(listing: Any, ids: Iterable[int], **filters: Any) -> list[Any]:
+def by_ids(listing: Callable[..., Iterator[T]], ids: Iterable[int], **filters: str) -> list[T]:
     """Read rows by their ids, 50 a call: so many fit into any URL."""
     everything = sorted(set(ids))
-    found: list[Any] = []
+    found: list[T] = []
     for start in range(0, len(everything), BATCH):
         part = ",".join(map(str, everything[start : start + BATCH]))
         found += listing(ids=part, **filters)
@@ -210,7 +215,7 @@ def adoptable(conn: Connection, items: Sequence[Item]) -> dict[int, tuple[Held, 
     Returns what the export says is held, and whether that is sure enough to write by it: the
     export is young, and no location is shared with another jobcode.
     """
-    run = runs.newest(conn, "snapshot", "done")
+    run = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
     rows = exports.named(conn, run.run_id, [item.key for item in items]) if run and items else []
     if run is None or not rows:
         return {}
@@ -218,7 +223,7 @@ def adoptable(conn: Connection, items: Sequence[Item]) -> dict[int, tuple[Held, 
     codes, places = exports.read_back(rows)
     managed = links.with_jobcodes(conn, list(codes))
     free = [code for code in codes.values() if code.id not in managed]
-    young = clock(conn) - run.started_at < YOUNG
+    young = clock(conn) - run.began < YOUNG
     found: dict[int, tuple[Held, bool]] = {}
     for item in items:
         code = choose(free, item.wanted.name)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
+from cprqueue.records import RunKind, RunState
 from cprqueue.store import runs
 from cprqueue.store.database import Database, clock
 from cprqueue.tables import runs as runs_table
 
-SETTLED = ("done", "held", "approved")
+SETTLED = (RunState.DONE, RunState.HELD, RunState.APPROVED)
 
 
 def month_key(now: datetime, timezone: str) -> str:
@@ -43,10 +43,10 @@ def owed(db: Database, timezone: str) -> int | None:
 def _owed(conn: Connection, timezone: str) -> int | None:
     now = clock(conn)
     key = month_key(now, timezone)
-    row: Any = conn.execute(select(runs_table).where(runs_table.c.key == key)).first()
+    row = runs.with_key(conn, key)
     if row is not None:
-        return None if row.state in SETTLED else int(row.run_id)
+        return None if row.state in SETTLED else row.run_id
     first = conn.execute(select(func.min(runs_table.c.created_at))).scalar()
     if first is None or first > month_start(now, timezone):
         return None
-    return runs.create(conn, "prune", now=now, key=key, requested_by="month")
+    return runs.create(conn, RunKind.PRUNE, now=now, key=key, requested_by="month")

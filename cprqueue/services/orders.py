@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
 from cprqueue.errors import CprqueueError, UsageError
+from cprqueue.records import Run, RunKind, RunState
 from cprqueue.services import months
 from cprqueue.store import plans, runs
 from cprqueue.store.database import Database, clock
@@ -20,8 +20,11 @@ log = logging.getLogger(__name__)
 WORTH = timedelta(days=1)
 """An order without a plan that is older than this is not carried out any more by itself."""
 
-APPROVED = "approved"
-"""The state of a prune that was held, from its approval until it goes on."""
+LIVE = (RunState.QUEUED, RunState.RUNNING)
+
+
+Task = tuple[str, dict[str, int]]
+"""A task's name and its arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,23 +47,24 @@ def prune(db: Database, run_id: int | None, timezone: str, *, quiet: timedelta) 
         row = runs.get(conn, run_id)
         if asked is None and row is not None and _under_way(conn, row, quiet):
             return None
-        snapshot_id = runs.create(conn, "snapshot", now=clock(conn), requested_by="prune")
-        detail = (runs.detail(row) if row else None) or {}
+        snapshot_id = runs.create(conn, RunKind.SNAPSHOT, now=clock(conn), requested_by="prune")
+        detail = row.details if row else {}
         runs.set_detail(conn, run_id, {**detail, "snapshot_id": snapshot_id})
-        runs.change(conn, run_id, only_from=("failed",), state="queued", finished_at=None)
+        failed, queued = RunState.FAILED, RunState.QUEUED
+        runs.change(conn, run_id, only_from=(failed,), state=queued, finished_at=None)
         runs.change(conn, run_id, touched_at=clock(conn))
     return Order(run_id=run_id, snapshot_id=snapshot_id)
 
 
-def _under_way(conn: Connection, row: Any, quiet: timedelta) -> bool:
-    ordered = "snapshot_id" in (runs.detail(row) or {})
+def _under_way(conn: Connection, row: Run, quiet: timedelta) -> bool:
+    ordered = "snapshot_id" in row.details
     return ordered and row.state in runs.OPEN and _touched(conn, row) > clock(conn) - quiet
 
 
 def request_prune(db: Database, requested_by: str) -> int:
     """Put a prune on record that is not the month's; return its run id."""
     with db.begin() as conn:
-        return runs.create(conn, "prune", now=clock(conn), requested_by=requested_by)
+        return runs.create(conn, RunKind.PRUNE, now=clock(conn), requested_by=requested_by)
 
 
 def how_to_approve(run_id: int) -> str:
@@ -68,18 +72,28 @@ def how_to_approve(run_id: int) -> str:
     return f"To archive exactly these: cprqueue prune approve {run_id}"
 
 
+_HELD = (RunState.HELD, RunState.APPROVED)
+
+
 def require_held(conn: Connection, run_id: int) -> None:
     """Raise UsageError unless the run is a prune that is held, or approved before."""
     row = runs.get(conn, run_id)
-    if row is None or row.kind != "prune" or row.state not in ("held", APPROVED):
+    if row is None or row.kind is not RunKind.PRUNE or row.state not in _HELD:
         raise UsageError(f"run {run_id} is not a held prune: see `cprqueue history`")
 
 
 def note_approval(conn: Connection, run_id: int) -> None:
     """Put on record that a held prune is approved; repeated, it changes nothing."""
     note = "approved, waiting for a fresh snapshot"
-    values = {"state": APPROVED, "touched_at": clock(conn), "finished_at": None}
-    runs.change(conn, run_id, only_from=("held",), note=note, **values)
+    runs.change(
+        conn,
+        run_id,
+        only_from=(RunState.HELD,),
+        state=RunState.APPROVED,
+        touched_at=clock(conn),
+        finished_at=None,
+        note=note,
+    )
 
 
 def note_failure(db: Database, run_id: int | None, error: CprqueueError) -> bool:
@@ -88,14 +102,14 @@ def note_failure(db: Database, run_id: int | None, error: CprqueueError) -> bool
         return False
     note = f"its snapshot failed: {error}"
     with db.begin() as conn:
-        values: dict[str, Any] = {"state": "failed", "finished_at": clock(conn)}
-        ended = runs.change(conn, run_id, only_from=("queued", "running"), note=note, **values)
+        now, state = clock(conn), RunState.FAILED
+        ended = runs.change(conn, run_id, only_from=LIVE, state=state, finished_at=now, note=note)
     refuse_approval(db, run_id, note)
     return ended
 
 
 def refuse_approval(
-    db: Database, run_id: int, reason: str, *, also_from: tuple[str, ...] = ()
+    db: Database, run_id: int, reason: str, *, also_from: tuple[RunState, ...] = ()
 ) -> None:
     """Note on an approved prune that its approval came to nothing; it is held again.
 
@@ -103,11 +117,12 @@ def refuse_approval(
     """
     with db.begin() as conn:
         note = f"not approved: {reason}. {how_to_approve(run_id)}"
-        values = {"state": "held", "finished_at": clock(conn)}
-        runs.change(conn, run_id, only_from=(APPROVED, *also_from), note=note, **values)
+        now, only_from = clock(conn), (RunState.APPROVED, *also_from)
+        state = RunState.HELD
+        runs.change(conn, run_id, only_from=only_from, state=state, finished_at=now, note=note)
 
 
-def interrupted(db: Database, *, quiet: timedelta) -> list[tuple[str, dict[str, Any]]]:
+def interrupted(db: Database, *, quiet: timedelta) -> list[Task]:
     """Return the tasks to send again: of runs that nobody has touched for ``quiet``.
 
     Their worker is gone, or their message. Sent twice they do no harm. What nobody carried out
@@ -124,38 +139,38 @@ def interrupted(db: Database, *, quiet: timedelta) -> list[tuple[str, dict[str, 
         return found
 
 
-def _lost(conn: Connection, before: datetime) -> list[Any]:
-    prunes = runs.newest_few(conn, "prune", "queued", "running", APPROVED, limit=100)
-    removals = runs.newest_few(conn, "remove_all", "queued", "running", "stopping", limit=100)
+def _lost(conn: Connection, before: datetime) -> list[Run]:
+    prunes = runs.newest_few(conn, RunKind.PRUNE, *LIVE, RunState.APPROVED, limit=100)
+    removals = runs.newest_few(conn, RunKind.REMOVE_ALL, *LIVE, RunState.STOPPING, limit=100)
     return [run for run in [*prunes, *removals] if _touched(conn, run) < before]
 
 
-def _touched(conn: Connection, run: Any) -> datetime:
+def _touched(conn: Connection, run: Run) -> datetime:
     """Return when the run last moved, or the snapshot that it was ordered with."""
-    snapshot_id = (runs.detail(run) or {}).get("snapshot_id")
-    snapshot = runs.get(conn, snapshot_id) if snapshot_id else None
-    moments: list[datetime | None] = [run.touched_at or run.created_at]
+    snapshot_id = run.details.get("snapshot_id")
+    snapshot = runs.get(conn, snapshot_id) if isinstance(snapshot_id, int) else None
+    moments: list[datetime | None] = [run.moved]
     if snapshot is not None:
         moments += [snapshot.touched_at, snapshot.finished_at]
     return max(moment for moment in moments if moment)
 
 
-def _too_old(conn: Connection, run: Any, now: datetime) -> bool:
-    if run.kind == "remove_all":
+def _too_old(conn: Connection, run: Run, now: datetime) -> bool:
+    if run.kind is RunKind.REMOVE_ALL:
         begun = run.started_at is not None
     else:
         begun = bool(plans.counts(conn, run.run_id))
     return not begun and _touched(conn, run) < now - WORTH
 
 
-def _end_too_old(conn: Connection, run: Any, now: datetime) -> None:
-    state = "stopped" if run.kind == "remove_all" else "failed"
+def _end_too_old(conn: Connection, run: Run, now: datetime) -> None:
+    state = RunState.STOPPED if run.kind is RunKind.REMOVE_ALL else RunState.FAILED
     note = "never carried out, and too old now: order it again"
     runs.change(conn, run.run_id, only_from=(run.state,), state=state, finished_at=now, note=note)
 
 
-def _task(run: Any) -> tuple[str, dict[str, Any]]:
-    if run.kind == "remove_all":
+def _task(run: Run) -> Task:
+    if run.kind is RunKind.REMOVE_ALL:
         return "cpr.remove_all", {"run_id": run.run_id}
-    approve = {"approve": True} if run.state == APPROVED else {}
+    approve = {"approve": True} if run.state is RunState.APPROVED else {}
     return "cpr.snapshot_and_prune", {"run_id": run.run_id, **approve}

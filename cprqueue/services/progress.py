@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from cprqueue.budget import Budget
+from cprqueue.records import RunState
 from cprqueue.services import stop, suspension
 from cprqueue.store import runs
 from cprqueue.store.database import Database
@@ -20,7 +20,7 @@ class Progress:
     """
 
     run_id: int
-    state: str
+    state: RunState
     note: str
     emitted: int
     recorded: int
@@ -33,9 +33,9 @@ class Progress:
     @property
     def finished(self) -> bool:
         """True when nothing is left to wait for, for better or worse."""
-        return self.state == "failed" or (self.state == "done" and not self.due)
+        return self.state is RunState.FAILED or (self.state is RunState.DONE and not self.due)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return what ``sync --json`` prints."""
         names = ("run_id", "emitted", "recorded", "in_sync", "due", "parked", "calls")
         return {name: value for name, value in asdict(self).items() if name in names}
@@ -44,8 +44,8 @@ class Progress:
 def look(db: Database, budget: Budget, run_id: int, *, calls_before: int) -> Progress:
     """Return how far the run has come. The run must exist."""
     with db.read() as conn:
-        run: Any = runs.get(conn, run_id)
-        under_way = run.state in ("running", "emitted")
+        run = runs.existing(conn, run_id)
+        under_way = run.state in (RunState.RUNNING, RunState.EMITTED)
         recorded = runs.recorded_count(conn, run) if under_way else run.recorded
         halt = stop.stopped(conn)
         return Progress(
@@ -55,6 +55,6 @@ def look(db: Database, budget: Budget, run_id: int, *, calls_before: int) -> Pro
             emitted=run.emitted,
             recorded=min(recorded, run.emitted or recorded),
             calls=budget.calls_so_far(conn) - calls_before,
-            stopped=halt["text"] if halt else suspension.reason(conn),
+            stopped=halt.text if halt else suspension.reason(conn),
             **runs.push_counts(conn, run),
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -22,6 +21,7 @@ from cprqueue import fuse
 from cprqueue.brake import Limits, PrunePlan, common, plan_prune
 from cprqueue.errors import AlreadyRunning, CprqueueError, Held, Permanent, Transient, UsageError
 from cprqueue.qbtime import QuickBooksTime
+from cprqueue.records import Outcome, PlanItem, RunKind, RunState
 from cprqueue.services import orders, prune_facts, suspension
 from cprqueue.services.archive import Archive, clock_reason, on_the_clock
 from cprqueue.services.families import family_of
@@ -31,8 +31,8 @@ from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
 
-FOR_RUN = ("queued", "running")
-FOR_APPROVAL = (orders.APPROVED, "running")
+FOR_RUN = (RunState.QUEUED, RunState.RUNNING)
+FOR_APPROVAL = (RunState.APPROVED, RunState.RUNNING)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,21 +101,21 @@ class Prune:
         except AlreadyRunning:
             raise
         except Permanent as error:
-            orders.refuse_approval(self.db, run_id, str(error), also_from=("failed",))
+            orders.refuse_approval(self.db, run_id, str(error), also_from=(RunState.FAILED,))
             raise
 
-    def _carry_out(self, run_id: int, snapshot_id: int | None, states: tuple[str, ...]) -> str:
+    def _carry_out(self, run_id: int, snapshot_id: int | None, states: tuple[RunState, ...]) -> str:
         self.archive.touch(run_id)
         with self.archive.alone() as keep:
             with self.db.begin() as conn:
                 row = runs.get(conn, run_id)
-                if row is None or row.kind != "prune":
+                if row is None or row.kind is not RunKind.PRUNE:
                     raise UsageError(f"run {run_id} is no prune: see `cprqueue history`")
                 if row.state not in states:
                     return f"run {run_id} is {row.state} already"
                 now = clock(conn)
                 runs.change(conn, run_id, started_at=row.started_at or now, touched_at=now)
-                runs.change(conn, run_id, only_from=("queued",), state="running")
+                runs.change(conn, run_id, only_from=(RunState.QUEUED,), state=RunState.RUNNING)
             try:
                 self._settle_plan(run_id, snapshot_id)
                 return self._archive(run_id, keep)
@@ -138,8 +138,8 @@ class Prune:
             self._store(run_id, self.plan(facts), facts)
 
     def _store(self, run_id: int, made: PrunePlan, facts: Facts) -> None:
-        rows = [item_row(leaving, facts, "planned") for leaving in made.archive]
-        rows += [item_row(leaving, facts, "held_back") for leaving in made.held_back]
+        rows = [item_row(leaving, facts, Outcome.PLANNED) for leaving in made.archive]
+        rows += [item_row(leaving, facts, Outcome.HELD_BACK) for leaving in made.held_back]
         text = f"held, nothing was archived: {made.tripped}. {orders.how_to_approve(run_id)}"
         with self.db.read() as conn:
             wanted = _is_running(conn, run_id)
@@ -147,14 +147,14 @@ class Prune:
             # Told first, so that a death right here tells twice, never not at all.
             self.alert("prune held", text)
         with self.db.begin() as conn:
-            now, running = clock(conn), ("running",)
+            now, running = clock(conn), (RunState.RUNNING,)
             if not runs.change(conn, run_id, only_from=running, touched_at=now):
                 return  # an undo has ended the run
             plans.add(conn, run_id, rows)
             runs.set_detail(conn, run_id, plan_summary(made, facts.snapshot_id))
             runs.change(conn, run_id, emitted=len(made.archive))
             if made.tripped:
-                runs.change(conn, run_id, state="held", finished_at=now, note=text)
+                runs.change(conn, run_id, state=RunState.HELD, finished_at=now, note=text)
         fuse.point("stored_plan")
         if made.tripped:
             raise Held(text)
@@ -163,19 +163,19 @@ class Prune:
         """Take out of the plan on record what is not in the fresh one."""
         with self.db.begin() as conn:
             now = clock(conn)
-            items = plans.of_run(conn, run_id, "planned")
+            items = plans.of_run(conn, run_id, Outcome.PLANNED)
             both = {x.jobcode_id: x for x in common((i.jobcode_id for i in items), fresh)}
             held = {x.jobcode_id: x.reason for x in fresh.held_back}
             for item in items:
                 leaving = both.get(item.jobcode_id)
                 if leaving is not None and leaving.job_id == item.job_id:
-                    state = item_row(leaving, facts, "planned")["state_before"]
+                    state = item_row(leaving, facts, Outcome.PLANNED).state_before
                     plans.set_state_before(conn, item.item_id, state)
                     continue
-                outcome = "held_back" if item.jobcode_id in held else "dropped"
+                outcome = Outcome.HELD_BACK if item.jobcode_id in held else Outcome.DROPPED
                 reason = held.get(item.jobcode_id, "not in the fresh plan any more")
                 plans.set_outcome(conn, [item.item_id], outcome, now=now, note=reason)
-            runs.change(conn, run_id, only_from=(orders.APPROVED,), state="running")
+            runs.change(conn, run_id, only_from=(RunState.APPROVED,), state=RunState.RUNNING)
 
     def _archive(self, run_id: int, keep: Callable[[], None]) -> str:
         def stop_asked() -> bool:
@@ -185,17 +185,22 @@ class Prune:
 
         finished = self.archive.execute(run_id, still_wanted=still_inactive, stop_asked=stop_asked)
         with self.db.begin() as conn:
-            row: Any = runs.get(conn, run_id)
-            if row.state != "running":
+            row = runs.existing(conn, run_id)
+            if row.state is not RunState.RUNNING:
                 return f"run {run_id} is {row.state} already"  # an undo has ended it
             if not finished:
                 prune_facts.refuse_suspended(conn)
                 raise Transient(f"run {run_id} is not finished")
             found = plans.counts(conn, run_id)
             text = outcome_text(found)
-            recorded, now = found.get("archived", 0), clock(conn)
-            values: dict[str, Any] = {"state": "done", "recorded": recorded, "finished_at": now}
-            runs.change(conn, run_id, note=text, **values)
+            runs.change(
+                conn,
+                run_id,
+                state=RunState.DONE,
+                recorded=found.get(Outcome.ARCHIVED, 0),
+                finished_at=clock(conn),
+                note=text,
+            )
         log.info("prune ended", extra={"run_id": run_id, "outcome": text})
         return text
 
@@ -204,10 +209,10 @@ class Prune:
             return
         for_good = not isinstance(error, Transient)
         with self.db.begin() as conn:
-            values: dict[str, Any] = {"note": str(error)}
+            values: runs.RunValues = {"note": str(error)}
             if for_good:
-                values |= {"state": "failed", "finished_at": clock(conn)}
-            changed = runs.change(conn, run_id, only_from=("running",), **values)
+                values |= {"state": RunState.FAILED, "finished_at": clock(conn)}
+            changed = runs.change(conn, run_id, only_from=(RunState.RUNNING,), **values)
         log.error("prune interrupted", extra={"run_id": run_id, "reason": str(error)})
         if for_good and changed:
             self.alert("prune failed", f"run {run_id}: {error}")
@@ -215,13 +220,13 @@ class Prune:
 
 def _is_running(conn: Connection, run_id: int) -> bool:
     row = runs.get(conn, run_id)
-    return row is not None and row.state == "running"
+    return row is not None and row.state is RunState.RUNNING
 
 
-def still_inactive(conn: Connection, item: Any) -> str | None:
+def still_inactive(conn: Connection, item: PlanItem) -> str | None:
     """Return why a planned item must stay after all: its job is active again, or moved on."""
-    row = jobs.get(conn, item.job_id)
-    link = links.get(conn, item.job_id)
+    row = jobs.get(conn, item.job_id) if item.job_id is not None else None
+    link = links.get(conn, item.job_id) if item.job_id is not None else None
     if row is not None and row.active:
         return "the job is active again"
     if link is None or link.jobcode_id != item.jobcode_id:
@@ -229,10 +234,9 @@ def still_inactive(conn: Connection, item: Any) -> str | None:
     return None
 
 
-def outcome_text(counts: dict[str, int]) -> str:
+def outcome_text(counts: dict[Outcome, int]) -> str:
     """Say what came of a plan in one line."""
-    words = [f"{counts.get('archived', 0)} archived"]
-    for outcome, said in (("held_back", "held back"), ("dropped", "dropped"), ("failed", "failed")):
-        if counts.get(outcome):
-            words.append(f"{counts[outcome]} {said}")
+    words = [f"{counts.get(Outcome.ARCHIVED, 0)} archived"]
+    others = (Outcome.HELD_BACK, Outcome.DROPPED, Outcome.FAILED)
+    words += [f"{counts[o]} {o.replace('_', ' ')}" for o in others if counts.get(o)]
     return ", ".join(words)

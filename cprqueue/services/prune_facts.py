@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
 from cprqueue.brake import FetchFact, Leaving, Managed, PrunePlan, why_not
 from cprqueue.errors import Permanent, Transient
-from cprqueue.models import Jobcode, Location
+from cprqueue.models import Jobcode, Json, Location
+from cprqueue.records import NewPlanItem, Outcome, Run, RunKind, RunState, StateBefore
 from cprqueue.services import suspension
-from cprqueue.services.archive import state_before
 from cprqueue.services.families import children_of, family_of, locations_by_jobcode
 from cprqueue.store import exports, plans, runs
 from cprqueue.store.database import clock, count
@@ -47,31 +45,21 @@ def read(conn: Connection, snapshot_id: int | None = None) -> Facts:
     refuse(conn)
     run = _export(conn, snapshot_id)
     codes, places = exports.read_whole(conn, run)
-    managed = [
-        Managed(
-            job_id=row.job_id,
-            job_number=row.job_number,
-            jobcode_id=row.jobcode_id,
-            job_active=row.active,
-            rule=row.rule,
-        )
-        for row in plans.managed(conn)
-    ]
     return Facts(
         snapshot_id=run.run_id,
         jobcodes=codes,
         locations=places,
-        managed=managed,
+        managed=plans.managed(conn),
         active_jobs=count(conn, jobs_table, jobs_table.c.active),
     )
 
 
-def _export(conn: Connection, snapshot_id: int | None) -> Any:
-    run = runs.newest(conn, "snapshot", "done")
+def _export(conn: Connection, snapshot_id: int | None) -> Run:
+    run = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
     cure = "run `cprqueue snapshot` first"
     if run is None or run.run_id < (snapshot_id or 0):
         raise Permanent(f"there is no complete export of QuickBooks Time: {cure}")
-    if clock(conn) - run.started_at > timedelta(hours=24):
+    if clock(conn) - run.began > timedelta(hours=24):
         raise Permanent(f"the export of run {run.run_id} is older than 24 hours: {cure}")
     return run
 
@@ -82,9 +70,10 @@ def refuse(conn: Connection) -> None:
     Raises Transient while a complete fetch is under way: it only has to end.
     """
     refuse_suspended(conn)
-    states = ("running", "emitted", "done", "failed")
-    rows = runs.newest_few(conn, "fetch", *states, complete=True, limit=1)
-    done = runs.newest_few(conn, "fetch", "done", complete=True, limit=FETCHES_COMPARED)
+    states = (RunState.RUNNING, RunState.EMITTED, RunState.DONE, RunState.FAILED)
+    rows = runs.newest_few(conn, RunKind.FETCH, *states, complete=True, limit=1)
+    compared = FETCHES_COMPARED
+    done = runs.newest_few(conn, RunKind.FETCH, RunState.DONE, complete=True, limit=compared)
     rows += [row for row in done if row.run_id != rows[0].run_id]
     facts = [
         FetchFact(
@@ -109,23 +98,23 @@ def refuse_suspended(conn: Connection) -> None:
         raise Permanent("the sync is suspended by a remove-all: undo that or sync --full first")
 
 
-def item_row(leaving: Leaving, facts: Facts, outcome: str) -> dict[str, Any]:
-    """Build the row that the plan stores for one jobcode, with the state before."""
+def item_row(leaving: Leaving, facts: Facts, outcome: Outcome) -> NewPlanItem:
+    """Build the item that the plan stores for one jobcode, with the state before."""
     code = facts.jobcodes[leaving.jobcode_id]
     family = family_of(code.id, facts.children)
-    return {
-        "job_id": leaving.job_id,
-        "job_number": leaving.job_number,
-        "jobcode_id": leaving.jobcode_id,
-        "name": leaving.name,
-        "reason": leaving.reason,
-        "state_before": state_before(code, facts.near.get(code.id, ()), family, ()),
-        "outcome": outcome,
-        "note": leaving.reason if outcome == "held_back" else None,
-    }
+    return NewPlanItem(
+        job_id=leaving.job_id,
+        job_number=leaving.job_number,
+        jobcode_id=leaving.jobcode_id,
+        name=leaving.name,
+        reason=leaving.reason,
+        state_before=StateBefore.of(code, facts.near.get(code.id, ()), family, ()),
+        outcome=outcome,
+        note=leaving.reason if outcome is Outcome.HELD_BACK else None,
+    )
 
 
-def plan_summary(made: PrunePlan, snapshot_id: int) -> dict[str, Any]:
+def plan_summary(made: PrunePlan, snapshot_id: int) -> dict[str, Json]:
     """Return the numbers of a plan for the run's detail."""
     return {
         "snapshot_id": snapshot_id,
@@ -136,17 +125,13 @@ def plan_summary(made: PrunePlan, snapshot_id: int) -> dict[str, Any]:
     }
 
 
-def plan_json(made: PrunePlan, run_id: int | None) -> dict[str, Any]:
+def plan_json(made: PrunePlan, run_id: int | None) -> dict[str, object]:
     """Return a plan as the command line prints it."""
     return {
         "run_id": run_id,
-        "archive": _dicts(made.archive),
-        "held_back": _dicts(made.held_back),
+        "archive": [asdict(item) for item in made.archive],
+        "held_back": [asdict(item) for item in made.held_back],
         "unmanaged": made.unmanaged,
         "limit": made.limit,
         "tripped": made.tripped,
     }
-
-
-def _dicts(items: Iterable[Leaving]) -> list[dict[str, Any]]:
-    return [asdict(item) for item in items]

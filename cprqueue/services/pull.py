@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection
 
 from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError, UnreadableAnswer
 from cprqueue.mapping import read_job
 from cprqueue.models import Job
+from cprqueue.records import RunKind, RunState
 from cprqueue.rm import ANSWER, BEGINNING, RestorationManager, read_job_list
 from cprqueue.services import suspension
 from cprqueue.services.closing import close_finished
@@ -79,7 +79,11 @@ class Pull:
             if complete:
                 suspension.lift(conn)
             return runs.create(
-                conn, "fetch", now=clock(conn), complete=complete, requested_by=requested_by
+                conn,
+                RunKind.FETCH,
+                now=clock(conn),
+                complete=complete,
+                requested_by=requested_by,
             )
 
     def start(self, run_id: int | None, *, complete: bool, requested_by: str = "beat") -> PullRun:
@@ -95,7 +99,7 @@ class Pull:
             if not busy:
                 run = self._begin(conn, run_id, complete, requested_by, holder, now)
             elif run_id is not None:  # it only waits for its turn, however long that takes
-                runs.change(conn, run_id, only_from=("queued",), touched_at=now)
+                runs.change(conn, run_id, only_from=(RunState.QUEUED,), touched_at=now)
         if busy:
             raise AlreadyRunning(busy)
         return run
@@ -105,7 +109,7 @@ class Pull:
         if not locks.take(conn, locks.FETCH, holder, now=now, limit=self.lock_limit):
             return "another fetch is running"
         close_finished(conn, now=now)
-        emitted = runs.newest(conn, "fetch", "emitted")
+        emitted = runs.newest(conn, RunKind.FETCH, RunState.EMITTED)
         if emitted is None:
             return ""
         locks.release(conn, locks.FETCH, holder)
@@ -121,22 +125,25 @@ class Pull:
         now: datetime,
     ) -> PullRun:
         if run_id is None:
-            run_id = runs.create(conn, "fetch", now=now, requested_by=requested_by)
-        row: Any = runs.get(conn, run_id)
-        if row.state not in ("queued", "running"):
+            run_id = runs.create(conn, RunKind.FETCH, now=now, requested_by=requested_by)
+        row = runs.existing(conn, run_id)
+        if row.state not in (RunState.QUEUED, RunState.RUNNING):
             raise AlreadyDone(f"run {run_id} has already been through")
         complete = complete or row.complete
         since = None if complete else next_since(conn)
-        started: dict[str, Any] = {
-            "state": "running",
-            "started_at": now,
-            "touched_at": now,
-            "observed_at": now,
-            "recorded": 0,
-        }
         complete = since is None
         since = since or BEGINNING
-        runs.change(conn, run_id, complete=complete, since=since, **started)
+        runs.change(
+            conn,
+            run_id,
+            state=RunState.RUNNING,
+            complete=complete,
+            since=since,
+            started_at=now,
+            touched_at=now,
+            observed_at=now,
+            recorded=0,
+        )
         return PullRun(
             run_id=run_id, complete=complete, observed_at=now, since=since, holder=holder
         )
@@ -180,20 +187,22 @@ class Pull:
         """Note that every message is out, and give the lock back."""
         with self.db.begin() as conn:
             now = clock(conn)
-            counts: dict[str, Any] = {"emitted": run.emitted, "skipped": run.skipped}
-            runs.change(conn, run.run_id, state="emitted", touched_at=now, **counts)
+            runs.change(
+                conn,
+                run.run_id,
+                state=RunState.EMITTED,
+                touched_at=now,
+                emitted=run.emitted,
+                skipped=run.skipped,
+            )
             locks.release(conn, locks.FETCH, run.holder)
         log.info("fetch sent", extra={"run_id": run.run_id, "jobs": run.emitted})
 
     def failed(self, run: PullRun, error: CprqueueError) -> None:
         """Note why the run failed, and give the lock back."""
         with self.db.begin() as conn:
-            finish: dict[str, Any] = {
-                "state": "failed",
-                "finished_at": clock(conn),
-                "note": str(error),
-            }
-            runs.change(conn, run.run_id, **finish)
+            now, note = clock(conn), str(error)
+            runs.change(conn, run.run_id, state=RunState.FAILED, finished_at=now, note=note)
             locks.release(conn, locks.FETCH, run.holder)
         log.error("fetch failed", extra={"run_id": run.run_id, "reason": str(error)})
 
@@ -201,7 +210,7 @@ class Pull:
         """Close runs that are recorded to the end or stalled; True while one is still open."""
         with self.db.begin() as conn:
             close_finished(conn, now=clock(conn))
-            return runs.newest(conn, "fetch", "emitted") is not None
+            return runs.newest(conn, RunKind.FETCH, RunState.EMITTED) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,8 +275,8 @@ def each_last(path: Path, survey: Survey) -> Iterator[Job]:
 
 def next_since(conn: Connection) -> datetime | None:
     """Return the ModifiedSince of the next incremental fetch; None while none may be taken."""
-    if runs.newest(conn, "fetch", "done", complete=True) is None:
+    if runs.newest(conn, RunKind.FETCH, RunState.DONE, complete=True) is None:
         return None
-    last: Any = runs.newest(conn, "fetch", "done")
-    since: datetime = max(last.observed_at - OVERLAP, BEGINNING)
-    return since
+    last = runs.newest(conn, RunKind.FETCH, RunState.DONE)
+    asked_at = last.observed_at if last else None
+    return max(asked_at - OVERLAP, BEGINNING) if asked_at else None

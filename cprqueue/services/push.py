@@ -25,8 +25,9 @@ from cprqueue import fuse
 from cprqueue.budget import Budget
 from cprqueue.errors import AccessStopped, CprqueueError, OutOfCalls, RateLimited
 from cprqueue.models import BATCH
+from cprqueue.records import LookKind, RunKind, RunState
 from cprqueue.services import first_export, stop, suspension
-from cprqueue.services.batch import WHOLE, Batch, Item, read_item
+from cprqueue.services.batch import Batch, Item, read_item
 from cprqueue.services.work import Work
 from cprqueue.store import links, runs
 from cprqueue.store.database import Database, clock
@@ -34,6 +35,7 @@ from cprqueue.store.database import Database, clock
 log = logging.getLogger(__name__)
 
 LINGER = timedelta(seconds=1)
+LISTING = (RunState.RUNNING, RunState.EMITTED)
 PATIENCE = timedelta(seconds=10)
 POLL_SECONDS = 0.1
 AFTER_A_FAILURE = timedelta(seconds=15)
@@ -88,7 +90,7 @@ class Push:
             batch = self._claim(conn, only=job_id)
         try:
             for item in list(batch.items.values()):
-                item.look = WHOLE
+                item.look = LookKind.WHOLE
                 self.work.look(batch, [item])
                 if item.certain:
                     compared(item)
@@ -132,7 +134,7 @@ class Push:
             with self.db.read() as conn:
                 now = clock(conn)
                 due, oldest = links.due_now(conn, now=now, at_most=BATCH)
-                more = runs.newest(conn, "fetch", "running", "emitted") is not None
+                more = runs.newest(conn, RunKind.FETCH, *LISTING) is not None
             if not more or (oldest and oldest < now - PATIENCE):
                 return 1
             if due >= BATCH:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError
 
 from cprqueue.mapping import ActiveRules
 from cprqueue.models import Job, Verdict, Wanted, nameless
+from cprqueue.records import Event, LinkState, Recorded
 from cprqueue.store import events, jobs, links
 from cprqueue.store.database import Database, clock
 
@@ -90,11 +90,11 @@ def record_in(conn: Connection, rules: ActiveRules, job: Job, sighting: Sighting
     return _change(conn, row, job, verdict, sighting, seen)
 
 
-def _settled(row: Any) -> bool:
-    return bool(row.state) if row.active else row.state in (None, links.IDLE)
+def _settled(row: Recorded) -> bool:
+    return bool(row.state) if row.active else row.state in (None, LinkState.IDLE)
 
 
-def _seen(row: Any, sighting: Sighting) -> dict[str, Any]:
+def _seen(row: Recorded, sighting: Sighting) -> dict[str, int]:
     """Return which fetches have shown the job; late messages never turn the numbers back."""
     seen = {}
     if sighting.run_id > row.seen_run_id:
@@ -122,7 +122,12 @@ def _add(conn: Connection, job: Job, verdict: Verdict, sighting: Sighting) -> li
 
 
 def _change(
-    conn: Connection, row: Any, job: Job, verdict: Verdict, sighting: Sighting, seen: dict[str, Any]
+    conn: Connection,
+    row: Recorded,
+    job: Job,
+    verdict: Verdict,
+    sighting: Sighting,
+    seen: dict[str, int],
 ) -> list[int]:
     now = clock(conn)
     values = jobs.columns(job, verdict)
@@ -136,7 +141,7 @@ def _change(
 
 
 def _settle_link(
-    conn: Connection, row: Any, job: Job, verdict: Verdict, now: datetime
+    conn: Connection, row: Recorded, job: Job, verdict: Verdict, now: datetime
 ) -> list[int]:
     """Make the job due if QuickBooks Time should now hold something else."""
     if not verdict.active:
@@ -144,11 +149,11 @@ def _settle_link(
             links.set_idle(conn, [job.job_id])
         return []
     digest = wanted(job).digest()
-    if row.state == links.IDLE:
+    if row.state is LinkState.IDLE:
         links.doubt_idle(conn, job.job_id)
     if row.state is None:
         links.add_due(conn, job.job_id, digest, now=now)
-    elif row.state == links.IDLE or row.wanted_hash != digest:
+    elif row.state is LinkState.IDLE or row.wanted_hash != digest:
         links.set_due(conn, job.job_id, digest, now=now)
     else:
         return []
@@ -160,6 +165,6 @@ def wanted(job: Job) -> Wanted:
     return Wanted(name=job.job_number, address=job.address)
 
 
-def _event(job: Job, text: str, now: datetime, sighting: Sighting) -> dict[str, Any]:
+def _event(job: Job, text: str, now: datetime, sighting: Sighting) -> Event:
     run_id = sighting.run_id or sighting.event_run_id
     return events.event(job.job_id, "recorded", text, at=now, run_id=run_id)

@@ -7,27 +7,26 @@ suspends the ordinary sync, and archives in steps of 50 that can be stopped and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
-from cprqueue.brake import parents_of_others
+from cprqueue.brake import Managed, parents_of_others
 from cprqueue.errors import Transient, UsageError
-from cprqueue.models import BATCH, Jobcode
-from cprqueue.qbtime import QuickBooksTime
+from cprqueue.models import BATCH, Jobcode, Location
+from cprqueue.qbtime import QuickBooksTime, whole
+from cprqueue.records import NewPlanItem, Outcome, RunKind, RunState, StateBefore
 from cprqueue.services import suspension
-from cprqueue.services.archive import Archive, on_the_clock, state_before
+from cprqueue.services.archive import Archive, on_the_clock
 from cprqueue.services.families import children_of, family_of, locations_by_jobcode
 from cprqueue.services.prune import outcome_text
 from cprqueue.store import exports, plans, runs
 from cprqueue.store.database import Database, clock
 
-KIND = "remove_all"
-STOPPING, STOPPED = "stopping", "stopped"
-LIVE = ("queued", "running", STOPPING)
+BEFORE_THE_END = (RunState.QUEUED, RunState.RUNNING)
+LIVE = (*BEFORE_THE_END, RunState.STOPPING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +78,14 @@ class RemoveAll:
     def resumable(self, confirmation: str) -> int | None:
         """Take up the run that was stopped, or died, under the same phrase; None without one."""
         with self.db.begin() as conn:
-            row = runs.newest(conn, KIND, STOPPED, STOPPING, "running", "queued")
+            row = runs.newest(conn, RunKind.REMOVE_ALL, *LIVE, RunState.STOPPED)
             if row is None or row.requested_by != confirmation:
                 return None
             halted = suspension.suspended(conn)
-            if halted is None or halted["run_id"] != row.run_id:
+            if halted is None or halted.run_id != row.run_id:
                 return None  # undone, or lifted by a full sync: what stands in its plan is over
-            runs.change(conn, row.run_id, state="queued", touched_at=clock(conn))
-            return int(row.run_id)
+            runs.change(conn, row.run_id, state=RunState.QUEUED, touched_at=clock(conn))
+            return row.run_id
 
     def request(self, snapshot_id: int, confirmation: str, *, include_unmanaged: bool) -> int:
         """Write the plan down and suspend the sync; return the run id.
@@ -104,27 +103,29 @@ class RemoveAll:
         children = children_of(codes.values())
         near = locations_by_jobcode(places.values())
         rows = [
-            {
-                "job_id": managed.get(code.id, (None, ""))[0],
-                "job_number": managed.get(code.id, (None, ""))[1],
-                "jobcode_id": code.id,
-                "name": code.name,
-                "reason": "remove-all",
-                "state_before": state_before(
+            NewPlanItem(
+                job_id=managed[code.id].job_id if code.id in managed else None,
+                job_number=managed[code.id].job_number if code.id in managed else "",
+                jobcode_id=code.id,
+                name=code.name,
+                reason="remove-all",
+                state_before=StateBefore.of(
                     code,
                     near.get(code.id, ()),
                     family_of(code.id, children),
                     people.get(code.id, ()),
                 ),
-                "outcome": "planned",
-            }
+                outcome=Outcome.PLANNED,
+            )
             for code in chosen
         ]
         return self._store(rows, confirmation)
 
-    def _store(self, rows: list[dict[str, Any]], confirmation: str) -> int:
+    def _store(self, rows: list[NewPlanItem], confirmation: str) -> int:
         with self.db.begin() as conn:
-            run_id = runs.create(conn, KIND, now=clock(conn), requested_by=confirmation[:40])
+            run_id = runs.create(
+                conn, RunKind.REMOVE_ALL, now=clock(conn), requested_by=confirmation[:40]
+            )
             plans.add(conn, run_id, rows)
             runs.change(conn, run_id, emitted=len(rows))
             suspension.suspend(conn, run_id)
@@ -135,17 +136,18 @@ class RemoveAll:
         single = {code.id for code in chosen if not code.assigned_to_all}
         found: dict[int, list[int]] = {}
         for row in self.qbt.assignments() if single else ():
-            code, user = int(row.get("jobcode_id") or 0), int(row.get("user_id") or 0)
+            code, user = whole(row.get("jobcode_id")), whole(row.get("user_id"))
             if code in single and user:
                 found.setdefault(code, []).append(user)
         return found
 
-    def _read(self, snapshot_id: int) -> tuple[dict[int, Jobcode], dict[int, Any], Any]:
+    def _read(
+        self, snapshot_id: int
+    ) -> tuple[dict[int, Jobcode], dict[int, Location], dict[int, Managed]]:
         with self.db.read() as conn:
-            run: Any = runs.get(conn, snapshot_id)
-            codes, places = exports.read_whole(conn, run)
+            codes, places = exports.read_whole(conn, runs.existing(conn, snapshot_id))
             rows = plans.managed(conn)
-        return codes, places, {row.jobcode_id: (row.job_id, row.job_number) for row in rows}
+        return codes, places, {row.jobcode_id: row for row in rows}
 
     def run(self, run_id: int) -> str:
         """Archive step by step until done or stopped; returns one line.
@@ -157,13 +159,13 @@ class RemoveAll:
         with self.archive.alone() as keep:
             with self.db.begin() as conn:
                 row = runs.get(conn, run_id)
-                if row is None or row.kind != KIND:
+                if row is None or row.kind is not RunKind.REMOVE_ALL:
                     raise UsageError(f"run {run_id} is no remove-all")
                 if row.state not in LIVE:
                     return f"run {run_id} is {row.state} already"
                 now = clock(conn)
                 runs.change(conn, run_id, started_at=row.started_at or now, touched_at=now)
-                runs.change(conn, run_id, only_from=("queued",), state="running")
+                runs.change(conn, run_id, only_from=(RunState.QUEUED,), state=RunState.RUNNING)
 
             def stop_asked() -> bool:
                 keep()
@@ -177,7 +179,7 @@ class RemoveAll:
 
     def _end(self, run_id: int, *, finished: bool) -> str:
         with self.db.begin() as conn:
-            row: Any = runs.get(conn, run_id)
+            row = runs.existing(conn, run_id)
             if row.state not in LIVE:
                 return f"run {run_id} is {row.state} already"  # an undo has ended it
             found = plans.counts(conn, run_id)
@@ -185,14 +187,13 @@ class RemoveAll:
             left = sum(found.get(outcome, 0) for outcome in plans.OPEN)
             if not finished and not _is_over(conn, run_id):
                 raise Transient(f"run {run_id} is not finished: {left} left")
-            values: dict[str, Any] = {"state": "done" if finished else STOPPED}
             runs.change(
                 conn,
                 run_id,
+                state=RunState.DONE if finished else RunState.STOPPED,
                 note=text if finished else f"stopped: {text}, {left} left",
-                recorded=found.get("archived", 0),
+                recorded=found.get(Outcome.ARCHIVED, 0),
                 finished_at=clock(conn),
-                **values,
             )
         self.alert("remove-all", f"run {run_id}: {text}")
         return text
@@ -200,15 +201,15 @@ class RemoveAll:
     def stop(self, run_id: int) -> None:
         """Ask a running remove-all to stop after the step that is under way."""
         with self.db.begin() as conn:
-            runs.change(conn, run_id, only_from=("queued", "running"), state=STOPPING)
+            runs.change(conn, run_id, only_from=BEFORE_THE_END, state=RunState.STOPPING)
 
 
 def _is_over(conn: Connection, run_id: int) -> bool:
     """Tell whether a run was asked to stop, or does not suspend the sync any more."""
     row = runs.get(conn, run_id)
     halted = suspension.suspended(conn)
-    suspends = halted is not None and halted["run_id"] == run_id
-    return row is None or row.state not in ("queued", "running") or not suspends
+    suspends = halted is not None and halted.run_id == run_id
+    return row is None or row.state not in BEFORE_THE_END or not suspends
 
 
 def phrase(number: int, *, include_unmanaged: bool) -> str:
@@ -217,7 +218,9 @@ def phrase(number: int, *, include_unmanaged: bool) -> str:
     return f"REMOVE {which} {number}"
 
 
-def _chosen(codes: dict[int, Jobcode], managed: Any, *, include_unmanaged: bool) -> list[Jobcode]:
+def _chosen(
+    codes: dict[int, Jobcode], managed: Container[int], *, include_unmanaged: bool
+) -> list[Jobcode]:
     """Choose who leaves: regular jobcodes, children before parents.
 
     A managed parent whose archive would take an unmanaged child along stays.

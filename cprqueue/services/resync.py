@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection
 
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.mapping import ActiveRules, read_job
-from cprqueue.models import Job, name_key
-from cprqueue.plan import differences
+from cprqueue.models import Job, Json, name_key
+from cprqueue.plan import Compared, differences
+from cprqueue.records import JobRecord, LinkState, LookKind, Run, RunKind, RunState, built
 from cprqueue.rm import BEGINNING, RestorationManager, read_job_list
-from cprqueue.services.batch import WHOLE, Item
+from cprqueue.services.batch import Item
 from cprqueue.services.push import Push
 from cprqueue.services.record import Sighting, record_in, wanted
 from cprqueue.store import jobs, links, runs
@@ -35,31 +35,45 @@ LIST_SECONDS = 120
 """Longest wait for RM's complete list, where it offers no single jobs: the task has 180 s."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a resync, and how it went."""
+
+    step: str
+    ok: bool
+    text: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Report:
     """What a resync did for one job. ``ok`` is False where the job is not in step after it."""
 
     job_id: int | None
     job_number: str
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    fields: list[dict[str, Any]] = field(default_factory=list)
     ok: bool = True
+    steps: list[Step] = field(default_factory=list)
+    fields: list[Compared] = field(default_factory=list)
 
     def step(self, text: str, *, ok: bool = True) -> None:
         """Add the next step."""
         name = STEPS[min(len(self.steps), len(STEPS) - 1)]
-        self.steps.append({"step": name, "ok": ok, "text": text})
+        self.steps.append(Step(step=name, ok=ok, text=text))
         self.ok = self.ok and ok
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data for the run's detail."""
-        return {
-            "job_id": self.job_id,
-            "job_number": self.job_number,
-            "ok": self.ok,
-            "steps": self.steps,
-            "fields": self.fields,
-        }
+
+def reports_of(run: Run) -> list[Report]:
+    """Read back the reports that stand in a resync's run."""
+    found = run.detail if isinstance(run.detail, list) else []
+    return [built(_report, data) for data in found]
+
+
+def _report(
+    steps: list[Mapping[str, Json]], fields: list[Mapping[str, Json]], **rest: Json
+) -> Report:
+    report = built(Report, rest)
+    report.steps = [built(Step, step) for step in steps]
+    report.fields = [built(Compared, row) for row in fields]
+    return report
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,7 +90,7 @@ class Resync:
     def request(self, job: str) -> int:
         """Put a run on record before its message is sent; return its id."""
         with self.db.begin() as conn:
-            return runs.create(conn, "resync", now=clock(conn), requested_by=job[:40])
+            return runs.create(conn, RunKind.RESYNC, now=clock(conn), requested_by=job[:40])
 
     def run(self, job: str, run_id: int | None) -> list[Report]:
         """Resync the job with this id or number (all jobs that share the number).
@@ -85,7 +99,7 @@ class Resync:
         """
         run_id = run_id or self.request(job)
         with self.db.begin() as conn:
-            runs.change(conn, run_id, state="running", started_at=clock(conn))
+            runs.change(conn, run_id, state=RunState.RUNNING, started_at=clock(conn))
         reports: list[Report] = []
         try:
             for found, observed_at in self._find(job):
@@ -102,9 +116,9 @@ class Resync:
     def _end(self, run_id: int, reports: list[Report]) -> None:
         ok = bool(reports) and all(report.ok for report in reports)
         with self.db.begin() as conn:
-            runs.set_detail(conn, run_id, [report.as_dict() for report in reports])
-            note = None if ok else next(r.steps[-1]["text"] for r in reports if not r.ok)
-            state = "done" if ok else "failed"
+            runs.set_detail(conn, run_id, [asdict(report) for report in reports])
+            note = None if ok else next(r.steps[-1].text for r in reports if not r.ok)
+            state = RunState.DONE if ok else RunState.FAILED
             runs.change(conn, run_id, state=state, finished_at=clock(conn), note=note)
 
     def _find(self, text: str) -> Iterable[tuple[Job, datetime]]:
@@ -152,21 +166,21 @@ class Resync:
         self._push(job, report)
         return report
 
-    def _record(self, job: Job, observed_at: datetime) -> Any:
+    def _record(self, job: Job, observed_at: datetime) -> JobRecord:
         """Record the job, and make it due if it is active; return what is on record then.
 
         That may be newer than ``job``: a fetch may have asked RM after us and been quicker.
         """
         sighting = Sighting(run_id=0, complete=False, observed_at=observed_at)
 
-        def work(conn: Connection) -> Any:
+        def work(conn: Connection) -> JobRecord:
             record_in(conn, self.rules, job, sighting)
-            row: Any = jobs.get(conn, job.job_id)
+            row = jobs.existing(conn, job.job_id)
             # Takes the row's lock: nothing newer gets between what was read and what is due.
             jobs.change(conn, row, job.job_id, {"recorded_at": row.recorded_at})
             if row.active:
                 digest = wanted(jobs.read_back(row)).digest()
-                links.set_due(conn, job.job_id, digest, now=clock(conn), look=WHOLE)
+                links.set_due(conn, job.job_id, digest, now=clock(conn), look=LookKind.WHOLE)
             return row
 
         return self.db.retrying(work)
@@ -174,9 +188,8 @@ class Resync:
     def _push(self, job: Job, report: Report) -> None:
         def compared(item: Item) -> None:
             rows = differences(item.wanted, item.held)
-            names = ("field", "wanted", "held", "equal")
-            report.fields = [dict(zip(names, row, strict=True)) for row in rows]
-            unequal = [name for name, _, _, equal in rows if not equal]
+            report.fields = rows
+            unequal = [row.field for row in rows if not row.equal]
             report.step(f"differs in {', '.join(unequal)}" if unequal else "all fields are equal")
 
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -193,14 +206,14 @@ class Resync:
     def _is_due(self, job_id: int) -> bool:
         with self.db.read() as conn:
             link = links.get(conn, job_id)
-        return link is not None and link.state == links.DUE
+        return link is not None and link.state is LinkState.DUE
 
     def _outcome(self, job: Job, report: Report) -> None:
         with self.db.read() as conn:
-            link: Any = links.get(conn, job.job_id)
+            link = links.existing(conn, job.job_id)
         if len(report.steps) < 4:
             report.step("another worker compared it")
-        if link.state == links.IN_SYNC:
+        if link.state is LinkState.IN_SYNC:
             report.step(
                 f"in step: jobcode {link.jobcode_id}, location {link.location_id or 'none'}"
             )

@@ -12,15 +12,16 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar, Unpack
 
 from sqlalchemy import Connection
 
 from cprqueue import fuse
 from cprqueue.errors import AlreadyRunning, CprqueueError, Transient, UnreadableAnswer
 from cprqueue.mapping import read_jobcode, read_location
-from cprqueue.models import Jobcode, Location
+from cprqueue.models import Jobcode, Json, Location
 from cprqueue.qbtime import QuickBooksTime
+from cprqueue.records import RunKind, RunState
 from cprqueue.store import exports, locks, runs
 from cprqueue.store.database import Database, clock
 
@@ -77,30 +78,35 @@ class Snapshot:
             if done is not None:
                 return done
             if run_id is None:
-                run_id = runs.create(conn, "snapshot", now=clock(conn), requested_by=requested_by)
+                run_id = runs.create(
+                    conn, RunKind.SNAPSHOT, now=clock(conn), requested_by=requested_by
+                )
             now = clock(conn)
-            runs.change(conn, run_id, state="running", started_at=now, touched_at=now)
+            runs.change(conn, run_id, state=RunState.RUNNING, started_at=now, touched_at=now)
         try:
             self._fill(run_id, holder, stop_asked)
         except CprqueueError as error:
             again = ordered and isinstance(error, (Transient, AlreadyRunning))
-            self._end(run_id, holder, state="queued" if again else "failed", note=str(error))
+            state = RunState.QUEUED if again else RunState.FAILED
+            self._end(run_id, holder, state=state, note=str(error))
             raise
         except BaseException:  # Ctrl-C or the end of the task's time: the next one need not wait
-            self._end(run_id, holder, state="failed", note="stopped in the middle")
+            self._end(run_id, holder, state=RunState.FAILED, note="stopped in the middle")
             raise
         return run_id
 
     def _begin(self, conn: Connection, run_id: int | None, holder: str) -> int | None:
         """Take the lock; or return the newest complete snapshot where the order is served."""
         held = locks.take(conn, locks.SNAPSHOT, holder, now=clock(conn), limit=self.lock_limit)
-        newest = runs.newest(conn, "snapshot", "done")  # after the lock: nobody ends one now
+        # After the lock: nobody ends one now.
+        newest = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
         if run_id is not None and newest is not None and newest.run_id >= run_id:
             locks.release(conn, locks.SNAPSHOT, holder)
             note = f"not needed: the snapshot of run {newest.run_id} is newer"
-            over = {"state": "failed", "finished_at": clock(conn), "note": note}
-            runs.change(conn, run_id, only_from=("queued", "running"), **over)
-            return int(newest.run_id)
+            live, now = (RunState.QUEUED, RunState.RUNNING), clock(conn)
+            state = RunState.FAILED
+            runs.change(conn, run_id, only_from=live, state=state, finished_at=now, note=note)
+            return newest.run_id
         if not held:
             raise AlreadyRunning("another snapshot is being taken")
         return None
@@ -120,7 +126,7 @@ class Snapshot:
             alive()
         fuse.point("written_export")
         note = f"{len(jobcodes)} jobcodes, {len(locations)} locations"
-        self._end(run_id, holder, state="done", note=note, emitted=len(jobcodes))
+        self._end(run_id, holder, state=RunState.DONE, note=note, emitted=len(jobcodes))
 
     def _prolong(self, run_id: int, holder: str) -> Callable[[], None]:
         def prolong() -> None:
@@ -143,25 +149,26 @@ class Snapshot:
 
         return pause
 
-    def _end(self, run_id: int, holder: str, **values: Any) -> None:
+    def _end(self, run_id: int, holder: str, **values: Unpack[runs.RunValues]) -> None:
         with self.db.begin() as conn:
             now = clock(conn)
-            runs.change(conn, run_id, finished_at=now, touched_at=now, **values)
+            ended: runs.RunValues = {**values, "finished_at": now, "touched_at": now}
+            runs.change(conn, run_id, **ended)
             locks.release(conn, locks.SNAPSHOT, holder)
             self._forget_old(conn)
         log.info("snapshot ended", extra={"run_id": run_id, **values})
 
     def _forget_old(self, conn: Connection) -> None:
-        old = runs.newest_few(conn, "snapshot", "done", limit=1000)[KEPT:]
-        failed = runs.newest_few(conn, "snapshot", "failed", limit=1000)
+        old = runs.newest_few(conn, RunKind.SNAPSHOT, RunState.DONE, limit=1000)[KEPT:]
+        failed = runs.newest_few(conn, RunKind.SNAPSHOT, RunState.FAILED, limit=1000)
         exports.forget(conn, [run.run_id for run in [*old, *failed]])
 
 
 def read_all(
     qbt: QuickBooksTime,
     endpoint: str,
-    read: Callable[[Mapping[str, Any]], T],
-    filters: Mapping[str, Any],
+    read: Callable[[Mapping[str, Json]], T],
+    filters: Mapping[str, str],
     alive: Callable[[], None] = lambda: None,
 ) -> list[T]:
     """Read a listing to its end so that no row is missing.
@@ -184,8 +191,8 @@ def read_all(
 def _read_once(
     qbt: QuickBooksTime,
     endpoint: str,
-    read: Callable[[Mapping[str, Any]], T],
-    filters: Mapping[str, Any],
+    read: Callable[[Mapping[str, Json]], T],
+    filters: Mapping[str, str],
     alive: Callable[[], None],
 ) -> tuple[dict[int, T], bool]:
     found: dict[int, T] = {}
@@ -203,5 +210,5 @@ def _read_once(
 def newest_run_id(db: Database) -> int | None:
     """Return the newest complete snapshot's run, or None."""
     with db.read() as conn:
-        run = runs.newest(conn, "snapshot", "done")
+        run = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
     return run.run_id if run else None

@@ -7,14 +7,15 @@ the sweep tries once a minute whether the way is clear again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
 from cprqueue.errors import AccessStopped, CprqueueError
 from cprqueue.mapping import truth
+from cprqueue.models import Json
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.store import locks
 from cprqueue.store.database import Database, clock
@@ -34,13 +35,29 @@ CURES = {
     499: "this machine's address is blocked: allow it in QuickBooks Time's IP authorization",
 }
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    status: int
+    at: str
+    open: bool
+
+
 Alert = Callable[[str, str], None]
 
 
-def stopped(conn: Connection) -> dict[str, Any] | None:
-    """Return ``{"status", "text", "since"}`` while the push is stopped."""
-    found = locks.get_value(conn, NAME)
-    return found if isinstance(found, dict) else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """Why the push is stopped, and since when."""
+
+    status: int
+    text: str
+    since: str
+
+
+def stopped(conn: Connection) -> Stopped | None:
+    """Return why the push is stopped, while it is."""
+    return locks.get_built(conn, NAME, Stopped)
 
 
 def stop(db: Database, error: AccessStopped, alert: Alert) -> None:
@@ -50,8 +67,8 @@ def stop(db: Database, error: AccessStopped, alert: Alert) -> None:
         if stopped(conn) is not None:
             return
         now = clock(conn)
-        value = {"status": error.status, "text": text, "since": now.isoformat()}
-        locks.set_value(conn, NAME, value, now=now)
+        value = Stopped(status=error.status, text=text, since=now.isoformat())
+        locks.set_value(conn, NAME, asdict(value), now=now)
         tell = _is_news(conn, error.status, now)
     log.error("push stopped", extra={"reason": text})
     if tell:
@@ -59,11 +76,12 @@ def stop(db: Database, error: AccessStopped, alert: Alert) -> None:
 
 
 def _is_news(conn: Connection, status: int, now: datetime) -> bool:
-    told = locks.get_value(conn, ALERTED)
-    if told and told["status"] == status and now - datetime.fromisoformat(told["at"]) < QUIET:
+    told = locks.get_built(conn, ALERTED, _Told)
+    recent = told is not None and now - datetime.fromisoformat(told.at) < QUIET
+    if told is not None and told.status == status and recent:
         return False
-    value = {"status": status, "at": now.isoformat(), "open": True}
-    locks.set_value(conn, ALERTED, value, now=now)
+    value = _Told(status=status, at=now.isoformat(), open=True)
+    locks.set_value(conn, ALERTED, asdict(value), now=now)
     return True
 
 
@@ -71,10 +89,11 @@ def resume(db: Database, alert: Alert) -> bool:
     """Let the push go on; True if it was stopped. Tells people once for each alert."""
     with db.begin() as conn:
         was = locks.drop_value(conn, NAME)
-        told = locks.get_value(conn, ALERTED)
-        tell = bool(was and told and told["open"])
-        if tell:
-            locks.set_value(conn, ALERTED, {**told, "open": False}, now=clock(conn))
+        told = locks.get_built(conn, ALERTED, _Told)
+        tell = was and told is not None and told.open
+        if told is not None and tell:
+            over = replace(told, open=False)
+            locks.set_value(conn, ALERTED, asdict(over), now=clock(conn))
     if was:
         log.warning("push resumed")
     if tell:
@@ -101,7 +120,7 @@ def probe(db: Database, qbt: QuickBooksTime, alert: Alert) -> bool:
     return True
 
 
-def may_manage(user: dict[str, Any]) -> bool:
+def may_manage(user: Mapping[str, Json]) -> bool:
     """Tell whether the token's user may create and archive jobcodes ("Permissions")."""
     permissions = user.get("permissions")
     if not isinstance(permissions, dict):

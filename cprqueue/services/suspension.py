@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection
 
@@ -12,16 +12,24 @@ from cprqueue.store.database import clock
 NAME = "sync_suspended"
 
 
-def suspended(conn: Connection) -> dict[str, Any] | None:
-    """Return ``{"run_id", "since"}`` while a remove-all suspends the sync."""
-    found = locks.get_value(conn, NAME)
-    return found if isinstance(found, dict) else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    """Which remove-all suspends the sync, and since when."""
+
+    run_id: int
+    since: str
+
+
+def suspended(conn: Connection) -> Suspension | None:
+    """Return the suspension while there is one."""
+    return locks.get_built(conn, NAME, Suspension)
 
 
 def suspend(conn: Connection, run_id: int) -> None:
     """Suspend the push because of this remove-all run."""
     now = clock(conn)
-    locks.set_value(conn, NAME, {"run_id": run_id, "since": now.isoformat()}, now=now)
+    value = Suspension(run_id=run_id, since=now.isoformat())
+    locks.set_value(conn, NAME, asdict(value), now=now)
 
 
 def reason(conn: Connection) -> str:
@@ -29,10 +37,9 @@ def reason(conn: Connection) -> str:
     found = suspended(conn)
     if found is None:
         return ""
-    run_id = found["run_id"]
     return (
-        f"the sync is suspended by the remove-all of run {run_id}: "
-        f"`cprqueue undo {run_id}` or `cprqueue sync --full`"
+        f"the sync is suspended by the remove-all of run {found.run_id}: "
+        f"`cprqueue undo {found.run_id}` or `cprqueue sync --full`"
     )
 
 

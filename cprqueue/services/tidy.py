@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from cprqueue.records import RunKind, RunState
 from cprqueue.store import events, runs
 from cprqueue.store.database import Database, clock
 from cprqueue.store.locks import claim_moment
@@ -25,8 +26,8 @@ def tidy(db: Database) -> None:
 
 def _close_dead(conn: Connection, now: datetime) -> None:
     """Call runs failed that nobody has touched for long; their work is done by the next one."""
-    for kind in ("snapshot", "resync", "import"):
-        for run in runs.newest_few(conn, kind, "queued", "running", limit=20):
-            if (run.touched_at or run.created_at) < now - STUCK_AFTER:
+    for kind in (RunKind.SNAPSHOT, RunKind.RESYNC, RunKind.IMPORT):
+        for run in runs.newest_few(conn, kind, RunState.QUEUED, RunState.RUNNING, limit=20):
+            if run.moved < now - STUCK_AFTER:
                 note = "ended without a word: its worker died or its message was lost"
-                runs.change(conn, run.run_id, state="failed", finished_at=now, note=note)
+                runs.change(conn, run.run_id, state=RunState.FAILED, finished_at=now, note=note)

@@ -17,7 +17,6 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -28,6 +27,7 @@ from cprqueue.errors import (
     ServiceUnreachable,
     UnreadableAnswer,
 )
+from cprqueue.models import Json
 from cprqueue.store import locks
 from cprqueue.store.database import Database, clock
 from cprqueue.transport import Transport
@@ -98,10 +98,10 @@ class Token:
             now = clock(conn)
             pair = self._pair(conn, now)
         if _renewed_from(pair) > now:
-            return str(pair["access_token"])
+            return pair["access_token"]
         return self._renew_early(pair, now)
 
-    def _renew_early(self, pair: dict[str, Any], now: datetime) -> str:
+    def _renew_early(self, pair: dict[str, str], now: datetime) -> str:
         try:
             return self.renew(pair["access_token"])
         except CprqueueError as error:
@@ -109,9 +109,9 @@ class Token:
                 raise
             log.warning("token not renewed yet", extra={"reason": str(error)})
             self._put_off(pair)
-            return str(pair["access_token"])  # still good
+            return pair["access_token"]  # still good
 
-    def _put_off(self, pair: dict[str, Any]) -> None:
+    def _put_off(self, pair: dict[str, str]) -> None:
         with self.db.begin() as conn:
             now = clock(conn)
             if self._pair(conn, now) == pair:
@@ -128,14 +128,14 @@ class Token:
         holder = str(uuid.uuid4())
         pair = self._take_turn(holder, refused)
         if pair["access_token"] != refused:
-            return str(pair["access_token"])
+            return pair["access_token"]
         try:
             return self._keep(pair, self._ask(pair))
         finally:
             with self.db.begin() as conn:
                 locks.release(conn, locks.TOKEN, holder)
 
-    def _keep(self, pair: dict[str, Any], fresh: dict[str, Any]) -> str:
+    def _keep(self, pair: dict[str, str], fresh: dict[str, str]) -> str:
         """Store ``fresh`` in place of ``pair``; return the access token that stands then.
 
         Where another worker has renewed the same pair meanwhile, its newer one stays.
@@ -146,7 +146,7 @@ class Token:
             if standing["refresh_token"] == pair["refresh_token"]:
                 locks.set_value(conn, self._name, fresh, now=now)
                 standing = fresh
-        return str(standing["access_token"])
+        return standing["access_token"]
 
     def expires_at(self) -> datetime | None:
         """Return when the token ends, where that can be known."""
@@ -155,11 +155,11 @@ class Token:
         with self.db.begin() as conn:
             return datetime.fromisoformat(self._pair(conn, clock(conn))["expires_at"])
 
-    def _pair(self, conn: Connection, now: datetime) -> dict[str, Any]:
+    def _pair(self, conn: Connection, now: datetime) -> dict[str, str]:
         """Return the stored pair; new settings replace one that came from older ones."""
         stored = locks.get_value(conn, self._name)
         if isinstance(stored, dict) and stored.get("origin") == self.grant.origin:
-            return stored
+            return {name: str(value) for name, value in stored.items()}
         pair = {
             "origin": self.grant.origin,
             "access_token": self.grant.access_token,
@@ -169,7 +169,7 @@ class Token:
         locks.set_value(conn, self._name, pair, now=now)
         return pair
 
-    def _take_turn(self, holder: str, refused: str) -> dict[str, Any]:
+    def _take_turn(self, holder: str, refused: str) -> dict[str, str]:
         """Wait until nobody else refreshes; return the pair that stands then."""
         deadline = time.monotonic() + PATIENCE.total_seconds()
         while True:
@@ -184,12 +184,12 @@ class Token:
                 raise ServiceUnreachable("another worker is renewing the token and does not end")
             time.sleep(0.2)  # until the other worker has the new token
 
-    def _ask(self, pair: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, pair: dict[str, str]) -> dict[str, str]:
         form = {
             "grant_type": "refresh_token",
             "client_id": self.grant.client_id,
             "client_secret": self.grant.client_secret,
-            "refresh_token": str(pair["refresh_token"]),
+            "refresh_token": pair["refresh_token"],
         }
         headers = {"Authorization": f"Bearer {pair['access_token']}"}
         try:
@@ -206,12 +206,12 @@ class Token:
             return _read_pair(reply.json(), self.grant.origin, clock(conn))
 
 
-def _read_pair(data: Any, origin: str, now: datetime) -> dict[str, Any]:
+def _read_pair(data: Json, origin: str, now: datetime) -> dict[str, str]:
     if not isinstance(data, dict) or not data.get("access_token") or not data.get("refresh_token"):
         raise UnreadableAnswer("QuickBooks Time: POST /grant answered without a pair of tokens")
     try:
-        life = timedelta(seconds=float(data.get("expires_in", 0)))
-    except (TypeError, ValueError):
+        life = timedelta(seconds=float(str(data.get("expires_in", 0))))
+    except ValueError:
         life = timedelta(0)
     return {
         "origin": origin,
@@ -229,7 +229,7 @@ def _life(now: datetime, life: timedelta) -> dict[str, str]:
     }
 
 
-def _renewed_from(pair: dict[str, Any]) -> datetime:
+def _renewed_from(pair: dict[str, str]) -> datetime:
     """Return from when on the token is to be renewed."""
     if "renewed_from" in pair:
         return datetime.fromisoformat(pair["renewed_from"])

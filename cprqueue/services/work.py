@@ -7,10 +7,9 @@ kill the process at.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -25,11 +24,18 @@ from cprqueue.errors import (
     ServiceUnreachable,
     UnreadableAnswer,
 )
-from cprqueue.models import BATCH, Held, ItemResult
+from cprqueue.models import BATCH, Held, ItemResult, Json
 from cprqueue.qbtime import QuickBooksTime
+from cprqueue.records import (
+    ErrorCode,
+    Intent,
+    LookKind,
+    item_answered,
+    refused,
+)
 from cprqueue.retry import Again, after_item_failure, backoff, before_a_look
 from cprqueue.services import looks
-from cprqueue.services.batch import CREATE, WHOLE, Batch, Item
+from cprqueue.services.batch import Batch, Item
 from cprqueue.store import jobs, links
 from cprqueue.store.database import Database, clock
 
@@ -61,14 +67,15 @@ class Work:
             rank = min(action.rank for action in actions.values())
             chosen = _once_each(actions, rank)[:BATCH]
             items = [batch.items[j] for j in chosen]
-            if isinstance(actions[chosen[0]], plan.Look):
-                self.look(batch, items)
+            writes = [a for j in chosen if not isinstance(a := actions[j], plan.Look)]
+            if writes:
+                self._send(batch, items, writes)
             else:
-                self._send(batch, items, [actions[j] for j in chosen])
+                self.look(batch, items)
         error = UnreadableAnswer(f"not in step after {ROUNDS} requests: looking afresh")
         self._postpone_all(batch, list(batch.items.values()), error)
 
-    def _plan(self, batch: Batch) -> dict[int, plan.Action]:
+    def _plan(self, batch: Batch) -> dict[int, plan.Look | plan.Write]:
         """Decide the next step of each job; end those that have none.
 
         Reading and deciding hold no lock: the inserts go on meanwhile.
@@ -89,7 +96,7 @@ class Work:
         self._end(batch, decided)
         return {i.job_id: action for i, action in decided if not isinstance(action, ENDS)}
 
-    def _end(self, batch: Batch, decided: list[tuple[Item, plan.Action]]) -> None:
+    def _end(self, batch: Batch, decided: list[tuple[Item, plan.Step]]) -> None:
         """Write down who is done, parked, or has to wait for another job."""
         done = [item for item, action in decided if isinstance(action, plan.Done)]
         parked = [(item, action) for item, action in decided if isinstance(action, plan.Park)]
@@ -116,7 +123,7 @@ class Work:
         with self.db.begin() as conn:
             for job_id, (held, sure) in found.items():
                 item = batch.items[job_id]
-                look = None if sure else WHOLE
+                look = None if sure else LookKind.WHOLE
                 batch.believe(conn, item, held, look=look)
                 item.look = look
 
@@ -134,13 +141,14 @@ class Work:
                 with self.db.begin() as conn:
                     row = links.get(conn, ruling.job_id)
                     links.give_up(conn, ruling.job_id)
-                    batch.believe(conn, item, Held.from_json(row.held if row else None), look=WHOLE)
-                item.look = WHOLE
+                    held = row.held if row else Held()
+                    batch.believe(conn, item, held, look=LookKind.WHOLE)
+                item.look = LookKind.WHOLE
 
     def _wait(self, conn: Connection, batch: Batch, item: Item, reason: str) -> None:
         attempts = item.attempts + 1
         at = clock(conn) + backoff(min(attempts, 4), base=self.retry_base, rng=self.rng)
-        batch.postpone(conn, item, "waiting", reason, at=at, attempts=attempts)
+        batch.postpone(conn, item, ErrorCode.WAITING, reason, at=at, attempts=attempts)
 
     def look(self, batch: Batch, items: list[Item]) -> None:
         try:
@@ -149,7 +157,7 @@ class Work:
             self._postpone_all(batch, items, error)
         fuse.point("looked")
 
-    def _send(self, batch: Batch, items: list[Item], actions: list[plan.Action]) -> None:
+    def _send(self, batch: Batch, items: list[Item], actions: list[plan.Write]) -> None:
         """Write down the intent, send one request, write down what came of it."""
         kind = actions[0].kind
         ours = batch.intend(items, kind)
@@ -158,7 +166,7 @@ class Work:
             return
         fuse.point(f"before_{kind}")
         try:
-            results = self._request(kind, [action.payload() for _, action in pairs])  # type: ignore[attr-defined]  # only writes get here
+            results = self._request(kind, [action.payload() for _, action in pairs])
         except AMBIGUOUS as error:
             self._postpone_all(batch, ours, error)
             return
@@ -173,17 +181,17 @@ class Work:
         self._record_all(batch, pairs, results)
         fuse.point(f"recorded_{kind}")
 
-    def _request(self, kind: str, payloads: list[dict[str, Any]]) -> list[ItemResult]:
+    def _request(self, kind: Intent, payloads: list[dict[str, Json]]) -> list[ItemResult]:
         send = {
-            "create_jobcode": self.qbt.create_jobcodes,
-            "change_jobcode": self.qbt.change_jobcodes,
-            "create_location": self.qbt.create_locations,
-            "change_location": self.qbt.change_locations,
+            Intent.CREATE_JOBCODE: self.qbt.create_jobcodes,
+            Intent.CHANGE_JOBCODE: self.qbt.change_jobcodes,
+            Intent.CREATE_LOCATION: self.qbt.create_locations,
+            Intent.CHANGE_LOCATION: self.qbt.change_locations,
         }[kind]
         return send(payloads)
 
     def _refused_whole(
-        self, batch: Batch, pairs: list[tuple[Item, plan.Action]], error: Refused
+        self, batch: Batch, pairs: list[tuple[Item, plan.Write]], error: Refused
     ) -> None:
         """The request did nothing: send it in halves until the item that was refused is alone.
 
@@ -198,7 +206,7 @@ class Work:
             self._send(batch, [item for item, _ in part], [action for _, action in part])
 
     def _record_all(
-        self, batch: Batch, pairs: list[tuple[Item, plan.Action]], results: list[ItemResult]
+        self, batch: Batch, pairs: list[tuple[Item, plan.Write]], results: list[ItemResult]
     ) -> None:
         outcomes = list(zip(pairs, results, strict=True))
         moved = [(*pair, result) for pair, result in outcomes if _moved(pair[1], result)]
@@ -215,7 +223,7 @@ class Work:
         conn: Connection,
         batch: Batch,
         item: Item,
-        action: plan.Action,
+        action: plan.Write,
         result: ItemResult,
     ) -> None:
         if result.done or (result.exists and isinstance(action, CREATES)):
@@ -224,7 +232,7 @@ class Work:
             self._passing(conn, batch, item, result)
         elif item.looked_whole:
             reason = f"QuickBooks Time refuses to {action.kind.replace('_', ' a ')}: {result.text}"
-            batch.park(conn, item, f"refused_{result.code}", reason)
+            batch.park(conn, item, refused(result.code), reason)
         else:
             self._look_whole(conn, batch, item)
 
@@ -236,23 +244,22 @@ class Work:
             self._look_whole(conn, batch, item)
 
     def _look_whole(self, conn: Connection, batch: Batch, item: Item) -> None:
-        batch.believe(conn, item, item.held, look=WHOLE)
-        item.look = WHOLE
+        batch.believe(conn, item, item.held, look=LookKind.WHOLE)
+        item.look = LookKind.WHOLE
 
     def _passing(self, conn: Connection, batch: Batch, item: Item, result: ItemResult) -> None:
         attempts = item.attempts + 1
         decision = after_item_failure(
             attempts, max_attempts=self.max_attempts, base=self.retry_base, rng=self.rng
         )
+        code = item_answered(result.code)
         reason = f"QuickBooks Time answered {result.code}: {result.text}"
         if isinstance(decision, Again):
             at = clock(conn) + decision.delay
-            batch.postpone(
-                conn, item, f"item_{result.code}", reason, WHOLE, at=at, attempts=attempts
-            )
+            batch.postpone(conn, item, code, reason, LookKind.WHOLE, at=at, attempts=attempts)
         else:
             reason = f"gave up after {attempts} tries: {reason}"
-            batch.park(conn, item, f"item_{result.code}", reason, look=WHOLE)
+            batch.park(conn, item, code, reason, look=LookKind.WHOLE)
 
     def _postpone_all(self, batch: Batch, items: list[Item], error: CprqueueError) -> None:
         """No usable answer: its fate is unknown, so the intents stay and the next try looks."""
@@ -262,10 +269,11 @@ class Work:
                 attempts = item.attempts + 1
                 wait = before_a_look if item.intent else backoff
                 at = now + wait(attempts, base=self.retry_base, rng=self.rng)
-                batch.postpone(conn, item, "no_answer", str(error), at=at, attempts=attempts)
+                code = ErrorCode.NO_ANSWER
+                batch.postpone(conn, item, code, str(error), at=at, attempts=attempts)
 
 
-def _once_each(actions: Mapping[int, plan.Action], rank: int) -> list[int]:
+def _once_each(actions: Mapping[int, plan.Look | plan.Write], rank: int) -> list[int]:
     """Choose the jobs with an action of this rank, one for each location.
 
     A location's links are replaced as a whole, so a second change in the same request would
@@ -280,19 +288,19 @@ def _once_each(actions: Mapping[int, plan.Action], rank: int) -> list[int]:
     return chosen
 
 
-def _moved(action: plan.Action, result: ItemResult) -> bool:
+def _moved(action: plan.Write, result: ItemResult) -> bool:
     """Tell whether the step was done; a create counts only with the id of what it made."""
     return result.done and not (isinstance(action, CREATES) and result.id is None)
 
 
-def _note_aside(conn: Connection, action: plan.Action) -> None:
+def _note_aside(conn: Connection, action: plan.Write) -> None:
     """Note on another job's link that its jobcode was renamed to make way."""
     if not isinstance(action, plan.ChangeJobcode):
         return
     owner = links.with_jobcodes(conn, [action.jobcode_id]).get(action.jobcode_id)
     row = links.get(conn, owner, to_write=True) if owner is not None else None
     if owner is not None and row is not None:
-        links.set_held(conn, owner, replace(Held.from_json(row.held), **dict(action.changes)))
+        links.set_held(conn, owner, action.applied(row.held))
 
 
 def _me(item: Item) -> names.Claimant:
@@ -302,7 +310,7 @@ def _me(item: Item) -> names.Claimant:
         wanted_key=item.key,
         held_key=links.held_columns(item.held)["held_key"],
         jobcode_id=item.held.jobcode_id,
-        creating=item.intent == CREATE,
+        creating=item.intent is Intent.CREATE_JOBCODE,
         seniority=item.seniority,
     )
 
@@ -313,22 +321,8 @@ def _rivals(conn: Connection, keys: Sequence[str]) -> list[names.Claimant]:
     asked: set[str] = set()
     todo = set(keys)
     while todo - asked:
-        rows = jobs.claimants(conn, sorted(todo - asked))
+        claimants = jobs.claimants(conn, sorted(todo - asked))
         asked |= todo
-        for row in rows:
-            found[row.job_id] = _claimant(row)
+        found |= {claimant.job_id: claimant for claimant in claimants}
         todo = {c.wanted_key for c in found.values() if c.held_key in asked and c.wanted_key}
     return list(found.values())
-
-
-def _claimant(row: Any) -> names.Claimant:
-    return names.Claimant(
-        job_id=row.job_id,
-        label=f"RM job {row.job_id} ({row.job_number})",
-        wanted_key=row.name_key if row.active else "",
-        held_key=row.held_key or "",
-        jobcode_id=row.jobcode_id,
-        creating=row.intent == "create_jobcode",
-        parked=row.state == links.PARKED,
-        seniority=(row.first_run_id, row.job_id),
-    )

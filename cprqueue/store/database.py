@@ -7,10 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    create_engine,
+    event,
+    func,
+    select,
+)
 from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -38,23 +49,23 @@ class now_ms(FunctionElement[int]):  # noqa: N801  (named like the SQL function 
 
 
 @compiles(now_ms, "sqlite")
-def _sqlite_now(*_: Any, **__: Any) -> str:
+def _sqlite_now(*_: object, **__: object) -> str:
     return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 
 
 @compiles(now_ms, "postgresql")
-def _postgresql_now(*_: Any, **__: Any) -> str:
+def _postgresql_now(*_: object, **__: object) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
 
 
 @compiles(now_ms, "mssql")
-def _mssql_now(*_: Any, **__: Any) -> str:
+def _mssql_now(*_: object, **__: object) -> str:
     return "DATEDIFF_BIG(millisecond, '1970-01-01', SYSUTCDATETIME())"
 
 
 @compiles(now_ms, "mysql")
 @compiles(now_ms, "mariadb")
-def _mysql_now(*_: Any, **__: Any) -> str:
+def _mysql_now(*_: object, **__: object) -> str:
     return "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000 AS SIGNED)"
 
 
@@ -133,7 +144,7 @@ def clock(conn: Connection) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(milliseconds))
 
 
-def count(conn: Connection, table: Any, *where: Any) -> int:
+def count(conn: Connection, table: FromClause, *where: ColumnElement[bool]) -> int:
     """Count the rows of ``table`` for which all of ``where`` hold."""
     return int(conn.execute(select(func.count()).select_from(table).where(*where)).scalar_one())
 
@@ -170,7 +181,7 @@ def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
+    def _connect(connection: DBAPIConnection, _record: object) -> None:
         # The driver's own BEGIN is deferred, and a deferred one that later wants to write
         # fails at once when another process writes: so we begin ourselves, to write.
         connection.isolation_level = None

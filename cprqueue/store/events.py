@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
+from cprqueue.records import Event
 from cprqueue.tables import events
 
 
-def event(
-    job_id: int, kind: str, text: str, *, at: datetime, run_id: int | None = None
-) -> dict[str, Any]:
+def event(job_id: int, kind: str, text: str, *, at: datetime, run_id: int | None = None) -> Event:
     """Build one event; kinds: recorded, pushed, retry, parked, found, archived, restored."""
-    return {"job_id": job_id, "kind": kind, "text": text[:1000], "at": at, "run_id": run_id}
+    return Event(job_id=job_id, kind=kind, text=text[:1000], at=at, run_id=run_id)
 
 
-def add(conn: Connection, rows: Iterable[dict[str, Any]]) -> None:
+def add(conn: Connection, rows: Iterable[Event]) -> None:
     """Write events."""
-    found = list(rows)
+    found = [row.as_row() for row in rows]
     if found:
         conn.execute(insert(events), found)
 
 
-def of_job(conn: Connection, job_id: int, *, limit: int = 50) -> list[Row[Any]]:
+def of_job(conn: Connection, job_id: int, *, limit: int = 50) -> list[Event]:
     """Return a job's newest events, oldest first."""
     statement = select(events).where(events.c.job_id == job_id)
-    newest = conn.execute(statement.order_by(events.c.event_id.desc()).limit(limit)).all()
-    return list(reversed(newest))
+    newest = conn.execute(statement.order_by(events.c.event_id.desc()).limit(limit)).mappings()
+    return [Event.from_row(row) for row in reversed(newest.all())]
 
 
 def forget_before(conn: Connection, moment: datetime) -> int:

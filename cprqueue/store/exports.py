@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 
 from cprqueue.errors import Transient
 from cprqueue.models import Address, Jobcode, Location, name_key
+from cprqueue.records import ExportRow, Run
 from cprqueue.store.jobs import chunks
 from cprqueue.tables import qbt_export
 
 WRITE_ROWS = 500
 
 
-def write(conn: Connection, run_id: int, rows: Sequence[dict[str, Any]]) -> None:
+def write(conn: Connection, run_id: int, rows: Sequence[ExportRow]) -> None:
     """Write rows of a snapshot."""
     for start in range(0, len(rows), WRITE_ROWS):
-        part = [{"run_id": run_id, **row} for row in rows[start : start + WRITE_ROWS]]
+        part = [{"run_id": run_id, **row.as_row()} for row in rows[start : start + WRITE_ROWS]]
         conn.execute(insert(qbt_export), part)
 
 
-def rows_of(jobcodes: Iterable[Jobcode], locations: Iterable[Location]) -> list[dict[str, Any]]:
+def rows_of(jobcodes: Iterable[Jobcode], locations: Iterable[Location]) -> list[ExportRow]:
     """Build the rows: one for each jobcode and location together, by jobcode, then location."""
     by_jobcode: dict[int | None, list[Location]] = {}
     for location in sorted(locations, key=lambda place: place.id):
         for jobcode_id in location.jobcode_ids or (None,):
             by_jobcode.setdefault(jobcode_id, []).append(location)
-    rows: list[dict[str, Any]] = []
+    rows: list[ExportRow] = []
     for jobcode in sorted(jobcodes, key=lambda code: code.id):
         places: list[Location | None] = [*by_jobcode.pop(jobcode.id, [])] or [None]
         rows += [_row(jobcode, place) for place in places]
@@ -40,27 +40,27 @@ def rows_of(jobcodes: Iterable[Jobcode], locations: Iterable[Location]) -> list[
     return rows
 
 
-def _row(jobcode: Jobcode | None, location: Location | None) -> dict[str, Any]:
+def _row(jobcode: Jobcode | None, location: Location | None) -> ExportRow:
     address = location.address if location else Address()
-    return {
-        "jobcode_id": jobcode.id if jobcode else None,
-        "name": jobcode.name if jobcode else "",
-        "name_key": name_key(jobcode.name) if jobcode else "",
-        "type": jobcode.type if jobcode else "",
-        "parent_id": jobcode.parent_id if jobcode else None,
-        "jobcode_active": jobcode.active if jobcode else None,
-        "assigned_to_all": jobcode.assigned_to_all if jobcode else None,
-        "has_children": jobcode.has_children if jobcode else None,
-        "short_code": jobcode.short_code if jobcode else "",
-        "jobcode_modified_at": jobcode.last_modified if jobcode else None,
-        "location_id": location.id if location else None,
+    return ExportRow(
+        jobcode_id=jobcode.id if jobcode else None,
+        name=jobcode.name if jobcode else "",
+        name_key=name_key(jobcode.name) if jobcode else "",
+        type=jobcode.type if jobcode else "",
+        parent_id=jobcode.parent_id if jobcode else None,
+        jobcode_active=jobcode.active if jobcode else None,
+        assigned_to_all=jobcode.assigned_to_all if jobcode else None,
+        has_children=jobcode.has_children if jobcode else None,
+        short_code=jobcode.short_code if jobcode else "",
+        jobcode_modified_at=jobcode.last_modified if jobcode else None,
+        location_id=location.id if location else None,
         **address.as_dict(),
-        "location_active": location.active if location else None,
-        "location_modified_at": location.last_modified if location else None,
-    }
+        location_active=location.active if location else None,
+        location_modified_at=location.last_modified if location else None,
+    )
 
 
-def named(conn: Connection, run_id: int, keys: Sequence[str]) -> list[Row[Any]]:
+def named(conn: Connection, run_id: int, keys: Sequence[str]) -> list[ExportRow]:
     """Return the rows of ordinary top-level jobcodes whose names count as one of ``keys``."""
     where = and_(
         qbt_export.c.run_id == run_id,
@@ -68,25 +68,29 @@ def named(conn: Connection, run_id: int, keys: Sequence[str]) -> list[Row[Any]]:
         qbt_export.c.type == "regular",
         qbt_export.c.parent_id == 0,
     )
-    return list(conn.execute(select(qbt_export).where(where).order_by(qbt_export.c.row_id)))
+    return _rows(conn, where)
 
 
-def of_jobcodes(conn: Connection, run_id: int, ids: Iterable[int]) -> list[Row[Any]]:
+def _rows(conn: Connection, where: ColumnElement[bool]) -> list[ExportRow]:
+    statement = select(qbt_export).where(where).order_by(qbt_export.c.row_id)
+    return [ExportRow.from_row(row) for row in conn.execute(statement).mappings()]
+
+
+def of_jobcodes(conn: Connection, run_id: int, ids: Iterable[int]) -> list[ExportRow]:
     """Return the rows of these jobcodes."""
-    found: list[Row[Any]] = []
+    found: list[ExportRow] = []
     for part in chunks(ids):
         where = and_(qbt_export.c.run_id == run_id, qbt_export.c.jobcode_id.in_(part))
-        found += conn.execute(select(qbt_export).where(where).order_by(qbt_export.c.row_id))
+        found += _rows(conn, where)
     return found
 
 
-def of_run(conn: Connection, run_id: int) -> list[Row[Any]]:
+def of_run(conn: Connection, run_id: int) -> list[ExportRow]:
     """Return all rows of a snapshot."""
-    statement = select(qbt_export).where(qbt_export.c.run_id == run_id)
-    return list(conn.execute(statement.order_by(qbt_export.c.row_id)))
+    return _rows(conn, qbt_export.c.run_id == run_id)
 
 
-def read_whole(conn: Connection, run: Row[Any]) -> tuple[dict[int, Jobcode], dict[int, Location]]:
+def read_whole(conn: Connection, run: Run) -> tuple[dict[int, Jobcode], dict[int, Location]]:
     """Return all jobcodes and locations of a complete snapshot, by id.
 
     Raises Transient where rows are missing, because newer snapshots have just taken its place:
@@ -98,34 +102,34 @@ def read_whole(conn: Connection, run: Row[Any]) -> tuple[dict[int, Jobcode], dic
     return jobcodes, locations
 
 
-def read_back(rows: Iterable[Row[Any]]) -> tuple[dict[int, Jobcode], dict[int, Location]]:
+def read_back(rows: Iterable[ExportRow]) -> tuple[dict[int, Jobcode], dict[int, Location]]:
     """Rebuild jobcodes and locations from rows; a location's links are those among the rows."""
     jobcodes: dict[int, Jobcode] = {}
-    places: dict[int, Row[Any]] = {}
+    places: dict[int, ExportRow] = {}
     linked: dict[int, list[int]] = {}
     for row in rows:
         if row.jobcode_id is not None and row.jobcode_id not in jobcodes:
-            jobcodes[row.jobcode_id] = _jobcode(row)
+            jobcodes[row.jobcode_id] = _jobcode(row, row.jobcode_id)
         if row.location_id is not None:
             places[row.location_id] = row
             if row.jobcode_id is not None:
                 linked.setdefault(row.location_id, []).append(row.jobcode_id)
-    locations = {id_: _location(row, linked.get(id_, [])) for id_, row in places.items()}
+    locations = {id_: _location(row, id_, linked.get(id_, [])) for id_, row in places.items()}
     return jobcodes, locations
 
 
-def sharers(conn: Connection, run_id: int, location_ids: Iterable[int]) -> list[Row[Any]]:
+def sharers(conn: Connection, run_id: int, location_ids: Iterable[int]) -> list[ExportRow]:
     """Return all rows of these locations, so that every jobcode that uses one is known."""
-    found: list[Row[Any]] = []
+    found: list[ExportRow] = []
     for part in chunks(location_ids):
         where = and_(qbt_export.c.run_id == run_id, qbt_export.c.location_id.in_(part))
-        found += conn.execute(select(qbt_export).where(where).order_by(qbt_export.c.row_id))
+        found += _rows(conn, where)
     return found
 
 
-def _jobcode(row: Row[Any]) -> Jobcode:
+def _jobcode(row: ExportRow, id_: int) -> Jobcode:
     return Jobcode(
-        id=row.jobcode_id,
+        id=id_,
         name=row.name,
         parent_id=row.parent_id or 0,
         type=row.type,
@@ -137,9 +141,9 @@ def _jobcode(row: Row[Any]) -> Jobcode:
     )
 
 
-def _location(row: Row[Any], jobcode_ids: list[int]) -> Location:
+def _location(row: ExportRow, id_: int, jobcode_ids: list[int]) -> Location:
     return Location(
-        id=row.location_id,
+        id=id_,
         address=Address(row.addr1, row.addr2, row.city, row.state, row.zip),
         active=bool(row.location_active),
         jobcode_ids=tuple(jobcode_ids),

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
 
 from cprqueue.errors import Overtaken
 from cprqueue.models import Address, Job, Verdict, name_key
+from cprqueue.names import Claimant
+from cprqueue.records import Intent, JobRecord, LinkState, Recorded
 from cprqueue.tables import jobs, links
 
-_WITH_LINK = select(jobs, links).select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
+
+def get(conn: Connection, job_id: int) -> JobRecord | None:
+    """Return the job, or None."""
+    row = conn.execute(select(jobs).where(jobs.c.job_id == job_id)).mappings().first()
+    return JobRecord.from_row(row) if row else None
 
 
-def get(conn: Connection, job_id: int) -> Row[Any] | None:
-    """Return the job's row, or None."""
-    return conn.execute(select(jobs).where(jobs.c.job_id == job_id)).first()
+def existing(conn: Connection, job_id: int) -> JobRecord:
+    """Return a job that is on record: jobs are never deleted."""
+    row = conn.execute(select(jobs).where(jobs.c.job_id == job_id)).mappings().one()
+    return JobRecord.from_row(row)
 
 
 _RECORDED = (
@@ -37,12 +43,13 @@ _RECORDED = (
 )
 
 
-def recorded(conn: Connection, job_id: int) -> Any:
+def recorded(conn: Connection, job_id: int) -> Recorded | None:
     """Return what the record says of the job, with its link's state; None if unknown."""
-    return conn.execute(_RECORDED, {"id": job_id}).first()
+    row = conn.execute(_RECORDED, {"id": job_id}).mappings().first()
+    return Recorded.from_row(row) if row else None
 
 
-def columns(job: Job, verdict: Verdict) -> dict[str, Any]:
+def columns(job: Job, verdict: Verdict) -> dict[str, object]:
     """Return the columns that follow from the job and the verdict alone."""
     return {
         "job_number": job.job_number,
@@ -58,7 +65,7 @@ def columns(job: Job, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def add(conn: Connection, job_id: int, values: dict[str, Any]) -> None:
+def add(conn: Connection, job_id: int, values: Mapping[str, object]) -> None:
     """Insert a job that is not known yet."""
     conn.execute(insert(jobs), {"job_id": job_id, **values})
 
@@ -66,7 +73,9 @@ def add(conn: Connection, job_id: int, values: dict[str, Any]) -> None:
 _AS_READ = ("observed_at", "seen_run_id", "complete_run_id")
 
 
-def change(conn: Connection, row: Any, job_id: int, values: dict[str, Any]) -> None:
+def change(
+    conn: Connection, row: JobRecord | Recorded, job_id: int, values: Mapping[str, object]
+) -> None:
     """Update a known job that is still as ``recorded`` or ``get`` gave it in ``row``.
 
     Raises Overtaken where it is not: the look took no lock, and what decided may be newer now.
@@ -78,7 +87,7 @@ def change(conn: Connection, row: Any, job_id: int, values: dict[str, Any]) -> N
         raise Overtaken(f"RM job {job_id} was recorded by somebody else at the same moment")
 
 
-def read_back(row: Row[Any]) -> Job:
+def read_back(row: JobRecord) -> Job:
     """Rebuild the job from its row."""
     return Job(
         job_id=row.job_id,
@@ -91,15 +100,15 @@ def read_back(row: Row[Any]) -> Job:
     )
 
 
-def find(conn: Connection, text: str, *, limit: int = 20) -> list[Row[Any]]:
+def find(conn: Connection, text: str, *, limit: int = 20) -> list[JobRecord]:
     """Find jobs by id, number, name or part of the street; exact hits alone if there are any."""
     key = name_key(text)
     exact = jobs.c.name_key == key
     if text.strip().isdigit() and len(text.strip()) < 19:
         exact = or_(exact, jobs.c.job_id == int(text))
-    found = conn.execute(_WITH_LINK.where(exact).order_by(jobs.c.job_id).limit(limit)).all()
+    found = _found(conn, exact, limit)
     if found or not key:
-        return list(found)
+        return found
     like, as_typed = f"%{_escaped(key)}%", f"%{_escaped(text.strip())}%"
     parts = (jobs.c.name_key, func.lower(jobs.c.job_name), func.lower(jobs.c.addr1))
     anywhere = or_(
@@ -107,7 +116,12 @@ def find(conn: Connection, text: str, *, limit: int = 20) -> list[Row[Any]]:
         # SQLite's lower() leaves letters outside ASCII as they are.
         *(part.like(as_typed, escape="\\") for part in (jobs.c.job_name, jobs.c.addr1)),
     )
-    return list(conn.execute(_WITH_LINK.where(anywhere).order_by(jobs.c.job_id).limit(limit)))
+    return _found(conn, anywhere, limit)
+
+
+def _found(conn: Connection, where: ColumnElement[bool], limit: int) -> list[JobRecord]:
+    statement = select(jobs).where(where).order_by(jobs.c.job_id).limit(limit)
+    return [JobRecord.from_row(row) for row in conn.execute(statement).mappings()]
 
 
 def _escaped(text: str) -> str:
@@ -120,7 +134,7 @@ def ids_of_number(conn: Connection, number: str) -> list[int]:
     return list(conn.execute(statement.order_by(jobs.c.job_id)).scalars())
 
 
-def claimants(conn: Connection, keys: Sequence[str]) -> list[Row[Any]]:
+def claimants(conn: Connection, keys: Sequence[str]) -> list[Claimant]:
     """Return every job that wants or holds one of ``keys`` as its name.
 
     Names are compared again in Python: a database may call more of them equal than we do.
@@ -137,7 +151,20 @@ def claimants(conn: Connection, keys: Sequence[str]) -> list[Row[Any]]:
         links.c.intent,
         links.c.state,
     ).select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
-    return list(conn.execute(statement.where(or_(wants, links.c.held_key.in_(keys)))))
+    found = conn.execute(statement.where(or_(wants, links.c.held_key.in_(keys))))
+    return [
+        Claimant(
+            job_id=row.job_id,
+            label=f"RM job {row.job_id} ({row.job_number})",
+            wanted_key=row.name_key if row.active else "",
+            held_key=row.held_key or "",
+            jobcode_id=row.jobcode_id,
+            creating=row.intent is Intent.CREATE_JOBCODE,
+            parked=row.state is LinkState.PARKED,
+            seniority=(row.first_run_id, row.job_id),
+        )
+        for row in found
+    ]
 
 
 def mark_vanished(

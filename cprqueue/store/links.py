@@ -7,15 +7,14 @@ lost it can no longer change anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     and_,
     bindparam,
     func,
@@ -27,11 +26,44 @@ from sqlalchemy import (
 )
 
 from cprqueue.models import Held, Jobcode, name_key
+from cprqueue.records import (
+    REFUSED,
+    ClaimedLink,
+    ErrorCode,
+    Intent,
+    Link,
+    LinkState,
+    LookKind,
+)
 from cprqueue.tables import jobs, links
 
-DUE, IN_SYNC, PARKED, IDLE = "due", "in_sync", "parked", "idle"
 
-FRESH: dict[str, Any] = {"attempts": 0, "error_code": None, "error_reason": None}
+class LinkValues(TypedDict, total=False):
+    """Columns to write; ``Link`` says what they are."""
+
+    job_id: int
+    state: LinkState
+    jobcode_id: int | None
+    location_id: int | None
+    held: str
+    held_key: str
+    wanted_hash: str
+    pushed_at: datetime | None
+    attempts: int
+    due_since: datetime
+    next_attempt_at: datetime | None
+    lease: str | None
+    lease_until: datetime | None
+    intent: Intent | None
+    intent_at: datetime | None
+    look: LookKind | None
+    error_code: str | None
+    error_reason: str | None
+
+
+FRESH: LinkValues = {"attempts": 0, "error_code": None, "error_reason": None}
+NO_LEASE: LinkValues = {"lease": None, "lease_until": None}
+NO_INTENT: LinkValues = {"intent": None, "intent_at": None}
 
 
 def add_due(conn: Connection, job_id: int, wanted_hash: str, *, now: datetime) -> None:
@@ -41,7 +73,7 @@ def add_due(conn: Connection, job_id: int, wanted_hash: str, *, now: datetime) -
 
 
 def set_due(
-    conn: Connection, job_id: int, wanted_hash: str, *, now: datetime, look: str | None = None
+    conn: Connection, job_id: int, wanted_hash: str, *, now: datetime, look: LookKind | None = None
 ) -> None:
     """Make the job due now; a running lease stays, so that its holder ends in peace.
 
@@ -51,27 +83,27 @@ def set_due(
     conn.execute(update(links).where(links.c.job_id == bindparam("id")), {"id": job_id, **values})
 
 
-def ring(conn: Connection, job_id: int, *, now: datetime, look: str | None = None) -> None:
+def ring(conn: Connection, job_id: int, *, now: datetime, look: LookKind | None = None) -> None:
     """Make the job due now; what is wanted stays as it is on record. ``look``: as above."""
     own = update(links).where(links.c.job_id == job_id)
     conn.execute(own.values(**_due(now), **({"look": look} if look else {})))
 
 
-def _due(now: datetime) -> dict[str, Any]:
-    return {"state": DUE, "due_since": now, "next_attempt_at": now, **FRESH}
+def _due(now: datetime) -> LinkValues:
+    return {"state": LinkState.DUE, "due_since": now, "next_attempt_at": now, **FRESH}
 
 
 def set_idle(conn: Connection, job_ids: Iterable[int]) -> None:
     """Take inactive jobs out of the push; their link stays."""
     statement = update(links).where(links.c.job_id.in_(list(job_ids)))
-    conn.execute(statement.values(state=IDLE, next_attempt_at=None, **FRESH))
+    conn.execute(statement.values(state=LinkState.IDLE, next_attempt_at=None, **FRESH))
 
 
 def ring_again(
     conn: Connection, *, now: datetime, job_ids: Sequence[int] | None = None
 ) -> list[int]:
     """Make parked jobs due, and waiting ones due now; all of them where no ids are given."""
-    where: ColumnElement[bool] = links.c.state.in_((PARKED, DUE))
+    where: ColumnElement[bool] = links.c.state.in_((LinkState.PARKED, LinkState.DUE))
     if job_ids is not None:
         where = and_(where, links.c.job_id.in_(job_ids))
     ids = list(conn.execute(select(links.c.job_id).where(where)).scalars())
@@ -83,9 +115,10 @@ def ring_again(
 def ring_rivals(conn: Connection, key: str, *, now: datetime) -> list[int]:
     """Make due whoever was parked because something else had the number ``key``."""
     same = select(jobs.c.job_id).where(jobs.c.name_key == key, jobs.c.active)
+    doubled = links.c.error_code == ErrorCode.DOUBLED_NUMBER
     where = and_(
-        links.c.state == PARKED,
-        or_(links.c.error_code == "doubled_number", links.c.error_code.like("refused%")),
+        links.c.state == LinkState.PARKED,
+        or_(doubled, links.c.error_code.like(f"{REFUSED}%")),
         links.c.job_id.in_(same),
     )
     ids = list(conn.execute(select(links.c.job_id).where(where)).scalars())
@@ -99,7 +132,8 @@ def ring_if_all_wait(conn: Connection, key: str, *, but: int, now: datetime) -> 
 
     Who came first may change when a look corrects the record; then all would wait for ever.
     """
-    waits = and_(links.c.state == PARKED, links.c.error_code == "doubled_number")
+    doubled = links.c.error_code == ErrorCode.DOUBLED_NUMBER
+    waits = and_(links.c.state == LinkState.PARKED, doubled)
     same = select(links.c.job_id).select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
     same = same.where(jobs.c.name_key == key, jobs.c.active, links.c.job_id != but)
     if conn.execute(same.where(not_(waits)).limit(1)).first() is None:
@@ -110,13 +144,13 @@ def ring_if_all_wait(conn: Connection, key: str, *, but: int, now: datetime) -> 
 def seen(conn: Connection, job_id: int, code: Jobcode, *, now: datetime) -> None:
     """Correct the record of a job whose jobcode was just seen; due again where it differs."""
     row = get(conn, job_id, to_write=True)
-    before = Held.from_json(row.held if row else None)
+    before = row.held if row else Held()
     after = replace(
         before, name=code.name, active=code.active, assigned_to_all=code.assigned_to_all
     )
     if after != before:
         set_held(conn, job_id, after)
-        in_sync = and_(links.c.job_id == job_id, links.c.state == IN_SYNC)
+        in_sync = and_(links.c.job_id == job_id, links.c.state == LinkState.IN_SYNC)
         conn.execute(update(links).where(in_sync).values(**_due(now)))
 
 
@@ -125,8 +159,8 @@ def free(now: datetime) -> ColumnElement[bool]:
     return or_(links.c.lease_until.is_(None), links.c.lease_until < now)
 
 
-def _claimable(now: datetime) -> Any:
-    return and_(links.c.state == DUE, links.c.next_attempt_at <= now, free(now))
+def _claimable(now: datetime) -> ColumnElement[bool]:
+    return and_(links.c.state == LinkState.DUE, links.c.next_attempt_at <= now, free(now))
 
 
 def due_now(conn: Connection, *, now: datetime, at_most: int = 51) -> tuple[int, datetime | None]:
@@ -145,7 +179,7 @@ def claim(
     until: datetime,
     only: int | None = None,
     at_least: int = 1,
-) -> list[Row[Any]]:
+) -> list[ClaimedLink]:
     """Lease up to ``limit`` due rows (``only``: this job), or none if fewer than ``at_least``.
 
     Returns the rows joined with their jobs, by job id. Two callers never get one row.
@@ -170,15 +204,21 @@ _WITH_JOB = select(
 ).select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
 
 
-def leased(conn: Connection, lease: str) -> list[Row[Any]]:
+def leased(conn: Connection, lease: str) -> list[ClaimedLink]:
     """Return the rows under ``lease`` with their jobs."""
-    statement = _WITH_JOB.where(links.c.lease == lease)
-    return list(conn.execute(statement.order_by(links.c.job_id)))
+    return _with_job(conn, links.c.lease == lease)
 
 
-def with_jobs(conn: Connection, job_ids: Sequence[int]) -> list[Row[Any]]:
-    """Return these rows with their jobs."""
-    return list(conn.execute(_WITH_JOB.where(links.c.job_id.in_(job_ids))))
+def with_jobs(conn: Connection, job_ids: Sequence[int]) -> list[ClaimedLink]:
+    """Return these rows with their jobs, by job id."""
+    return _with_job(conn, links.c.job_id.in_(job_ids))
+
+
+def _with_job(
+    conn: Connection, where: ColumnElement[bool], *order: ColumnElement[str]
+) -> list[ClaimedLink]:
+    found = conn.execute(_WITH_JOB.where(where).order_by(*order, links.c.job_id)).mappings()
+    return [ClaimedLink.from_row(row) for row in found]
 
 
 def managed_ids(conn: Connection) -> list[int]:
@@ -197,8 +237,8 @@ def write(
     conn: Connection,
     job_id: int,
     lease: str,
-    values: dict[str, Any],
-    only: dict[str, Any] | None = None,
+    values: LinkValues,
+    only: LinkValues | None = None,
 ) -> bool:
     """Update a row under our lease, and where the columns in ``only`` are as given.
 
@@ -210,7 +250,7 @@ def write(
     return conn.execute(statement.values(**values)).rowcount == 1
 
 
-def write_each(conn: Connection, lease: str, rows: Sequence[dict[str, Any]]) -> None:
+def write_each(conn: Connection, lease: str, rows: Sequence[LinkValues]) -> None:
     """Update many rows under our lease, each with its own values: dicts of one shape, job_id
     among them. Rows whose lease was lost stay as they are; ``still_leased`` tells which.
     """
@@ -224,7 +264,7 @@ def write_each(conn: Connection, lease: str, rows: Sequence[dict[str, Any]]) -> 
 
 
 def finish_each(
-    conn: Connection, lease: str, wanted_hashes: dict[int, str], values: dict[str, Any]
+    conn: Connection, lease: str, wanted_hashes: dict[int, str], values: LinkValues
 ) -> set[int]:
     """End many jobs alike unless they changed meanwhile; return the ids of those ended.
 
@@ -234,7 +274,7 @@ def finish_each(
     statement = update(links).where(
         links.c.job_id == bindparam("b_job_id"),
         links.c.lease == bindparam("b_lease"),
-        links.c.state == DUE,
+        links.c.state == LinkState.DUE,
         links.c.wanted_hash == bindparam("b_wanted_hash"),
     )
     statement = statement.values(pushed_hash=bindparam("b_wanted_hash"), **values, lease=None)
@@ -243,7 +283,7 @@ def finish_each(
     changed = still_leased(conn, lease) & ours
     if changed:
         given_back = update(links).where(links.c.lease == lease, links.c.job_id.in_(changed))
-        conn.execute(given_back.values(lease=None, lease_until=None))
+        conn.execute(given_back.values(**NO_LEASE))
     return ours - changed
 
 
@@ -252,7 +292,7 @@ def still_leased(conn: Connection, lease: str) -> set[int]:
     return set(conn.execute(select(links.c.job_id).where(links.c.lease == lease)).scalars())
 
 
-def _bound(row: dict[str, Any], lease: str) -> dict[str, Any]:
+def _bound(row: Mapping[str, object], lease: str) -> dict[str, object]:
     return {"b_lease": lease, **{f"b_{name}": value for name, value in row.items()}}
 
 
@@ -276,7 +316,7 @@ def note_active(
     *,
     active: bool,
     assigned_to_all: bool,
-    look: str,
+    look: LookKind,
     lease: str,
     now: datetime,
     guard: timedelta,
@@ -287,17 +327,17 @@ def note_active(
     another worker has the job under a lease all the same, that lease ends here, so that it
     cannot write down what it knew before, and nobody claims the job for ``guard``.
     """
-    own = select(links).where(links.c.jobcode_id == jobcode_id).with_for_update()
-    row = conn.execute(own).first()
+    row = _one(conn, links.c.jobcode_id == jobcode_id, to_write=True)
     if row is None:
         return
-    held = replace(Held.from_json(row.held), active=active, assigned_to_all=assigned_to_all)
-    values = {**held_columns(held), "pushed_at": now}
+    held = replace(row.held, active=active, assigned_to_all=assigned_to_all)
+    values: LinkValues = {**held_columns(held), "pushed_at": now}
     wants = conn.execute(select(jobs.c.active).where(jobs.c.job_id == row.job_id)).scalar()
     if wants:
-        values |= {"look": look, **_due(now)}
+        values |= _due(now)
+        values["look"] = look
     if row.lease not in (None, lease):
-        values |= {"lease": None, "lease_until": None}
+        values |= NO_LEASE
         if wants:
             values["next_attempt_at"] = now + guard
     conn.execute(update(links).where(links.c.job_id == row.job_id).values(**values))
@@ -306,10 +346,10 @@ def note_active(
 def release(conn: Connection, lease: str) -> None:
     """Give back whatever is still under the lease; the rows stay as they are."""
     statement = update(links).where(links.c.lease == lease)
-    conn.execute(statement.values(lease=None, lease_until=None))
+    conn.execute(statement.values(**NO_LEASE))
 
 
-def held_columns(held: Held) -> dict[str, Any]:
+def held_columns(held: Held) -> LinkValues:
     """Return the columns that say what QuickBooks Time holds."""
     return {
         "jobcode_id": held.jobcode_id,
@@ -322,7 +362,7 @@ def held_columns(held: Held) -> dict[str, Any]:
 def correct_held(
     conn: Connection, job_id: int, held: Held, *, was: str | None, now: datetime
 ) -> bool:
-    """Do ``set_held`` for a job that nobody pushes and whose ``held`` column is still ``was``.
+    """Do ``set_held`` for a job that nobody pushes and whose ``held_text`` is still ``was``.
 
     False where it is not so. Raises IntegrityError where another job is linked to the same
     jobcode or location.
@@ -336,7 +376,7 @@ def set_held(conn: Connection, job_id: int, held: Held) -> None:
     conn.execute(update(links).where(links.c.job_id == job_id).values(**held_columns(held)))
 
 
-def doubt(conn: Connection, held: Held, *, but: int, look: str, now: datetime) -> None:
+def doubt(conn: Connection, held: Held, *, but: int, look: LookKind, now: datetime) -> None:
     """Let the other jobs on record with this jobcode or location look before they write.
 
     ``held`` was just read, so their records are out of date. A location is taken off them at
@@ -350,7 +390,7 @@ def doubt(conn: Connection, held: Held, *, but: int, look: str, now: datetime) -
         ids = list(conn.execute(others).scalars())
         own = update(links).where(links.c.job_id.in_(ids))
         conn.execute(own.values(look=look, **lost))
-        conn.execute(own.where(links.c.state == IN_SYNC).values(**_due(now)))
+        conn.execute(own.where(links.c.state == LinkState.IN_SYNC).values(**_due(now)))
 
 
 def doubt_idle(conn: Connection, job_id: int) -> None:
@@ -360,20 +400,32 @@ def doubt_idle(conn: Connection, job_id: int) -> None:
     """
     row = get(conn, job_id, to_write=True)
     if row is not None and row.jobcode_id is not None:
-        set_held(conn, job_id, replace(Held.from_json(row.held), active=False))
+        set_held(conn, job_id, replace(row.held, active=False))
 
 
-def get(conn: Connection, job_id: int, *, to_write: bool = False) -> Row[Any] | None:
+def get(conn: Connection, job_id: int, *, to_write: bool = False) -> Link | None:
     """Return the link, or None. ``to_write``: nobody else may change it before we have."""
-    statement = select(links).where(links.c.job_id == job_id)
-    return conn.execute(statement.with_for_update() if to_write else statement).first()
+    return _one(conn, links.c.job_id == job_id, to_write=to_write)
+
+
+def existing(conn: Connection, job_id: int) -> Link:
+    """Return the link of a job that has one."""
+    row = conn.execute(select(links).where(links.c.job_id == job_id)).mappings().one()
+    return Link.from_row(row)
+
+
+def _one(conn: Connection, where: ColumnElement[bool], *, to_write: bool) -> Link | None:
+    statement = select(links).where(where)
+    found = conn.execute(statement.with_for_update() if to_write else statement)
+    row = found.mappings().first()
+    return Link.from_row(row) if row else None
 
 
 def give_up(conn: Connection, job_id: int) -> None:
     """Forget a job's jobcode, because another job takes it over."""
     set_held(conn, job_id, Held())
     own = update(links).where(links.c.job_id == job_id)
-    conn.execute(own.values(intent=None, intent_at=None, look=None))
+    conn.execute(own.values(**NO_INTENT, look=None))
 
 
 def with_jobcodes(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, int]:
@@ -392,7 +444,7 @@ def due_to_ring(conn: Connection, *, now: datetime, every: int) -> list[int]:
 def next_due_in(conn: Connection, *, now: datetime) -> timedelta | None:
     """Return how long until the next row that nobody holds is due; None if there is none."""
     moment = conn.execute(
-        select(func.min(links.c.next_attempt_at)).where(links.c.state == DUE, free(now))
+        select(func.min(links.c.next_attempt_at)).where(links.c.state == LinkState.DUE, free(now))
     ).scalar()
     return max(moment - now, timedelta(0)) if moment else None
 
@@ -415,18 +467,8 @@ def counts(conn: Connection) -> dict[str, int]:
     return result
 
 
-def failing(conn: Connection) -> list[Row[Any]]:
+def failing(conn: Connection) -> list[ClaimedLink]:
     """Return parked jobs, and due ones that have failed at least once."""
-    statement = (
-        select(links, jobs.c.job_number)
-        .select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
-        .where(
-            jobs.c.active,
-            or_(
-                links.c.state == PARKED,
-                and_(links.c.state == DUE, links.c.error_code.is_not(None)),
-            ),
-        )
-        .order_by(links.c.state.desc(), jobs.c.job_number, links.c.job_id)
-    )
-    return list(conn.execute(statement))
+    tried = and_(links.c.state == LinkState.DUE, links.c.error_code.is_not(None))
+    where = and_(jobs.c.active, or_(links.c.state == LinkState.PARKED, tried))
+    return _with_job(conn, where, links.c.state.desc(), jobs.c.job_number)

@@ -7,12 +7,17 @@ is up, never longer.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypeVar
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
+from cprqueue.models import Json
+from cprqueue.records import built
 from cprqueue.tables import locks, state
+
+T = TypeVar("T")
 
 FETCH = "fetch"
 SNAPSHOT = "snapshot"
@@ -44,13 +49,20 @@ def ensure(conn: Connection) -> None:
             conn.execute(insert(locks).values(name=name))
 
 
-def get_value(conn: Connection, name: str) -> Any:
+def get_value(conn: Connection, name: str) -> Json:
     """Return the value stored under ``name``, or None."""
     text = conn.execute(select(state.c.value).where(state.c.name == name)).scalar()
-    return json.loads(text) if text else None
+    found: Json = json.loads(text) if text else None
+    return found
 
 
-def set_value(conn: Connection, name: str, value: Any, *, now: datetime) -> None:
+def get_built(conn: Connection, name: str, kind: Callable[..., T]) -> T | None:
+    """Return the value that was stored as ``asdict`` of a ``kind``, or None."""
+    found = get_value(conn, name)
+    return built(kind, found) if isinstance(found, dict) else None
+
+
+def set_value(conn: Connection, name: str, value: object, *, now: datetime) -> None:
     """Store ``value`` (plain JSON data) under ``name``."""
     values = {"value": json.dumps(value, ensure_ascii=False), "updated_at": now}
     if conn.execute(update(state).where(state.c.name == name).values(**values)).rowcount == 0:

@@ -5,44 +5,46 @@ Outcomes: planned -> sending -> archived -> restored; or held_back, dropped, fai
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
+from cprqueue.brake import Managed
+from cprqueue.records import NewPlanItem, Outcome, PlanItem, StateBefore
 from cprqueue.store.jobs import chunks
 from cprqueue.tables import jobs, links, plan_items
 
-OPEN = ("planned", "sending")
+OPEN = (Outcome.PLANNED, Outcome.SENDING)
 
 
-def add(conn: Connection, run_id: int, rows: Iterable[dict[str, Any]]) -> None:
-    """Write the items of a plan; ``state_before`` is plain JSON data."""
+def add(conn: Connection, run_id: int, rows: Iterable[NewPlanItem]) -> None:
+    """Write the items of a plan."""
     found = [
-        {"run_id": run_id, **row, "state_before": json.dumps(row["state_before"])} for row in rows
+        {"run_id": run_id, **row.as_row(), "state_before": row.state_before.to_json()}
+        for row in rows
     ]
     for start in range(0, len(found), 200):
         conn.execute(insert(plan_items), found[start : start + 200])
 
 
-def of_run(conn: Connection, run_id: int, *outcomes: str) -> list[Row[Any]]:
+def of_run(conn: Connection, run_id: int, *outcomes: Outcome) -> list[PlanItem]:
     """Return a run's items in the order of the plan."""
     statement = select(plan_items).where(plan_items.c.run_id == run_id)
     if outcomes:
         statement = statement.where(plan_items.c.outcome.in_(outcomes))
-    return list(conn.execute(statement.order_by(plan_items.c.item_id)))
+    found = conn.execute(statement.order_by(plan_items.c.item_id)).mappings()
+    return [PlanItem.from_row(row) for row in found]
 
 
 def set_outcome(
     conn: Connection,
     item_ids: Sequence[int],
-    outcome: str,
+    outcome: Outcome,
     *,
     now: datetime,
     note: str | None = None,
-    only_from: Sequence[str] = (),
+    only_from: Sequence[Outcome] = (),
 ) -> None:
     """Write what came of items; with ``only_from`` only where it is one of these still."""
     for part in chunks(item_ids):
@@ -55,31 +57,36 @@ def set_outcome(
 
 def drop_planned(conn: Connection, run_id: int, *, now: datetime, note: str) -> None:
     """Take out of a plan what has not been archived yet."""
-    own = update(plan_items).where(plan_items.c.run_id == run_id, plan_items.c.outcome == "planned")
-    conn.execute(own.values(outcome="dropped", outcome_at=now, note=note))
+    planned = plan_items.c.outcome == Outcome.PLANNED
+    own = update(plan_items).where(plan_items.c.run_id == run_id, planned)
+    conn.execute(own.values(outcome=Outcome.DROPPED, outcome_at=now, note=note))
 
 
-def set_state_before(conn: Connection, item_id: int, state: dict[str, Any]) -> None:
+def set_state_before(conn: Connection, item_id: int, state: StateBefore) -> None:
     """Replace the state before of an item that was not archived yet by one read afresh."""
     own = update(plan_items).where(plan_items.c.item_id == item_id)
-    conn.execute(own.values(state_before=json.dumps(state)))
+    conn.execute(own.values(state_before=state.to_json()))
 
 
-def state_before(row: Row[Any]) -> dict[str, Any]:
-    """Return the item's state before."""
-    return dict(json.loads(row.state_before))
-
-
-def counts(conn: Connection, run_id: int) -> dict[str, int]:
+def counts(conn: Connection, run_id: int) -> dict[Outcome, int]:
     """Count a run's items by outcome."""
     statement = select(plan_items.c.outcome, func.count()).where(plan_items.c.run_id == run_id)
     found = conn.execute(statement.group_by(plan_items.c.outcome))
-    return {str(outcome): int(number) for outcome, number in found}
+    return {outcome: int(number) for outcome, number in found}
 
 
-def managed(conn: Connection) -> list[Row[Any]]:
+def managed(conn: Connection) -> list[Managed]:
     """Return every linked jobcode with its job."""
     statement = select(
         jobs.c.job_id, jobs.c.job_number, jobs.c.active, jobs.c.rule, links.c.jobcode_id
     ).select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
-    return list(conn.execute(statement.where(links.c.jobcode_id.is_not(None))))
+    return [
+        Managed(
+            job_id=row.job_id,
+            job_number=row.job_number,
+            jobcode_id=row.jobcode_id,
+            job_active=row.active,
+            rule=row.rule,
+        )
+        for row in conn.execute(statement.where(links.c.jobcode_id.is_not(None)))
+    ]

@@ -10,25 +10,42 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, false, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, false, func, insert, select, update
 
+from cprqueue.records import LinkState, Run, RunKind, RunState
 from cprqueue.store.database import count
 from cprqueue.tables import jobs, links, runs
 
-OPEN = ("queued", "running", "emitted")
-ENDED = ("done", "failed", "held", "stopped")
+OPEN = (RunState.QUEUED, RunState.RUNNING, RunState.EMITTED)
+ENDED = (RunState.DONE, RunState.FAILED, RunState.HELD, RunState.STOPPED)
 """Nothing goes on by itself from here."""
+
+
+class RunValues(TypedDict, total=False):
+    """Columns to write; ``Run`` says what they are."""
+
+    state: RunState
+    complete: bool
+    started_at: datetime | None
+    observed_at: datetime | None
+    touched_at: datetime | None
+    finished_at: datetime | None
+    since: datetime | None
+    emitted: int
+    recorded: int
+    skipped: int
+    note: str | None
 
 
 def create(
     conn: Connection,
-    kind: str,
+    kind: RunKind,
     *,
     now: datetime,
     key: str | None = None,
-    state: str = "queued",
+    state: RunState = RunState.QUEUED,
     requested_by: str = "",
     complete: bool = False,
 ) -> int:
@@ -46,44 +63,64 @@ def create(
     return int(result.inserted_primary_key[0])  # type: ignore[index]  # one column, always there
 
 
-def get(conn: Connection, run_id: int) -> Row[Any] | None:
+def get(conn: Connection, run_id: int) -> Run | None:
     """Return the run, or None."""
-    return conn.execute(select(runs).where(runs.c.run_id == run_id)).first()
+    return _one(conn, runs.c.run_id == run_id)
+
+
+def existing(conn: Connection, run_id: int) -> Run:
+    """Return a run that is on record: runs are never deleted."""
+    row = conn.execute(select(runs).where(runs.c.run_id == run_id)).mappings().one()
+    return Run.from_row(row)
+
+
+def with_key(conn: Connection, key: str) -> Run | None:
+    """Return the run that was made with this key, or None."""
+    return _one(conn, runs.c.key == key)
+
+
+def _one(conn: Connection, where: ColumnElement[bool]) -> Run | None:
+    row = conn.execute(select(runs).where(where)).mappings().first()
+    return Run.from_row(row) if row else None
 
 
 def change(
-    conn: Connection, run_id: int, *, only_from: tuple[str, ...] = (), **values: Any
+    conn: Connection,
+    run_id: int,
+    *,
+    only_from: tuple[RunState, ...] = (),
+    **values: Unpack[RunValues],
 ) -> bool:
     """Update a run; with ``only_from`` only while it is in one of these states."""
     statement = update(runs).where(runs.c.run_id == run_id)
     if only_from:
         statement = statement.where(runs.c.state.in_(only_from))
-    if values.get("note"):
-        values["note"] = str(values["note"])[:1000]
+    if note := values.get("note"):
+        values["note"] = note[:1000]
     return conn.execute(statement.values(**values)).rowcount == 1
 
 
-def set_detail(conn: Connection, run_id: int, detail: Any) -> None:
+def set_detail(conn: Connection, run_id: int, detail: object) -> None:
     """Store the run's report (plain JSON data)."""
-    change(conn, run_id, detail=json.dumps(detail, ensure_ascii=False, default=str))
-
-
-def detail(row: Row[Any]) -> Any:
-    """Return the run's report, or None."""
-    return json.loads(row.detail) if row.detail else None
+    text = json.dumps(detail, ensure_ascii=False, default=str)
+    conn.execute(update(runs).where(runs.c.run_id == run_id).values(detail=text))
 
 
 def newest(
-    conn: Connection, kind: str, *states: str, complete: bool | None = None
-) -> Row[Any] | None:
+    conn: Connection, kind: RunKind, *states: RunState, complete: bool | None = None
+) -> Run | None:
     """Return the newest run of ``kind`` in one of ``states`` (any if none is given)."""
     found = newest_few(conn, kind, *states, complete=complete, limit=1)
     return found[0] if found else None
 
 
 def newest_few(
-    conn: Connection, kind: str | None, *states: str, complete: bool | None = None, limit: int
-) -> list[Row[Any]]:
+    conn: Connection,
+    kind: RunKind | None,
+    *states: RunState,
+    complete: bool | None = None,
+    limit: int,
+) -> list[Run]:
     """Return the newest runs, newest first."""
     statement = select(runs)
     if kind:
@@ -92,10 +129,11 @@ def newest_few(
         statement = statement.where(runs.c.state.in_(states))
     if complete is not None:
         statement = statement.where(runs.c.complete == complete)
-    return list(conn.execute(statement.order_by(runs.c.run_id.desc()).limit(limit)))
+    found = conn.execute(statement.order_by(runs.c.run_id.desc()).limit(limit)).mappings()
+    return [Run.from_row(row) for row in found]
 
 
-def _shown_by(run: Row[Any]) -> ColumnElement[bool]:
+def _shown_by(run: Run) -> ColumnElement[bool]:
     """Select the jobs that the run has shown and that are on record since.
 
     The number alone does not tell: a run that was asked for first may begin after another.
@@ -105,12 +143,12 @@ def _shown_by(run: Row[Any]) -> ColumnElement[bool]:
     return and_(jobs.c.seen_run_id >= run.run_id, jobs.c.observed_at >= run.observed_at)
 
 
-def recorded_count(conn: Connection, run: Row[Any]) -> int:
+def recorded_count(conn: Connection, run: Run) -> int:
     """Count the jobs that the run has shown and that are on record since."""
     return count(conn, jobs, _shown_by(run))
 
 
-def push_counts(conn: Connection, run: Row[Any]) -> dict[str, int]:
+def push_counts(conn: Connection, run: Run) -> dict[str, int]:
     """Count the active jobs that the run has shown, by the state of their push."""
     statement = (
         select(links.c.state, func.count())
@@ -118,5 +156,6 @@ def push_counts(conn: Connection, run: Row[Any]) -> dict[str, int]:
         .where(_shown_by(run), jobs.c.active)
         .group_by(links.c.state)
     )
-    found = {str(state): int(number) for state, number in conn.execute(statement)}
-    return {state: found.get(state, 0) for state in ("in_sync", "due", "parked")}
+    found = {state: int(number) for state, number in conn.execute(statement)}
+    shown = (LinkState.IN_SYNC, LinkState.DUE, LinkState.PARKED)
+    return {state.value: found.get(state, 0) for state in shown}

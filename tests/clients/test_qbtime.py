@@ -52,7 +52,7 @@ def test_a_location_and_its_link_come_back(qbt: QuickBooksTime) -> None:
     [code] = qbt.create_jobcodes(named("A-1"))
     address = Address("1 Elm St", "Apt 4", "Boston", "MA", "02108")
     links = {"linked_objects": {"jobcodes": [code.id]}}
-    [made] = qbt.create_locations([address.as_dict() | links])
+    [made] = qbt.create_locations([{**address.as_dict(), **links}])
     [place] = qbt.locations()
     assert (place.id, place.address, place.jobcode_ids) == (made.id, address, (code.id,))
     [changed] = qbt.change_locations([{"id": made.id, "addr2": ""}])
@@ -264,7 +264,8 @@ def test_a_bad_token_stops_the_access(sandbox: Sandbox, qbt: QuickBooksTime, bod
 
 
 def test_the_user_and_the_settings_are_read(qbt: QuickBooksTime) -> None:
-    assert qbt.current_user()["permissions"]["admin"] is True
+    permissions: Any = qbt.current_user()["permissions"]
+    assert permissions["admin"] is True
     assert "general" in qbt.effective_settings()
 
 

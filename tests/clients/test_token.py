@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -29,7 +30,7 @@ def age(office: Office, by: timedelta) -> None:
     """Let the stored pair be older by this much."""
     with office.app.durable_db.begin() as conn:
         name_of_pair = f"{NAME}:{office.app.token.grant.origin}"
-        pair = locks.get_value(conn, name_of_pair)
+        pair: Any = locks.get_value(conn, name_of_pair)
         for name in ("expires_at", "renewed_from"):
             moment = clock(conn).fromisoformat(pair[name]) - by
             pair[name] = moment.isoformat()

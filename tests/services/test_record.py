@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from cprqueue.mapping import ActiveRules
 from cprqueue.models import Address, Held, Job
+from cprqueue.records import LinkState
 from cprqueue.services.record import Sighting, record
 from cprqueue.store import events, jobs, links
 from cprqueue.store.database import Database, clock
+from cprqueue.store.links import LinkValues
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 JOB = Job(
@@ -55,12 +57,13 @@ def settle(db: Database, job_id: int = 4711, **values: Any) -> None:
         links.claim(
             conn, "x", now=clock(conn), limit=9, until=clock(conn) + timedelta(1), only=job_id
         )
-        end = {"state": links.IN_SYNC, "next_attempt_at": None, "lease": None, "lease_until": None}
-        assert links.write(conn, job_id, "x", end | values), "the job was not due"
+        end: dict[str, Any] = {"state": LinkState.IN_SYNC, "next_attempt_at": None}
+        end |= {"lease": None, "lease_until": None, **values}
+        assert links.write(conn, job_id, "x", cast("LinkValues", end)), "the job was not due"
 
 
 def park(db: Database, job_id: int, code: str) -> None:
-    settle(db, job_id, state=links.PARKED, error_code=code)
+    settle(db, job_id, state=LinkState.PARKED, error_code=code)
 
 
 def test_a_new_active_job_is_due_and_rings(db: Database) -> None:

@@ -13,7 +13,8 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from cprqueue import config
 from cprqueue.celery import celery_settings
-from cprqueue.services.resync import LIST_SECONDS, Report
+from cprqueue.records import RunKind
+from cprqueue.services.resync import LIST_SECONDS, Report, reports_of
 from cprqueue.store import runs
 from tests.office import Office, job
 from tests.real_processes import wait_until
@@ -53,7 +54,7 @@ def test_a_fetch_that_overtakes_a_resync_wins_and_a_change_back_is_pushed(office
         office.fetch()
     assert office.broken() == []
     assert office.row(1).addr1 == "2 New Street"
-    assert "a newer fetch has recorded it" in reports[0].steps[2]["text"]
+    assert "a newer fetch has recorded it" in reports[0].steps[2].text
     office.put(job(1, "A-1", jobAddress1="1 Old Street"))
     assert office.broken() == []
 
@@ -71,7 +72,7 @@ def test_a_job_that_a_fetch_closed_meanwhile_is_not_pushed_by_the_resync(office:
 
 def ended(office: Office) -> Any:
     with office.app.db.read() as conn:
-        return runs.newest(conn, "resync")
+        return runs.newest(conn, RunKind.RESYNC)
 
 
 def test_a_complete_list_that_takes_too_long_fails_the_run_in_one_line(office: Office) -> None:
@@ -114,4 +115,4 @@ def test_a_resync_that_is_stopped_in_the_middle_is_over_at_once(
         watcher.join()
     run = ended(office)
     assert (run.state, run.note) == ("failed", "stopped before its end: resync the job again")
-    assert runs.detail(run)[0]["ok"] is False
+    assert reports_of(run)[0].ok is False

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from cprqueue.errors import AlreadyRunning, Permanent
+from cprqueue.records import Outcome
 from cprqueue.services import orders
 from cprqueue.store import plans
 from cprqueue.store.database import clock
@@ -36,8 +37,8 @@ def test_a_prune_that_is_killed_is_finished_by_the_next_run(office: Office, poin
     assert run_of(office, run_id).note == "45 archived"
     assert names(office, active=False) == {f"A-{n}" for n in range(1, 46)}
     with office.app.db.read() as conn:
-        items = plans.of_run(conn, run_id, "archived")
-    assert all(plans.state_before(item)["name"] == item.name for item in items)
+        items = plans.of_run(conn, run_id, Outcome.ARCHIVED)
+    assert all(item.state_before.name == item.name for item in items)
 
 
 def test_a_plan_that_the_brake_refuses_is_never_carried_out_by_who_comes_after_a_death(

@@ -13,6 +13,7 @@ import pytest
 from celery import Celery
 
 from cprqueue import broker
+from cprqueue.records import RunKind, RunState
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import months
 from cprqueue.store import plans, runs
@@ -294,12 +295,12 @@ def owe_this_month(place: Place) -> None:
     """Let the system be older than this month."""
     with place.db.begin() as conn:
         before = months.month_start(clock(conn), "UTC")
-        runs.create(conn, "fetch", now=before, state="done")
+        runs.create(conn, RunKind.FETCH, now=before, state=RunState.DONE)
 
 
 def month_run(place: Place) -> Any:
     with place.db.read() as conn:
-        return next(iter(runs.newest_few(conn, "prune", limit=1)), None)
+        return next(iter(runs.newest_few(conn, RunKind.PRUNE, limit=1)), None)
 
 
 def test_a_month_that_is_killed_anywhere_is_finished_by_the_next_order(
@@ -329,7 +330,7 @@ def test_a_month_that_is_killed_anywhere_is_finished_by_the_next_order(
             assert place.archived() == names(range(1, 8))
             assert {item.job_number for item in items} == names(range(1, 8))
             assert {item.outcome for item in items} == {"archived"}
-            assert all(plans.state_before(item)["name"] == item.name for item in items)
+            assert all(item.state_before.name == item.name for item in items)
             with place.db.read() as conn:
-                assert len(runs.newest_few(conn, "prune", limit=9)) == 1
+                assert len(runs.newest_few(conn, RunKind.PRUNE, limit=9)) == 1
             place.db.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+
+from rich.table import Table
 
 from cprqueue.cli.console import out, table
 from cprqueue.cli.demo.changes import Changes
+from cprqueue.records import ClaimedLink
 from cprqueue.sandbox.audit import Audit
 
 SHOWN_FAULTS = 10
@@ -18,7 +20,7 @@ class Round:
     """One sync: what it said, what it cost by the sandbox's own count, and what came of it."""
 
     name: str
-    said: dict[str, Any]
+    said: dict[str, float]
     calls: int
     least: int
     audit: Audit
@@ -73,7 +75,7 @@ def show_audits(rounds: Iterable[Round]) -> None:
             out.print(f"[bold red]wrong[/] after the {one.name}: ", line, markup=True)
 
 
-def show_parked(rows: Iterable[Any]) -> None:
+def show_parked(rows: Iterable[ClaimedLink]) -> None:
     """Print which jobs wait for a person, and why."""
     made = table("Parked", "job", "number", "reason")
     for row in rows:
@@ -81,6 +83,6 @@ def show_parked(rows: Iterable[Any]) -> None:
     _print(made)
 
 
-def _print(made: Any) -> None:
+def _print(made: Table) -> None:
     out.print()
     out.print(made)

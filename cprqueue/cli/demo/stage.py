@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from cprqueue import config
 from cprqueue.cli import programs
@@ -51,7 +50,7 @@ class Stage:
         if not self.ready.wait(READY_SECONDS):
             raise ServiceUnreachable("\n".join(["the system does not come up:", *self.lines]))
 
-    def sync(self) -> dict[str, Any]:
+    def sync(self) -> dict[str, float]:
         """Run ``cprqueue sync``, with its progress bar; return what it printed and ``seconds``.
 
         Raises ServiceUnreachable where it ends without a result.
@@ -66,7 +65,7 @@ class Stage:
                 raise
         if process.returncode not in (0, 1) or not printed.strip():
             raise ServiceUnreachable("\n".join(["the sync did not end well:", *self.lines]))
-        found: dict[str, Any] = json.loads(printed)
+        found: dict[str, float] = json.loads(printed)
         return found | {"seconds": time.monotonic() - started}
 
     def take(self, event: Event) -> None:

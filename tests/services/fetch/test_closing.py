@@ -8,6 +8,7 @@ import pytest
 
 from cprqueue.errors import AlreadyDone, AlreadyRunning
 from cprqueue.models import Job
+from cprqueue.records import RunKind
 from cprqueue.services import progress
 from cprqueue.services.closing import STALLED_AFTER, retakes
 from cprqueue.services.pull import PullRun
@@ -48,9 +49,9 @@ def look(office: Office, run_id: int) -> progress.Progress:
 def pass_time(office: Office, time: timedelta, *, but: int = 0) -> None:
     """Let all runs but one stand as if nobody had touched them for so long."""
     with office.app.db.begin() as conn:
-        for run in runs.newest_few(conn, "fetch", limit=9):
+        for run in runs.newest_few(conn, RunKind.FETCH, limit=9):
             if run.run_id != but:
-                earlier = run.touched_at - time - timedelta(seconds=1)
+                earlier = run.moved - time - timedelta(seconds=1)
                 runs.change(conn, run.run_id, touched_at=earlier)
 
 

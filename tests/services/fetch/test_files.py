@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cprqueue.errors import ServiceFailed, ServiceUnreachable, UnreadableAnswer, UsageError
+from cprqueue.records import RunKind, RunState
 from cprqueue.services import files
 from cprqueue.services.closing import close_finished
 from cprqueue.services.pull import next_since
@@ -114,7 +115,7 @@ def test_an_import_is_a_run_but_never_counts_as_a_fetch(tmp_path: Path, office: 
         before = next_since(conn)
     imported(office, written(tmp_path, [job(9, "A-9")]))
     with office.app.db.begin() as conn:
-        (run,) = runs.newest_few(conn, "import", limit=2)
+        (run,) = runs.newest_few(conn, RunKind.IMPORT, limit=2)
         assert (run.state, run.emitted, run.recorded, run.complete) == ("done", 1, 1, False)
         assert next_since(conn) == before
         close_finished(conn, now=clock(conn))
@@ -127,7 +128,7 @@ def test_an_import_does_not_pass_for_what_a_running_fetch_still_has_to_record(
 ) -> None:
     with office.app.db.begin() as conn:
         now = clock(conn)
-        run_id = runs.create(conn, "fetch", now=now, state="emitted", complete=True)
+        run_id = runs.create(conn, RunKind.FETCH, now=now, state=RunState.EMITTED, complete=True)
         runs.change(conn, run_id, emitted=3, observed_at=now)
     imported(office, written(tmp_path, ITEMS))
     assert office.app.pull.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cprqueue.records import RunKind, RunState
 from cprqueue.services import months, orders
 from cprqueue.store import runs
 from cprqueue.store.database import Database, clock
@@ -21,17 +22,17 @@ def set_up(db: Database, *, before_this_month: bool) -> None:
     with db.begin() as conn:
         now = clock(conn)
         moment = months.month_start(now, ZONE) - timedelta(days=1) if before_this_month else now
-        runs.create(conn, "fetch", now=moment, state="done", complete=True)
+        runs.create(conn, RunKind.FETCH, now=moment, state=RunState.DONE, complete=True)
 
 
-def end(db: Database, run_id: int, state: str) -> None:
+def end(db: Database, run_id: int, state: RunState) -> None:
     with db.begin() as conn:
         runs.change(conn, run_id, state=state)
 
 
 def prunes(db: Database) -> int:
     with db.read() as conn:
-        return len(runs.newest_few(conn, "prune", limit=100))
+        return len(runs.newest_few(conn, RunKind.PRUNE, limit=100))
 
 
 def test_a_month_that_began_before_the_system_was_set_up_is_not_owed(db: Database) -> None:
@@ -46,7 +47,7 @@ def test_a_missed_month_is_owed_until_it_is_done_and_never_again(db: Database) -
     run_id = months.owed(db, ZONE)
     assert run_id is not None
     assert months.owed(db, ZONE) == run_id
-    end(db, run_id, "done")
+    end(db, run_id, RunState.DONE)
     assert months.owed(db, ZONE) is None
     assert prunes(db) == 1
 
@@ -55,13 +56,13 @@ def test_a_held_month_waits_for_a_person(db: Database) -> None:
     set_up(db, before_this_month=True)
     run_id = months.owed(db, ZONE)
     assert run_id is not None
-    end(db, run_id, "held")
+    end(db, run_id, RunState.HELD)
     assert months.owed(db, ZONE) is None
 
 
-@pytest.mark.parametrize("state", ["failed", "running", "queued"])
+@pytest.mark.parametrize("state", [RunState.FAILED, RunState.RUNNING, RunState.QUEUED])
 def test_a_month_that_failed_or_was_cut_off_is_taken_up_under_the_same_run(
-    db: Database, state: str
+    db: Database, state: RunState
 ) -> None:
     set_up(db, before_this_month=True)
     run_id = months.owed(db, ZONE)
@@ -91,7 +92,9 @@ def test_last_months_prune_does_not_settle_this_month(db: Database) -> None:
     set_up(db, before_this_month=True)
     with db.begin() as conn:
         before = months.month_start(clock(conn), ZONE) - timedelta(hours=1)
-        runs.create(conn, "prune", now=before, key=months.month_key(before, ZONE), state="done")
+        runs.create(
+            conn, RunKind.PRUNE, now=before, key=months.month_key(before, ZONE), state=RunState.DONE
+        )
     assert months.owed(db, ZONE) is not None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cprqueue.errors import Held, Permanent, Transient, UsageError
+from cprqueue.records import Outcome, RunKind, RunState
 from cprqueue.services import drift
 from cprqueue.services.remove_all import phrase
 from cprqueue.services.snapshot import KEPT
@@ -31,7 +32,7 @@ def test_a_prune_whose_snapshot_was_superseded_plans_from_a_newer_one(office: Of
     close(office, 1, 2, 3)
     run_id = order(office)
     with office.app.db.read() as conn:
-        mine = runs.newest(conn, "snapshot", "done")
+        mine = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
     assert mine is not None
     for _ in range(KEPT + 1):  # so many that the rows of the first are gone
         office.app.snapshot.take()
@@ -67,7 +68,7 @@ def test_exactly_the_closed_jobs_leave(office: Office) -> None:
     assert text == "5 archived, 1 held back"
     assert names(office, active=False) == {"A-1", "A-2", "A-3", "A-4", "A-5"}
     with office.app.db.read() as conn:
-        (held,) = plans.of_run(conn, run_id, "held_back")
+        (held,) = plans.of_run(conn, run_id, Outcome.HELD_BACK)
     assert (held.job_number, held.note) == ("A-6", "has an active child: Phase 1")
     assert office.broken() == []
 
@@ -80,7 +81,7 @@ def test_whoever_is_on_the_clock_holds_the_job_back_by_name(office: Office) -> N
     run_id, text = prune(office)
     assert text == "1 archived, 1 held back"
     with office.app.db.read() as conn:
-        (held,) = plans.of_run(conn, run_id, "held_back")
+        (held,) = plans.of_run(conn, run_id, Outcome.HELD_BACK)
     assert (held.job_number, held.note) == ("A-2", "1 on the clock right now")
 
 
@@ -144,7 +145,7 @@ def test_a_complete_fetch_that_cannot_be_trusted_refuses_the_prune(
     office.put(job(1, "A-1"), job(2, "A-2"))
     close(office, 1)
     with office.app.db.begin() as conn:
-        newest, before = runs.newest_few(conn, "fetch", "done", limit=2)
+        newest, before = runs.newest_few(conn, RunKind.FETCH, RunState.DONE, limit=2)
         runs.change(conn, before.run_id, emitted=200)
         runs.change(conn, newest.run_id, **{"emitted": 200, **damage})
     with pytest.raises(Permanent, match=sentence):

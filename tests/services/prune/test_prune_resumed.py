@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from cprqueue.errors import AlreadyRunning, Held, OutOfCalls, Permanent, Transient
+from cprqueue.records import RunKind
 from cprqueue.services import drift, orders
 from cprqueue.services.look import standing
 from cprqueue.store import runs
@@ -190,8 +192,7 @@ def test_drift_sees_a_job_in_step_whose_own_record_says_that_it_is_archived(
     jobs(office, 3)
     code = office.link(1).jobcode_id
     office.sandbox.qbt.change_jobcode(code, active=False)
-    held = office.link(1).held.replace('"active":true', '"active":false', 1)
-    held = held.replace('"active": true', '"active": false', 1)
+    held = replace(office.link(1).held, active=False).to_json()
     with office.app.db.begin() as conn:
         conn.execute(links.update().where(links.c.job_id == 1).values(held=held))
     assert len(drift.find(office.app.db, office.app.snapshot.take())) == 1
@@ -335,4 +336,4 @@ def test_an_undo_waits_for_the_step_that_is_under_way(office: Office) -> None:
     office.push()
     assert office.broken() == []
     with office.app.db.read() as conn:
-        assert len(runs.newest_few(conn, "undo", limit=9)) == 1  # the same one went on
+        assert len(runs.newest_few(conn, RunKind.UNDO, limit=9)) == 1  # the same one went on

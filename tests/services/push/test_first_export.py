@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from cprqueue.records import RunKind, RunState
 from cprqueue.services import first_export
 from cprqueue.store import locks, runs
 from cprqueue.store.database import clock
@@ -19,7 +20,7 @@ def order(office: Office) -> int | None:
     return first_export.order(office.app.db, quiet=QUIET)
 
 
-def age(office: Office, run_id: int, state: str) -> None:
+def age(office: Office, run_id: int, state: RunState) -> None:
     """Let the run, and the order for it, have been touched long ago."""
     with office.app.db.begin() as conn:
         long_ago = clock(conn) - 2 * QUIET
@@ -55,12 +56,14 @@ def test_many_doorbells_at_once_order_it_once(office: Office) -> None:
 
 def test_while_any_snapshot_is_under_way_no_other_is_ordered(office: Office) -> None:
     with office.app.db.begin() as conn:
-        runs.create(conn, "snapshot", now=clock(conn), requested_by="operator")
+        runs.create(conn, RunKind.SNAPSHOT, now=clock(conn), requested_by="operator")
     assert order(office) is None
 
 
-@pytest.mark.parametrize("state", ["queued", "running"])
-def test_one_whose_message_or_worker_was_lost_is_ordered_again(office: Office, state: str) -> None:
+@pytest.mark.parametrize("state", [RunState.QUEUED, RunState.RUNNING])
+def test_one_whose_message_or_worker_was_lost_is_ordered_again(
+    office: Office, state: RunState
+) -> None:
     first = order(office)
     assert first is not None
     age(office, first, state)
@@ -72,9 +75,9 @@ def test_after_one_that_failed_for_good_another_is_ordered_a_little_later(office
     first = order(office)
     assert first is not None
     with office.app.db.begin() as conn:
-        runs.change(conn, first, state="failed")
+        runs.change(conn, first, state=RunState.FAILED)
     assert order(office) is None
-    age(office, first, "failed")
+    age(office, first, RunState.FAILED)
     second = order(office)
     assert second is not None
     assert second > first

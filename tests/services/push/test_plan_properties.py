@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from cprqueue.mapping import read_jobcode, read_location
 from cprqueue.models import Address, Held, Spare, Wanted, name_key
 from cprqueue.plan import observe
+from cprqueue.records import LinkState
 from cprqueue.sandbox.audit import audit
-from cprqueue.store import links
 from cprqueue.store.database import Database
 from tests.office import job
 from tests.world import ANSWERED, LOST_AFTER, LOST_BEFORE, Clock, World, make_database
@@ -221,7 +221,7 @@ def test_pushing_converges_from_any_state_with_any_answer_lost(db: Database, sta
     assert max(keys.values(), default=0) <= 1, "no second jobcode of a name"
     assert_promise(world)
     for row in rows.values():
-        if row.active and row.state != links.IN_SYNC:
+        if row.active and row.state != LinkState.IN_SYNC:
             _assert_rightly_parked(row, rows, world, managed)
     for code in world.state()["jobcodes"]:
         assert code["id"] in managed or code["id"] in before, f"left behind: {code}"
@@ -235,7 +235,7 @@ def _shown(code: dict[str, Any]) -> tuple[Any, ...]:
 
 def assert_promise(world: World) -> None:
     """Each active job that is not parked is one jobcode with one location, as the audit sees it."""
-    rows = [row for row in world.rows().values() if row.active and row.state == links.IN_SYNC]
+    rows = [row for row in world.rows().values() if row.active and row.state == LinkState.IN_SYNC]
     wanted = [
         job(row.job_id, row.job_number, jobAddress1=row.addr1, jobAddress2=row.addr2,
             jobCity=row.city, jobStateCd=row.address_state, jobZip=row.zip)
@@ -251,7 +251,7 @@ def assert_promise(world: World) -> None:
 def _assert_rightly_parked(
     row: Any, rows: dict[int, Any], world: World, managed: dict[int, Any]
 ) -> None:
-    assert row.state == links.PARKED, row
+    assert row.state == LinkState.PARKED, row
     if row.error_code == "doubled_number":
         same = [r for r in rows.values() if r.active and r.name_key == row.name_key]
         assert len(same) > 1, f"parked without a rival: {row}"
@@ -290,7 +290,7 @@ def _assert_handed_round(
     push(world)
     after = {job_id: row.jobcode_id for job_id, row in world.rows().items()}
     assert after == ids, "nobody changes jobcodes in a swap"
-    assert {row.state for row in world.rows().values()} == {links.IN_SYNC}
+    assert {row.state for row in world.rows().values()} == {LinkState.IN_SYNC}
     assert_promise(world)
 
 
@@ -315,7 +315,7 @@ def test_a_shared_location_loses_our_link_and_keeps_its_others(db: Database) -> 
     world.record(1, Wanted(name="N1", address=ADDRESSES[1]))
     world.snapshot()
     world.ring()
-    assert world.rows()[1].state == links.IN_SYNC
+    assert world.rows()[1].state == LinkState.IN_SYNC
     assert_promise(world)
     place = next(p for p in map(read_location, world.state()["locations"]) if p.id == shared)
     assert (place.address, place.active, place.jobcode_ids) == (ADDRESSES[1], True, (other,)), (

@@ -232,8 +232,8 @@ def test_a_location_edited_by_hand_is_put_right_by_a_resync(office: Office) -> N
     (place,) = places(office)
     office.sandbox.qbt.change_location(place["id"], addr1="Elsewhere")
     (report,) = office.app.resync.run("A-1", None)
-    assert [row["field"] for row in report.fields if not row["equal"]] == ["addr1"]
-    assert [step["step"] for step in report.steps] == [
+    assert [row.field for row in report.fields if not row.equal] == ["addr1"]
+    assert [step.step for step in report.steps] == [
         "found in RestorationManager",
         "rule",
         "recorded",

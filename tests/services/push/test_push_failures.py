@@ -125,7 +125,7 @@ def test_a_refusal_of_everything_stops_the_push_once_and_it_resumes_by_itself(
     with office.app.db.read() as conn:
         why = stop.stopped(conn)
     assert why is not None
-    assert why["status"] == status
+    assert why.status == status
     assert office.counts()["due"] == 2
     before = len(office.sandbox.calls)
     for _ in range(20):
@@ -187,4 +187,4 @@ def test_a_hand_made_token_that_is_refused_stops_the_push(
     with office.app.db.read() as conn:
         why = stop.stopped(conn)
     assert why is not None
-    assert "QBT_ACCESS_TOKEN" in why["text"]
+    assert "QBT_ACCESS_TOKEN" in why.text

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cprqueue.plan import Compared
 from cprqueue.services.explain import explain, search
 from cprqueue.store.database import clock
 from tests.office import Office, job
@@ -105,10 +106,10 @@ def test_a_changed_address_shows_field_by_field_what_differs(office: Office) -> 
     office.put(job(1, "BMS-1"))
     office.record([job(1, "BMS-1", jobCity="Nampa")])
     found = explain(office.app.db, 1)
-    assert [row for row in found.differences if not row["equal"]] == [
-        {"field": "city", "wanted": "Nampa", "held": "Boise", "equal": False}
+    assert [row for row in found.differences if not row.equal] == [
+        Compared(field="city", wanted="Nampa", held="Boise", equal=False)
     ]
-    assert [event["kind"] for event in found.events] == ["recorded", "pushed", "recorded"]
+    assert [event.kind for event in found.events] == ["recorded", "pushed", "recorded"]
 
 
 # --- the search ---------------------------------------------------------------------------
@@ -143,7 +144,7 @@ def test_a_job_is_found_by_id_number_name_or_part_of_the_street(
     office: Office, text: str, ids: list[int]
 ) -> None:
     office.record(CROWD)
-    assert [hit["job_id"] for hit in search(office.app.db, text)] == ids
+    assert [hit.job_id for hit in search(office.app.db, text)] == ids
 
 
 # --- the command --------------------------------------------------------------------------

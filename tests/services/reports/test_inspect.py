@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from cprqueue.records import RunKind, RunState
 from cprqueue.services import look
 from cprqueue.store import runs
 from cprqueue.store.database import clock
@@ -27,11 +28,11 @@ def test_a_stopped_push_a_failed_fetch_and_an_old_one_are_warned_of(office: Offi
     with office.app.db.begin() as conn:
         now = clock(conn)
         runs.change(conn, 1, observed_at=now - timedelta(hours=2))
-        run_id = runs.create(conn, "fetch", now=now, state="failed")
+        run_id = runs.create(conn, RunKind.FETCH, now=now, state=RunState.FAILED)
         runs.change(conn, run_id, note="RestorationManager's answer is empty")
     found = standing(office)
     assert found.push_stopped is not None
-    assert found.push_stopped["status"] == 402
+    assert found.push_stopped.status == 402
     assert [words[:28] for words in found.warnings] == [
         "the push is stopped: QuickBo",
         f"the last fetch (run {run_id}) faile",

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from cprqueue.records import LinkState
 from cprqueue.services import drift
-from cprqueue.store import events, links, runs
+from cprqueue.store import events, runs
 from cprqueue.tables import qbt_export
 from tests.office import Office, job
 
@@ -20,7 +21,7 @@ def office(office: Office) -> Office:
     return office
 
 
-def find(office: Office) -> list[dict[str, Any]]:
+def find(office: Office) -> list[drift.Drifted]:
     return drift.find(office.app.db, office.app.snapshot.take())
 
 
@@ -124,8 +125,8 @@ def test_the_record_of_an_idle_job_is_corrected_and_nothing_is_pushed(office: Of
     rename(office)
     writes = len(office.writes())
     assert find(office) == []
-    assert office.link(1).state == links.IDLE
-    assert "Somebody's name" in office.link(1).held
+    assert office.link(1).state == LinkState.IDLE
+    assert "Somebody's name" in office.link(1).held_text
     office.push()
     assert len(office.writes()) == writes
 
@@ -134,7 +135,7 @@ def test_an_idle_job_whose_jobcode_is_missing_stays_idle(office: Office) -> None
     office.put(job(1, "A-1", **CLOSED))
     run_id = snapshot_without(office, jobcode_of(office))
     assert drift.find(office.app.db, run_id) == []
-    assert office.link(1).state == links.IDLE
+    assert office.link(1).state == LinkState.IDLE
 
 
 def test_a_location_hung_onto_another_jobs_jobcode_ends_with_one_for_each(office: Office) -> None:

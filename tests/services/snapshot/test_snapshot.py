@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from cprqueue.errors import AlreadyRunning, Transient, UnreadableAnswer
 from cprqueue.mapping import read_jobcode
+from cprqueue.records import RunKind
 from cprqueue.services.snapshot import KEPT, newest_run_id, read_all
 from cprqueue.store import exports, locks, runs
 from cprqueue.store.database import clock
@@ -124,7 +125,7 @@ def test_a_listing_that_never_comes_to_rest_is_refused(office: Office) -> None:
 
 def queued(office: Office) -> int:
     with office.app.db.begin() as conn:
-        return runs.create(conn, "snapshot", now=clock(conn))
+        return runs.create(conn, RunKind.SNAPSHOT, now=clock(conn))
 
 
 def test_a_doubled_order_of_one_that_is_done_changes_nothing(office: Office) -> None:
