@@ -20,7 +20,15 @@ from sqlalchemy import Connection
 
 from cprqueue import fuse
 from cprqueue.brake import Limits, PrunePlan, common, plan_prune
-from cprqueue.errors import AlreadyRunning, CprqueueError, Held, Permanent, Transient, UsageError
+from cprqueue.errors import (
+    AccessStopped,
+    AlreadyRunning,
+    CprqueueError,
+    Held,
+    Permanent,
+    Transient,
+    UsageError,
+)
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.services import orders, prune_facts, suspension
 from cprqueue.services.archive import Archive, clock_reason, on_the_clock
@@ -98,9 +106,7 @@ class Prune:
             orders.note_approval(conn, run_id)
         try:
             return self._carry_out(run_id, snapshot_id, FOR_APPROVAL)
-        except AlreadyRunning:
-            raise
-        except Permanent as error:
+        except (Permanent, AccessStopped) as error:
             orders.refuse_approval(self.db, run_id, str(error), also_from=("failed",))
             raise
 

@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 
 from cprqueue import fuse
 from cprqueue.budget import Budget
-from cprqueue.errors import AccessStopped, CprqueueError, OutOfCalls, RateLimited
+from cprqueue.errors import AccessStopped, CprqueueError, OutOfCalls
 from cprqueue.models import BATCH
 from cprqueue.services import first_export, stop, suspension
 from cprqueue.services.batch import WHOLE, Batch, Item, read_item
@@ -174,8 +174,6 @@ class Push:
         if isinstance(error, AccessStopped):
             stop.stop(self.db, error, self.alert)
             return Rung(said=f"the push is stopped: {error}")
-        if isinstance(error, RateLimited):
-            self.budget.block()
         if isinstance(error, OutOfCalls):
             return Rung(said=str(error), wake_in=timedelta(seconds=error.wait_seconds))
         return Rung(said=str(error), wake_in=AFTER_A_FAILURE)

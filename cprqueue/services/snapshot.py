@@ -83,7 +83,7 @@ class Snapshot:
         try:
             self._fill(run_id, holder, stop_asked)
         except CprqueueError as error:
-            again = ordered and isinstance(error, (Transient, AlreadyRunning))
+            again = ordered and isinstance(error, Transient)
             self._end(run_id, holder, state="queued" if again else "failed", note=str(error))
             raise
         except BaseException:  # Ctrl-C or the end of the task's time: the next one need not wait
