@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from cprqueue.errors import OutOfCalls, RateLimited
 from cprqueue.store.database import Database, now_ms
+from cprqueue.store.runs import count_call
 from cprqueue.tables import call_slots
 
 LONGEST_CALL_MS = 60_000
@@ -79,10 +80,11 @@ class Budget:
             pause(wait)
 
     def stamp(self, slot: int) -> None:
-        """Start the slot's window now."""
+        """Start the slot's window now, and count the call for the run that is at work."""
         with self.db.begin() as conn:
             own = update(call_slots).where(call_slots.c.slot_id == slot)
             conn.execute(own.values(used_at_ms=now_ms()))
+            count_call(conn)
 
     def block(self, at_least_seconds: float = 0) -> None:
         """Count all slots as used now: QuickBooks Time answered 429, so it knows better.

@@ -22,6 +22,7 @@ LONGEST_FIRST = (
     "test_up.py",
     "test_chaos.py",
     "test_plan_properties.py",
+    "test_json_logs.py",
     "test_demo.py",
     "test_snapshot.py",
     "test_broker_guard.py",

@@ -7,7 +7,6 @@ import importlib
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from cprqueue.mapping import read_job
 from cprqueue.models import Job
 from cprqueue.sandbox import dataset
 from tests.real_processes import killed_at_the_end, wait_until
-from tests.running import PATIENT, ROOT, System, Up
+from tests.running import PATIENT, ROOT, System, Up, celery
 
 NAMES = {
     "cpr.fetch_jobs",
@@ -43,18 +42,6 @@ LONGEST_BODY_LINES = 20
 def up(small_system: System) -> Iterator[Up]:
     with small_system.up("--no-beat", "--flower-port", "0") as running:
         yield running
-
-
-def celery(system: System, *words: str, **env: str) -> subprocess.Popen[str]:
-    """Start a Celery command in the repository root, its output in one pipe."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "cprqueue", *words],
-        env={**system.env, **env},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def test_call_gives_an_order(small_system: System, up: Up) -> None:

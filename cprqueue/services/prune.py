@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from cprqueue import fuse
+from cprqueue import log as logs
 from cprqueue.brake import Limits, PrunePlan, common, plan_prune
 from cprqueue.errors import (
     AccessStopped,
@@ -112,7 +113,7 @@ class Prune:
 
     def _carry_out(self, run_id: int, snapshot_id: int | None, states: tuple[str, ...]) -> str:
         self.archive.touch(run_id)
-        with self.archive.alone() as keep:
+        with logs.bound(run_id=run_id), self.archive.alone() as keep:
             with self.db.begin() as conn:
                 row = runs.get(conn, run_id)
                 if row is None or row.kind != "prune":
@@ -202,7 +203,6 @@ class Prune:
             recorded, now = found.get("archived", 0), clock(conn)
             values: dict[str, Any] = {"state": "done", "recorded": recorded, "finished_at": now}
             runs.change(conn, run_id, note=text, **values)
-        log.info("prune ended", extra={"run_id": run_id, "outcome": text})
         return text
 
     def _failed(self, run_id: int, error: CprqueueError) -> None:
@@ -214,7 +214,8 @@ class Prune:
             if for_good:
                 values |= {"state": "failed", "finished_at": clock(conn)}
             changed = runs.change(conn, run_id, only_from=("running",), **values)
-        log.error("prune interrupted", extra={"run_id": run_id, "reason": str(error)})
+        if not for_good:
+            log.warning("prune interrupted", extra={"run_id": run_id, "reason": str(error)})
         if for_good and changed:
             self.alert("prune failed", f"run {run_id}: {error}")
 

@@ -195,7 +195,6 @@ class Pull:
             }
             runs.change(conn, run.run_id, **finish)
             locks.release(conn, locks.FETCH, run.holder)
-        log.error("fetch failed", extra={"run_id": run.run_id, "reason": str(error)})
 
     def close(self) -> bool:
         """Close runs that are recorded to the end or stalled; True while one is still open."""

@@ -154,6 +154,7 @@ class Push:
         return batch
 
     def _finish(self, batch: Batch) -> Rung:
+        began, jobs = time.monotonic(), len(batch.items)
         try:
             self.work.do(batch)
         except CprqueueError as error:
@@ -161,7 +162,9 @@ class Push:
         finally:
             batch.close()
         said = f"{batch.pushed} in step, {batch.parked} parked, {batch.failed} to try again"
-        log.info("pushed", extra={"in_step": batch.pushed, "parked": batch.parked})
+        counts = {"in_step": batch.pushed, "parked": batch.parked, "to_try_again": batch.failed}
+        seconds = round(time.monotonic() - began, 1)
+        log.info("batch pushed", extra={"jobs": jobs, **counts, "seconds": seconds})
         return self._later(said, pushed=batch.pushed)
 
     def _later(self, said: str, *, pushed: int = 0) -> Rung:

@@ -8,14 +8,18 @@ stopped.
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, false, func, insert, select, update
 
+from cprqueue import log as logs
 from cprqueue.store.database import count
 from cprqueue.tables import jobs, links, runs
+
+log = logging.getLogger(logs.RUNS)
 
 OPEN = ("queued", "running", "emitted")
 ENDED = ("done", "failed", "held", "stopped")
@@ -54,13 +58,40 @@ def get(conn: Connection, run_id: int) -> Row[Any] | None:
 def change(
     conn: Connection, run_id: int, *, only_from: tuple[str, ...] = (), **values: Any
 ) -> bool:
-    """Update a run; with ``only_from`` only while it is in one of these states."""
+    """Update a run; with ``only_from`` only while it is in one of these states.
+
+    One that begins or ends by this is a line in the log.
+    """
     statement = update(runs).where(runs.c.run_id == run_id)
     if only_from:
         statement = statement.where(runs.c.state.in_(only_from))
     if values.get("note"):
         values["note"] = str(values["note"])[:1000]
-    return conn.execute(statement.values(**values)).rowcount == 1
+    changed = conn.execute(statement.values(**values)).rowcount == 1
+    if changed and values.get("state") in ("running", *ENDED):
+        _tell(conn, run_id)
+    return changed
+
+
+def _tell(conn: Connection, run_id: int) -> None:
+    row: Any = get(conn, run_id)
+    told = {"run_id": row.run_id, "kind": row.kind}
+    if row.state == "running":
+        log.info("run began", extra=told)
+        return
+    took = row.finished_at - (row.started_at or row.created_at) if row.finished_at else None
+    told |= {name: getattr(row, name) for name in ("state", "emitted", "recorded", "skipped")}
+    told |= {"calls": row.calls, "seconds": round(took.total_seconds(), 1) if took else None}
+    level = logging.ERROR if row.state == "failed" else logging.INFO
+    log.log(level, "run ended", extra={**told, "outcome": row.note})
+
+
+def count_call(conn: Connection) -> None:
+    """Count a call to QuickBooks Time for the run that is at work here; without one, nothing."""
+    run_id = logs.current_run()
+    if run_id is not None:
+        one_more = update(runs).where(runs.c.run_id == run_id)
+        conn.execute(one_more.values(calls=runs.c.calls + 1))
 
 
 def set_detail(conn: Connection, run_id: int, detail: Any) -> None:
