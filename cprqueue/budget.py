@@ -15,12 +15,16 @@ from random import Random
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
-from cprqueue.errors import OutOfCalls
+from cprqueue.errors import OutOfCalls, RateLimited
 from cprqueue.store.database import Database, now_ms
+from cprqueue.store.runs import count_call
 from cprqueue.tables import call_slots
 
 LONGEST_CALL_MS = 60_000
 """Longest time between taking a slot and the request's arrival; above every timeout."""
+
+LONGEST_BLOCK_MS = 900_000
+"""However long QuickBooks Time asks us to wait, a call is tried after this at the latest."""
 
 CANDIDATES = 8
 
@@ -45,12 +49,19 @@ class Budget:
     def call(
         self, *, urgent: bool = False, pause: Callable[[float], None] | None = None
     ) -> Iterator[None]:
-        """Hold a slot for one call. Without a ``pause``, raises OutOfCalls where none is free."""
+        """Hold a slot for one call. Without a ``pause``, raises OutOfCalls where none is free.
+
+        A call that is answered 429 takes all slots along, see ``block``.
+        """
         slot = self.take(urgent=urgent, pause=pause)
         try:
-            yield
-        finally:
-            self.stamp(slot)
+            try:
+                yield
+            finally:
+                self.stamp(slot)
+        except RateLimited as error:
+            self.block(error.retry_after_seconds or 0)
+            raise
 
     def take(self, *, urgent: bool = False, pause: Callable[[float], None] | None = None) -> int:
         """Take a free slot and return it; ``stamp`` it when the answer is there.
@@ -69,20 +80,24 @@ class Budget:
             pause(wait)
 
     def stamp(self, slot: int) -> None:
-        """Start the slot's window now."""
+        """Start the slot's window now, and count the call for the run that is at work."""
         with self.db.begin() as conn:
             own = update(call_slots).where(call_slots.c.slot_id == slot)
             conn.execute(own.values(used_at_ms=now_ms()))
+            count_call(conn)
 
-    def block(self) -> None:
+    def block(self, at_least_seconds: float = 0) -> None:
         """Count all slots as used now: QuickBooks Time answered 429, so it knows better.
 
-        Slots that are in use keep their later stamp.
+        The next call waits for a whole window, or for ``at_least_seconds`` (a quarter of an hour
+        at most) where that is longer. Slots that are in use keep their later stamp.
         """
         self._prepare()
+        wish = min(round(at_least_seconds * 1000), LONGEST_BLOCK_MS)
+        until = now_ms() + max(0, wish - self.window_ms)
         with self.db.begin() as conn:
-            older = update(call_slots).where(call_slots.c.used_at_ms < now_ms())
-            conn.execute(older.values(used_at_ms=now_ms()))
+            older = update(call_slots).where(call_slots.c.used_at_ms < until)
+            conn.execute(older.values(used_at_ms=until))
 
     def free(self, conn: Connection, *, urgent: bool = True) -> int:
         """Count the slots that are free now; those that nobody has used yet are."""

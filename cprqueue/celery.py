@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Mapping
 from mmap import mmap
 from typing import Any
 
@@ -104,6 +105,13 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
     }
 
 
+class _App(Celery):  # type: ignore[misc]  # Celery ships no types
+    def Beat(self, **options: Any) -> Any:  # noqa: N802  (Celery's name)
+        """Make beat, without its banner where lines are JSON."""
+        beat = self.subclass_with_self("celery.apps.beat:Beat")
+        return beat(**options | ({"quiet": True} if settings.log_format == "json" else {}))
+
+
 class CprTask(Task):  # type: ignore[misc]  # Celery ships no types
     """What all tasks share: errors that we raise on purpose are logged as one line."""
 
@@ -115,12 +123,16 @@ class CprTask(Task):  # type: ignore[misc]  # Celery ships no types
 def build(settings: config.Settings) -> Celery:
     """Build the app from settings."""
     broker_guard.install()
-    made = Celery("cprqueue", task_cls=CprTask)
+    made = _App("cprqueue", task_cls=CprTask)
     made.conf.update(celery_settings(settings))
     return made
 
 
 def _load() -> config.Settings:
+    if not logging.getLogger().handlers:  # one of Celery's commands: ours has set it up before
+        log.set_up(config.log_format(), logging.WARNING)
+        if config.log_format() == "json":
+            log.log_prints()
     try:
         found = config.load()
         found.make_var_dir()
@@ -140,8 +152,8 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     log.set_up(settings.log_format, level)
     logging.getLogger(READY).setLevel(logging.INFO)
     # Each task's receipt and end are events in Flower; a line each would drown the log.
-    logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)
-    logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
+    if level > logging.DEBUG:
+        logging.getLogger("celery").setLevel(max(level, logging.WARNING))
 
 
 @signals.worker_ready.connect
@@ -149,6 +161,18 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
 def _say_ready(**_: Any) -> None:
     """Whoever waits for a worker or for beat reads this line, at any log level."""
     logging.getLogger(READY).info("at work")
+
+
+@signals.task_prerun.connect
+def _bind(task_id: str, task: Any, kwargs: Mapping[str, Any], **_: Any) -> None:
+    job = kwargs.get("job")  # the task that records a job carries all of it
+    job_id = job.get("job_id") if isinstance(job, Mapping) else job
+    log.bind_task(run_id=kwargs.get("run_id"), job=job_id, task=task.name, task_id=task_id)
+
+
+@signals.task_postrun.connect
+def _unbind(**_: Any) -> None:
+    log.bind_task()
 
 
 @signals.worker_process_init.connect
@@ -166,9 +190,20 @@ def ending() -> bool:
     return _ending[0] == 1
 
 
+def _nothing_but_json(worker: Any) -> None:
+    """Keep a worker from its banner, and from plain words when it is asked to end."""
+    from celery.apps import worker as program
+
+    worker.quiet = True
+    program.safe_say = log.write_line
+    log.log_prints(out=True)
+
+
 @signals.celeryd_init.connect
-def _check_settings(**_: Any) -> None:
+def _check_settings(instance: Any = None, **_: Any) -> None:
     """A worker with missing settings ends at once with one line for each."""
+    if settings.log_format == "json":
+        _nothing_but_json(instance)
     try:
         settings.require_services()
     except SettingsError as error:

@@ -8,14 +8,17 @@
     |   |-- ServiceFailed      an answer that blames the server (5xx), or a gateway's
     |   |-- RateLimited        429
     |   |-- Overtaken          another writer changed the row first
-    |   `-- OutOfCalls         our own call budget has no free slot now
+    |   |-- OutOfCalls         our own call budget has no free slot now
+    |   `-- AlreadyRunning     another holder does this right now    exit 1
+    |-- AccessStopped          401/402/403/499: nothing is let in    exit 3
     `-- Permanent              trying again changes nothing          exit 1
         |-- Refused            the service says no to this request
-        |   `-- AccessStopped  401/402/403/499: the whole push stops       exit 3
         |-- UnreadableAnswer   an answer that is not what it should be
-        |-- AlreadyRunning     another holder does this right now
         |-- AlreadyDone        what was ordered is over
         `-- Held               a person has to decide first
+
+AccessStopped is neither of the two: no request gets through until a person mends the access,
+and then all go on by themselves.
 
 Texts are one plain line: what is wrong, where, and the cure. They never hold
 a secret or an address. Each class survives pickling, because Celery's pool
@@ -68,7 +71,10 @@ class ServiceFailed(Transient):
 
 
 class RateLimited(Transient):
-    """The service answered 429; it did nothing. ``retry_after_seconds`` is its wish, if any."""
+    """The service answered 429; it did nothing.
+
+    ``retry_after_seconds``: what it asks for, if anything; the call budget waits as long.
+    """
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message, retry_after_seconds)
@@ -93,6 +99,28 @@ class OutOfCalls(Transient):
         return str(self.args[0])
 
 
+class AlreadyRunning(Transient):
+    """Somebody else holds the lock for this work: it may be done, or taken up, once they end."""
+
+    exit_code = 1
+
+
+class AccessStopped(CprqueueError):
+    """The service lets us do nothing at all (401/402/403/499): token, billing, rights, network.
+
+    It says nothing about the request, so it is no Refused. ``status`` is its HTTP status.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, status)
+        self.status = status
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class Permanent(CprqueueError):
     """Stays wrong until a person or the data changes something."""
 
@@ -108,18 +136,8 @@ class Refused(Permanent):
         return str(self.args[0])
 
 
-class AccessStopped(Refused):
-    """The service lets us do nothing at all (401/402/403/499): token, billing, rights, network."""
-
-    exit_code = 3
-
-
 class UnreadableAnswer(Permanent):
     """The service answered, but not with what its documentation promises."""
-
-
-class AlreadyRunning(Permanent):
-    """Somebody else holds the lock for this work."""
 
 
 class AlreadyDone(Permanent):

@@ -1,20 +1,53 @@
 """Logging: constant event names with fields, as text or as JSON, to standard error.
 
 Write ``log.info("jobs pushed", extra={"count": 50})``: the event stays the same, the fields
-vary. No secret, address or body is ever a field. URLs of databases and brokers are masked
-with ``without_password`` before anybody prints them.
+vary. What the lines of a task, a run or a job have in common is ``bound`` once. No secret,
+address or body is ever a field. URLs of databases and brokers are masked with
+``without_password`` before anybody prints them.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+RUNS = "cprqueue.run"
+"""The logger that tells when a run begins and ends."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data", "taskName"}
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
+_BROKER_LIBRARIES = frozenset({"amqp", "kombu", "redis"})
+_bound: ContextVar[Mapping[str, object]] = ContextVar("bound", default=MappingProxyType({}))
+
+
+@contextmanager
+def bound(**names: object) -> Iterator[None]:
+    """Let every line that is logged in the block carry these fields: ``run_id``, ``job``."""
+    token = _bound.set({**_bound.get(), **names})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def bind_task(**names: object) -> None:
+    """Let every line carry these fields, and none that was bound before: a new task begins."""
+    _bound.set({name: value for name, value in names.items() if value is not None})
+
+
+def current_run() -> Any:
+    """Return the run that is bound, or None."""
+    return _bound.get().get("run_id")
 
 
 def without_password(text: str) -> str:
@@ -23,8 +56,18 @@ def without_password(text: str) -> str:
 
 
 def fields(record: logging.LogRecord) -> dict[str, object]:
-    """Return what the caller gave as ``extra``."""
-    return {k: v for k, v in vars(record).items() if k not in _STANDARD and not k.startswith("_")}
+    """Return what the caller gave as ``extra``, and what is bound.
+
+    Of what Celery gives only the task is kept: the rest holds arguments.
+    """
+    if record.name.startswith("celery"):
+        data = getattr(record, "data", None)
+        given = {"task": data.get("name"), "task_id": data.get("id")} if data else {}
+    else:
+        given = {
+            k: v for k, v in vars(record).items() if k not in _STANDARD and not k.startswith("_")
+        }
+    return {**given, **_bound.get(), **given}
 
 
 class TextFormatter(logging.Formatter):
@@ -33,12 +76,13 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
 
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        if record.name.startswith("celery"):
-            return without_password(line)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """Put the fields behind the event: a traceback comes after both."""
         extra = " ".join(f"{name}={value}" for name, value in fields(record).items())
-        return without_password(f"{line} {extra}".rstrip())
+        return f"{super().formatMessage(record)} {extra}".rstrip()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_password(super().format(record))
 
 
 class JsonFormatter(logging.Formatter):
@@ -50,20 +94,85 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "event": record.getMessage(),
+            **fields(record),
         }
-        if not record.name.startswith("celery"):
-            entry |= fields(record)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return without_password(json.dumps(entry, default=str, ensure_ascii=False))
 
 
 def set_up(log_format: str, level: int = logging.INFO) -> None:
-    """Send all logs of this process to standard error in ``log_format`` ("text" or "json")."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Send all logs and warnings of this process to standard error.
+
+    ``log_format``: "text" or "json". Where nothing but JSON may come, ``log_prints`` as well.
+    """
+    handler = logging.StreamHandler(_real(sys.stderr))
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    handler.addFilter(_shorten)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in ("urllib3", "alembic", "apprise"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    warnings.formatwarning = _one_line
+
+
+def log_prints(*, out: bool = False) -> None:
+    """Make a log line of each line that anybody writes to standard error from now on.
+
+    With ``out`` also of what is printed on standard output: for programs without results.
+    """
+    sys.stderr = _Printed(sys.stderr, logging.ERROR)
+    if out:
+        sys.stdout = _Printed(sys.stdout, logging.INFO)
+
+
+def write_line(text: str, *_: object) -> None:
+    """Write a JSON line without any lock or buffer, as a signal handler must."""
+    known = {"name": __name__, "levelno": logging.INFO, "levelname": "INFO", "msg": text}
+    line = JsonFormatter().format(logging.makeLogRecord(known))
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{line}\n".encode())
+
+
+class _Printed:
+    """A stream that logs what is written to it, line by line."""
+
+    def __init__(self, stream: Any, level: int) -> None:
+        self.stream, self.level = _real(stream), level
+        self.rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in filter(str.strip, lines):
+            logging.getLogger("printed").log(self.level, "%s", line)
+        return len(text)
+
+    def isatty(self) -> bool:
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def _real(stream: Any) -> Any:
+    return stream.stream if isinstance(stream, _Printed) else stream
+
+
+def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> str:
+    return f"{category.__name__}: {' '.join(str(message).split())}"
+
+
+def _shorten(record: logging.LogRecord) -> bool:
+    """Make one line of what a lost broker brings about: it comes back, and nothing is lost.
+
+    Celery and kombu show the whole way to each connection error, a hundred lines each time.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    library = type(error).__module__.partition(".")[0]
+    if record.name.startswith(("celery", "kombu")) and (
+        library in _BROKER_LIBRARIES or isinstance(error, ConnectionError)
+    ):
+        record.msg, record.args = record.getMessage().partition("\n")[0], ()
+        record.exc_info = record.exc_text = None
+    return True

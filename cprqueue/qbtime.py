@@ -191,7 +191,7 @@ def _error_of(reply: Reply) -> Exception:
     what was too large for anybody on the way has done nothing.
     """
     error = error_for(reply)
-    if not isinstance(error, Refused) or isinstance(error, AccessStopped):
+    if not isinstance(error, Refused):
         return error
     if reply.status == TOO_LARGE or _own_words(reply):
         return error

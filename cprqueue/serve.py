@@ -1,8 +1,9 @@
 """``python -m cprqueue.serve``: a worker or beat as ``up`` starts them.
 
 They are the same as those of ``celery -A cprqueue worker`` and ``beat``. But Celery's command
-line loads all of its commands with their plugins (Flower, a prompt) into each process, and a
-whole system starts six: they start a quarter sooner and smaller without.
+line loads all of its commands with their plugins (Flower, a prompt) into each process: 0.4 s of
+a processor each, and a whole system starts six. With two processors ``up`` is ready about a
+second sooner without.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from celery.utils.nodenames import default_nodename, host_format
 
 from cprqueue.celery import app
 
-LOG_LEVEL = "WARNING"
+LOG_LEVEL = "INFO"
 
 
 def main(words: Sequence[str]) -> int:

@@ -113,6 +113,18 @@ class System:
         return sum(call.method != "GET" for call in self.sandbox.call_log.select("qbt"))
 
 
+def celery(system: System, *words: str, **env: str) -> subprocess.Popen[str]:
+    """Start a Celery command in the repository root, its output in one pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "cprqueue", *words],
+        env={**system.env, **env},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def errors(text: str) -> list[str]:
     """Return the error lines of a command's standard error."""
     return [line.removeprefix("error: ") for line in text.splitlines() if line.startswith("error")]

@@ -61,6 +61,12 @@ def test_each_error_says_what_to_make_of_it(cls: type[errors.CprqueueError]) -> 
     assert cls.exit_code in (1, 2, 3)
 
 
+def test_nothing_that_passes_by_itself_is_permanent() -> None:
+    assert issubclass(errors.AlreadyRunning, errors.Transient)
+    assert not issubclass(errors.AccessStopped, (errors.Permanent, errors.Transient))
+    assert errors.AlreadyRunning("x").exit_code == 1
+
+
 def test_settings_problems_are_one_line_each() -> None:
     error = errors.SettingsError("A is wrong", "B is wrong")
     again = pickle.loads(pickle.dumps(error))  # noqa: S301  (our own)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 
 import pytest
+from kombu.exceptions import OperationalError
 
 from cprqueue import log
 
@@ -15,10 +17,13 @@ from cprqueue import log
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, formatwarning = root.handlers[:], root.level, warnings.formatwarning
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    logging.captureWarnings(False)
+    warnings.formatwarning = formatwarning
+    log.bind_task()
 
 
 def record(
@@ -91,3 +96,78 @@ def test_logs_go_to_standard_error_alone(
     assert out == ""
     assert err.count("\n") == 1
     assert "hello" in err
+
+
+def test_what_is_bound_is_on_each_line_until_the_block_ends() -> None:
+    with log.bound(job=7, run_id=1), log.bound(run_id=3):
+        text = log.TextFormatter().format(record(count=2))
+        entry = json.loads(log.JsonFormatter().format(record(count=2)))
+        assert log.current_run() == 3
+    assert text.endswith("jobs pushed count=2 job=7 run_id=3")
+    assert (entry["count"], entry["job"], entry["run_id"]) == (2, 7, 3)
+    assert log.fields(record()) == {}
+    assert log.current_run() is None
+
+
+def test_a_task_that_begins_forgets_what_was_bound() -> None:
+    with log.bound(job=7):
+        log.bind_task(task="cpr.sweep", run_id=None)
+        assert log.fields(record()) == {"task": "cpr.sweep"}
+
+
+def test_a_line_of_celery_names_its_task_and_no_arguments() -> None:
+    data = {"name": "cpr.insert_job", "id": "0-1", "args": "secret"}
+    made = record(name="celery.app.trace", data=data)
+    assert log.fields(made) == {"task": "cpr.insert_job", "task_id": "0-1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "traceback"),
+    [
+        ("kombu.message", BrokenPipeError("gone"), False),
+        ("celery.app.trace", OperationalError("redis://:secret@h is gone"), False),
+        ("celery.app.trace", ValueError("a bug"), True),
+        ("cprqueue.x", ConnectionError("a bug"), True),
+    ],
+)
+def test_a_lost_broker_is_one_line_and_a_bug_is_not(
+    capsys: pytest.CaptureFixture[str], name: str, error: Exception, traceback: bool
+) -> None:
+    log.set_up("text")
+    try:
+        raise error
+    except type(error):
+        words = "Couldn't ack %r, reason:%r\n[stack]"
+        logging.getLogger(name).critical(words, 1, error, exc_info=True)
+    _, err = capsys.readouterr()
+    assert ("Traceback" in err) == traceback
+    assert (err.count("\n") > 1) == traceback
+    assert "Couldn't ack 1" in err
+    assert "secret" not in err
+
+
+def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log.set_up("text")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        log.set_up("text")
+        warnings.warn("Use b\n   instead", DeprecationWarning, stacklevel=1)
+    assert capsys.readouterr().err.endswith("py.warnings: DeprecationWarning: Use b instead\n")
+
+
+def test_what_is_printed_is_a_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    log.set_up("json")
+    streams = sys.stdout, sys.stderr
+    try:
+        log.log_prints(out=True)
+        sys.stdout.write("hello\n")
+        sys.stderr.write("RM_PASSWORD is not set\n\nhalf")
+    finally:
+        sys.stdout, sys.stderr = streams
+    out, err = capsys.readouterr()
+    found = [json.loads(line) for line in err.splitlines()]
+    assert out == ""
+    assert [(e["level"], e["event"]) for e in found] == [
+        ("INFO", "hello"),
+        ("ERROR", "RM_PASSWORD is not set"),
+    ]

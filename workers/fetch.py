@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from cprqueue import log
 from cprqueue.bootstrap import application
 from cprqueue.celery import LONG_TASK_SECONDS, app
 from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError, Transient
@@ -41,7 +42,8 @@ def fetch_jobs(self: Any, full: bool = False, run_id: int | None = None) -> str:
         raise self.retry(exc=busy, countdown=BUSY_SECONDS) from None
     except Transient as error:
         raise self.retry(exc=error, countdown=BUSY_SECONDS * 5) from None
-    return _carry_out(pull, run)
+    with log.bound(run_id=run.run_id):
+        return _carry_out(pull, run)
 
 
 def _carry_out(pull: Pull, run: PullRun) -> str:

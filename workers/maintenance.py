@@ -8,7 +8,7 @@ from celery import chain
 
 from cprqueue.bootstrap import Application, application
 from cprqueue.celery import LONG_TASK_SECONDS, app, ending
-from cprqueue.errors import AlreadyRunning, CprqueueError, OutOfCalls, Transient
+from cprqueue.errors import CprqueueError, OutOfCalls, Transient
 from cprqueue.retry import countdown_seconds
 from cprqueue.services import closing, drift, leftovers, orders, stop
 from cprqueue.services.snapshot import newest_run_id
@@ -53,7 +53,7 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
         drifted = drift.find(here.db, done)
     except CprqueueError as error:
         here.push.halted(error)
-        if isinstance(error, (Transient, AlreadyRunning)):
+        if isinstance(error, Transient):
             raise again(self, error, run_id=run_id, for_run=for_run) from None
         if orders.note_failure(here.db, for_run, error):
             here.alert("prune failed", f"run {for_run}: its snapshot failed: {error}")
@@ -85,7 +85,7 @@ def prune_inactive(
     prune = application().prune
     try:
         return prune.approve(run_id, snapshot_id) if approve else prune.run(run_id, snapshot_id)
-    except (Transient, AlreadyRunning) as error:
+    except Transient as error:
         raise again(self, error) from None
 
 
@@ -94,7 +94,7 @@ def remove_all(self: Any, run_id: int) -> str:
     """Carry out a remove-all that was confirmed."""
     try:
         return application().remove_all.run(run_id)
-    except (Transient, AlreadyRunning) as error:
+    except Transient as error:
         raise again(self, error) from None
 
 

@@ -73,6 +73,7 @@ def main() -> None:
     """Run the command line; errors that we raise on purpose are lines, never tracebacks."""
     try:
         log.set_up(config.log_format(), logging.WARNING)
+        logging.getLogger(log.RUNS).setLevel(logging.CRITICAL)  # commands say it themselves
         _register()
         sys.exit(app(prog_name="cprqueue", standalone_mode=False))
     except CprqueueError as error:

@@ -20,6 +20,9 @@ POLL_SECONDS = 0.25
 SILENCE_SECONDS = 15.0
 """After so long without any change somebody asks whether the workers are still there."""
 
+ASK_SECONDS, OURSELVES_SECONDS = 1.0, 10.0
+"""After so long a worker is asked to close a run that is recorded, and then it is closed here."""
+
 DONE, SOME_FAILED, TIMED_OUT = 0, 1, 3
 
 
@@ -65,17 +68,46 @@ def _require_workers(app: Application) -> None:
 def _watch(app: Application, run_id: int, *, calls_before: int, timeout_seconds: float) -> Progress:
     """Return the last look: all done, out of time, or nobody left to wait for."""
     deadline = time.monotonic() + timeout_seconds
-    pulse = _Pulse(app)
+    pulse, closer = _Pulse(app), _Closer(app)
     with SyncDisplay() as display:
         while True:
-            app.pull.close()
             look = progress.look(app.db, app.budget, run_id, calls_before=calls_before)
             display.show(look)
+            closer.see(look)
             if look.finished or time.monotonic() > deadline or not pulse.beats(look):
                 return look
             if look.stopped and look.state is RunState.DONE:
                 return look
             time.sleep(POLL_SECONDS)  # between two looks
+
+
+class _Closer:
+    """Has a run closed that is recorded to the end: by a worker, so that its log tells of it.
+
+    The fetch worker does it in the first minute, later a sweep; we do it where neither does.
+    """
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._recorded_at: float | None = None
+        self._asked = False
+
+    def see(self, look: Progress) -> None:
+        """Take a look; it may show the run as still open for the last time."""
+        if look.state != "emitted":
+            self._app.pull.close()
+            return
+        if look.recorded < look.emitted:
+            return
+        self._recorded_at = self._recorded_at or time.monotonic()
+        waited = time.monotonic() - self._recorded_at
+        if waited > OURSELVES_SECONDS:
+            self._app.pull.close()
+        elif waited > ASK_SECONDS and not self._asked:
+            from cprqueue.cli import orders
+
+            self._asked = True
+            orders.send("cpr.sweep")
 
 
 class _Pulse:

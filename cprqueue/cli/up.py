@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cprqueue import broker, config
+from cprqueue import broker, config, log
 from cprqueue.cli import programs
 from cprqueue.cli.voice import Voice
 from cprqueue.errors import AlreadyRunning, UsageError
@@ -27,6 +27,8 @@ def up(
 ) -> None:
     """Start everything: broker, workers for all queues, beat, Flower. Ctrl-C ends it."""
     environ = config.environment()
+    if config.log_format(environ) == "json":
+        log.log_prints()  # so that an error of ours is a line of JSON as well
     settings = config.load(environ).require_services()
     if beat:  # who starts everything twice should not hear of a port first
         _raise_if_up(settings)

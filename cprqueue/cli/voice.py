@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from cprqueue.supervisor import Event
 
 log = logging.getLogger(__name__)
 
-_TORNADO = re.compile(r"\[([DIWEC]) ")  # how each of Flower's lines begins
+_LEVEL = re.compile(r'[-\d]{10} \S+ ([A-Z]+) |\{.*?"level": "([A-Z]+)"')  # how a line begins
 _NOISE = (
     programs.READY_LINE,
     "worker: Warm shutdown",
@@ -68,15 +70,25 @@ class Voice:
             return
         if program == "broker" and not any(words in line for words in _BROKER_MATTERS):
             return
-        if self._as_json and line.startswith("{"):
-            sys.stderr.write(f'{{"program": "{program}", {line[1:]}\n')
-        else:
+        if not self._as_json:
             sys.stderr.write(f"{program:<12}| {line}\n")
-        sys.stderr.flush()
+            sys.stderr.flush()
+        elif _is_json(line):
+            os.write(2, f'{{"program": "{program}", {line[1:]}\n'.encode())
+        else:
+            log.warning("%s", line, extra={"program": program})
 
     def _flower_says_something(self, line: str) -> bool:
         """Leave out its greeting, which goes on over several lines; warnings stay."""
-        found = _TORNADO.match(line)
+        found = _LEVEL.match(line)
         if found:
-            self._flower_matters = found[1] in "WEC"
+            self._flower_matters = (found[1] or found[2]) not in ("DEBUG", "INFO")
         return self._flower_matters
+
+
+def _is_json(line: str) -> bool:
+    """Tell whether a line is a whole JSON object: a very long one comes in pieces."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

@@ -18,8 +18,17 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from cprqueue import fuse
+from cprqueue import log as logs
 from cprqueue.brake import Limits, PrunePlan, common, plan_prune
-from cprqueue.errors import AlreadyRunning, CprqueueError, Held, Permanent, Transient, UsageError
+from cprqueue.errors import (
+    AccessStopped,
+    AlreadyRunning,
+    CprqueueError,
+    Held,
+    Permanent,
+    Transient,
+    UsageError,
+)
 from cprqueue.qbtime import QuickBooksTime
 from cprqueue.records import Outcome, PlanItem, RunKind, RunState
 from cprqueue.services import orders, prune_facts, suspension
@@ -98,15 +107,13 @@ class Prune:
             orders.note_approval(conn, run_id)
         try:
             return self._carry_out(run_id, snapshot_id, FOR_APPROVAL)
-        except AlreadyRunning:
-            raise
-        except Permanent as error:
+        except (Permanent, AccessStopped) as error:
             orders.refuse_approval(self.db, run_id, str(error), also_from=(RunState.FAILED,))
             raise
 
     def _carry_out(self, run_id: int, snapshot_id: int | None, states: tuple[RunState, ...]) -> str:
         self.archive.touch(run_id)
-        with self.archive.alone() as keep:
+        with logs.bound(run_id=run_id), self.archive.alone() as keep:
             with self.db.begin() as conn:
                 row = runs.get(conn, run_id)
                 if row is None or row.kind is not RunKind.PRUNE:
@@ -201,7 +208,6 @@ class Prune:
                 finished_at=clock(conn),
                 note=text,
             )
-        log.info("prune ended", extra={"run_id": run_id, "outcome": text})
         return text
 
     def _failed(self, run_id: int, error: CprqueueError) -> None:
@@ -213,7 +219,8 @@ class Prune:
             if for_good:
                 values |= {"state": RunState.FAILED, "finished_at": clock(conn)}
             changed = runs.change(conn, run_id, only_from=(RunState.RUNNING,), **values)
-        log.error("prune interrupted", extra={"run_id": run_id, "reason": str(error)})
+        if not for_good:
+            log.warning("prune interrupted", extra={"run_id": run_id, "reason": str(error)})
         if for_good and changed:
             self.alert("prune failed", f"run {run_id}: {error}")
 

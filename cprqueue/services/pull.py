@@ -204,7 +204,6 @@ class Pull:
             now, note = clock(conn), str(error)
             runs.change(conn, run.run_id, state=RunState.FAILED, finished_at=now, note=note)
             locks.release(conn, locks.FETCH, run.holder)
-        log.error("fetch failed", extra={"run_id": run.run_id, "reason": str(error)})
 
     def close(self) -> bool:
         """Close runs that are recorded to the end or stalled; True while one is still open."""

@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 
 from cprqueue import fuse
 from cprqueue.budget import Budget
-from cprqueue.errors import AccessStopped, CprqueueError, OutOfCalls, RateLimited
+from cprqueue.errors import AccessStopped, CprqueueError, OutOfCalls
 from cprqueue.models import BATCH
 from cprqueue.records import LookKind, RunKind, RunState
 from cprqueue.services import first_export, stop, suspension
@@ -156,6 +156,7 @@ class Push:
         return batch
 
     def _finish(self, batch: Batch) -> Rung:
+        began, jobs = time.monotonic(), len(batch.items)
         try:
             self.work.do(batch)
         except CprqueueError as error:
@@ -163,7 +164,9 @@ class Push:
         finally:
             batch.close()
         said = f"{batch.pushed} in step, {batch.parked} parked, {batch.failed} to try again"
-        log.info("pushed", extra={"in_step": batch.pushed, "parked": batch.parked})
+        counts = {"in_step": batch.pushed, "parked": batch.parked, "to_try_again": batch.failed}
+        seconds = round(time.monotonic() - began, 1)
+        log.info("batch pushed", extra={"jobs": jobs, **counts, "seconds": seconds})
         return self._later(said, pushed=batch.pushed)
 
     def _later(self, said: str, *, pushed: int = 0) -> Rung:
@@ -176,8 +179,6 @@ class Push:
         if isinstance(error, AccessStopped):
             stop.stop(self.db, error, self.alert)
             return Rung(said=f"the push is stopped: {error}")
-        if isinstance(error, RateLimited):
-            self.budget.block()
         if isinstance(error, OutOfCalls):
             return Rung(said=str(error), wake_in=timedelta(seconds=error.wait_seconds))
         return Rung(said=str(error), wake_in=AFTER_A_FAILURE)

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from cprqueue import log as logs
 from cprqueue.brake import Managed, parents_of_others
 from cprqueue.errors import Transient, UsageError
 from cprqueue.models import BATCH, Jobcode, Location
@@ -156,7 +157,7 @@ class RemoveAll:
         a full sync brings the jobs back.
         """
         self.archive.touch(run_id)
-        with self.archive.alone() as keep:
+        with logs.bound(run_id=run_id), self.archive.alone() as keep:
             with self.db.begin() as conn:
                 row = runs.get(conn, run_id)
                 if row is None or row.kind is not RunKind.REMOVE_ALL:

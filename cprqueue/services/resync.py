@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from cprqueue import log as logs
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.mapping import ActiveRules, read_job
 from cprqueue.models import Job, Json, name_key
@@ -102,8 +103,9 @@ class Resync:
             runs.change(conn, run_id, state=RunState.RUNNING, started_at=clock(conn))
         reports: list[Report] = []
         try:
-            for found, observed_at in self._find(job):
-                reports.append(self._one(found, observed_at))
+            with logs.bound(run_id=run_id, job=job):
+                for found, observed_at in self._find(job):
+                    reports.append(self._one(found, observed_at))
         except CprqueueError as error:
             reports.append(_failed(job, str(error)))
         except BaseException:  # the end of the task's time, or a bug: nobody need wait for more

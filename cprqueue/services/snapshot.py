@@ -17,6 +17,7 @@ from typing import TypeVar, Unpack
 from sqlalchemy import Connection
 
 from cprqueue import fuse
+from cprqueue import log as logs
 from cprqueue.errors import AlreadyRunning, CprqueueError, Transient, UnreadableAnswer
 from cprqueue.mapping import read_jobcode, read_location
 from cprqueue.models import Jobcode, Json, Location
@@ -84,9 +85,10 @@ class Snapshot:
             now = clock(conn)
             runs.change(conn, run_id, state=RunState.RUNNING, started_at=now, touched_at=now)
         try:
-            self._fill(run_id, holder, stop_asked)
+            with logs.bound(run_id=run_id):
+                self._fill(run_id, holder, stop_asked)
         except CprqueueError as error:
-            again = ordered and isinstance(error, (Transient, AlreadyRunning))
+            again = ordered and isinstance(error, Transient)
             state = RunState.QUEUED if again else RunState.FAILED
             self._end(run_id, holder, state=state, note=str(error))
             raise
@@ -156,7 +158,8 @@ class Snapshot:
             runs.change(conn, run_id, **ended)
             locks.release(conn, locks.SNAPSHOT, holder)
             self._forget_old(conn)
-        log.info("snapshot ended", extra={"run_id": run_id, **values})
+        if values["state"] == "queued":
+            log.warning("snapshot interrupted", extra={"run_id": run_id, "reason": values["note"]})
 
     def _forget_old(self, conn: Connection) -> None:
         old = runs.newest_few(conn, RunKind.SNAPSHOT, RunState.DONE, limit=1000)[KEPT:]

@@ -194,7 +194,7 @@ class Token:
         headers = {"Authorization": f"Bearer {pair['access_token']}"}
         try:
             reply = self.transport.request("POST", "/grant", form=form, headers=headers)
-        except Refused as error:
+        except (Refused, AccessStopped) as error:
             if error.status not in (400, 401, 404):
                 raise
             raise AccessStopped(

@@ -12,13 +12,13 @@ A jobcode that an active job has by now is the sync's: it is left alone.
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from sqlalchemy import Connection
 
+from cprqueue import log as logs
 from cprqueue.errors import AlreadyRunning, UsageError
 from cprqueue.models import BATCH, Json, Location, name_key
 from cprqueue.qbtime import QuickBooksTime
@@ -39,8 +39,6 @@ from cprqueue.services.archive import Archive
 from cprqueue.services.families import depth
 from cprqueue.store import events, jobs, links, plans, runs
 from cprqueue.store.database import Database, clock
-
-log = logging.getLogger(__name__)
 
 LEFT = (Outcome.SENDING, Outcome.ARCHIVED, Outcome.RESTORING)
 KINDS = (RunKind.PRUNE, RunKind.REMOVE_ALL)
@@ -111,7 +109,7 @@ class Undo:
         Raises AlreadyRunning while the step of a prune or remove-all, or a push, is under way,
         and the client's errors; run it again to go on.
         """
-        with self.archive.alone() as keep:
+        with logs.bound(run_id=run_id), self.archive.alone() as keep:
             with self.db.begin() as conn:
                 row = runs.existing(conn, run_id)
                 order, began = Order.of(row), row.started_at or clock(conn)
@@ -237,7 +235,6 @@ class Undo:
             halted = suspension.suspended(conn)
             if not order.numbers and halted and halted.run_id == order.of_run:
                 suspension.lift(conn)
-        log.info("undo ended", extra={"run_id": run_id, "outcome": undone.text()})
         return undone
 
 

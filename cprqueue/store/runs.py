@@ -8,15 +8,19 @@ stopped.
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from datetime import datetime
 from typing import TypedDict, Unpack
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, insert, select, update
 
+from cprqueue import log as logs
 from cprqueue.records import LinkState, Run, RunKind, RunState
 from cprqueue.store.database import count
 from cprqueue.tables import jobs, links, runs
+
+log = logging.getLogger(logs.RUNS)
 
 OPEN = (RunState.QUEUED, RunState.RUNNING, RunState.EMITTED)
 ENDED = (RunState.DONE, RunState.FAILED, RunState.HELD, RunState.STOPPED)
@@ -91,13 +95,44 @@ def change(
     only_from: tuple[RunState, ...] = (),
     **values: Unpack[RunValues],
 ) -> bool:
-    """Update a run; with ``only_from`` only while it is in one of these states."""
+    """Update a run; with ``only_from`` only while it is in one of these states.
+
+    One that begins or ends by this is a line in the log.
+    """
     statement = update(runs).where(runs.c.run_id == run_id)
     if only_from:
         statement = statement.where(runs.c.state.in_(only_from))
     if note := values.get("note"):
         values["note"] = note[:1000]
-    return conn.execute(statement.values(**values)).rowcount == 1
+    changed = conn.execute(statement.values(**values)).rowcount == 1
+    if changed and values.get("state") in (RunState.RUNNING, *ENDED):
+        _log_state(conn, run_id)
+    return changed
+
+
+def _log_state(conn: Connection, run_id: int) -> None:
+    run = get(conn, run_id)
+    if run is None:
+        return
+    fields = {"run_id": run.run_id, "kind": run.kind}
+    if run.state == RunState.RUNNING:
+        log.info("run began", extra=fields)
+        return
+    seconds = None
+    if run.finished_at is not None:
+        seconds = round((run.finished_at - (run.started_at or run.created_at)).total_seconds(), 1)
+    counts = {"emitted": run.emitted, "recorded": run.recorded, "skipped": run.skipped}
+    level = logging.ERROR if run.state == RunState.FAILED else logging.INFO
+    how = {"state": run.state, "calls": run.calls, "seconds": seconds, "outcome": run.note}
+    log.log(level, "run ended", extra={**fields, **counts, **how})
+
+
+def count_call(conn: Connection) -> None:
+    """Count a call to QuickBooks Time for the run that is at work here; without one, nothing."""
+    run_id = logs.current_run()
+    if run_id is not None:
+        one_more = update(runs).where(runs.c.run_id == run_id)
+        conn.execute(one_more.values(calls=runs.c.calls + 1))
 
 
 def set_detail(conn: Connection, run_id: int, detail: object) -> None:

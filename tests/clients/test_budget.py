@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from cprqueue.budget import Budget
-from cprqueue.errors import OutOfCalls
+from cprqueue.budget import LONGEST_BLOCK_MS, Budget
+from cprqueue.errors import OutOfCalls, RateLimited
 from cprqueue.store.database import Database, now_ms
 from cprqueue.tables import call_slots
 from tests.real_processes import wait_until
@@ -123,6 +123,21 @@ def test_after_a_429_nothing_is_free_for_a_whole_window(db: Database) -> None:
     made.block()
     assert spend_all(made, urgent=True) == 0
     age(db, 61_000)
+    assert spend_all(made, urgent=True) == 10
+
+
+@pytest.mark.parametrize(
+    ("asked", "blocked"), [(None, 60), (7, 60), (200, 200), (1e9, LONGEST_BLOCK_MS / 1000)]
+)
+def test_a_429_blocks_for_as_long_as_it_asks_for_within_bounds(
+    db: Database, asked: float | None, blocked: float
+) -> None:
+    made = budget(db, seconds=60)
+    with pytest.raises(RateLimited), made.call():
+        raise RateLimited("QuickBooks Time answered 429", asked)
+    age(db, round(blocked * 1000) - 5_000)
+    assert spend_all(made, urgent=True) == 0
+    age(db, 6_000)
     assert spend_all(made, urgent=True) == 10
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +13,7 @@ import requests
 from cprqueue.celery import ROUTES
 from cprqueue.cli.up import free_port
 from tests.real_processes import killed_at_the_end, wait_until
-from tests.running import PATIENT, ROOT, System, Up
+from tests.running import PATIENT, System, Up, celery
 
 pytestmark = pytest.mark.xdist_group("celery")  # one server for all of them
 
@@ -24,18 +22,6 @@ pytestmark = pytest.mark.xdist_group("celery")  # one server for all of them
 def up(small_system: System) -> Iterator[Up]:
     with small_system.up("--no-beat", "--flower-port", "0") as running:
         yield running
-
-
-def celery(system: System, *words: str, **env: str) -> subprocess.Popen[str]:
-    """Start a Celery command in the repository root, its output in one pipe."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "cprqueue", *words],
-        env={**system.env, **env},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def test_call_gives_an_order(small_system: System, up: Up) -> None:

@@ -44,6 +44,7 @@ def queues_in(flower: str) -> set[str]:
 
 
 def flower_url(up: Up) -> str:
+    wait_until(lambda: up.heard("Flower: "))  # it comes after "ready", on another stream
     return next(line.split()[1] for line in up.err if line.startswith("Flower: "))
 
 

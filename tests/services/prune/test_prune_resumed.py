@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.errors import AlreadyRunning, Held, OutOfCalls, Permanent, Transient
+from cprqueue.errors import AccessStopped, AlreadyRunning, Held, OutOfCalls, Permanent, Transient
 from cprqueue.records import RunKind
 from cprqueue.services import drift, orders
 from cprqueue.services.look import standing
@@ -68,7 +68,7 @@ def test_a_prune_that_fails_for_good_is_told_to_people(office: Office) -> None:
     close(office, 1)
     run_id = order(office)
     fault(office, kind="status", status=402, method="PUT", path="/jobcodes")
-    with pytest.raises(Permanent):
+    with pytest.raises(AccessStopped):
         office.app.prune.run(run_id, None)
     assert run_of(office, run_id).state == "failed"
     assert len(told) == 1
@@ -303,7 +303,7 @@ def test_a_prune_that_failed_and_was_undone_is_not_taken_up_again(office: Office
     with pytest.raises(Held):
         office.app.prune.run(run_id, None)
     fault(office, kind="status", status=402, method="PUT", path="/jobcodes", nth=[2])
-    with pytest.raises(Permanent):
+    with pytest.raises(AccessStopped):
         office.app.prune.approve(run_id, None)
     office.sandbox.client.clear_faults()
     office.app.undo.run(office.app.undo.request(run_id))
