@@ -22,7 +22,7 @@ from cprqueue.store import jobs, links, runs, schema
 from cprqueue.store.database import clock
 from tests.promise import broken
 
-QUICK = {"QBT_RETRY_BASE_SECONDS": "0.005", "CPR_LEASE_SECONDS": "2"}
+QUICK = {"QBT_RETRY_BASE_SECONDS": "0.005", "CPR_LEASE_SECONDS": "2", "CPR_TESTING": "1"}
 
 
 def job(job_id: int, number: str, **fields: Any) -> dict[str, Any]:

@@ -144,12 +144,6 @@ def test_malformed_settings_are_one_json_document_and_exit_2(system: System) -> 
     assert [f["text"].split()[0] for f in found["checks"]] == ["RM_BASE_URL", "QBT_RATE_LIMIT"]
 
 
-def test_a_lease_shorter_than_a_request_may_take_is_a_warning(office: Office) -> None:
-    code, found = looked_at(office)  # the office's own lease is 2 seconds
-    assert (code, found["lease"]["state"]) == (0, "warning")
-    assert "CPR_LEASE_SECONDS" in found["lease"]["text"]
-
-
 def test_a_directory_that_cannot_be_used_is_named_and_the_document_is_whole(
     system: System,
 ) -> None:
@@ -175,12 +169,13 @@ def test_a_directory_that_cannot_be_used_is_one_line_for_every_command(system: S
 # --- database and broker ------------------------------------------------------------------
 
 
-def test_tables_of_another_version_are_a_problem(office: Office) -> None:
+def test_tables_of_a_newer_version_are_a_problem(office: Office) -> None:
     with office.app.db.begin() as conn:
-        conn.execute(text("UPDATE alembic_version SET version_num = 'older'"))
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     code, found = looked_at(office)
     assert (code, found["database"]["state"]) == (1, "problem")
-    assert found["database"]["cure"] == "`cprqueue up` makes them"
+    assert "a newer version" in found["database"]["text"]
+    assert "put the version of cprqueue back" in found["database"]["cure"]
 
 
 def test_a_file_that_is_no_database_is_a_problem(system: System) -> None:

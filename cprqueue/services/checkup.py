@@ -25,7 +25,6 @@ from cprqueue.qbtime import QuickBooksTime
 from cprqueue.rm import RestorationManager
 from cprqueue.services import stop
 from cprqueue.services.findings import (
-    LONGEST_REQUEST,
     OK,
     PROBLEM,
     SETTINGS,
@@ -36,7 +35,6 @@ from cprqueue.services.findings import (
     integration,
     jobcode_limit,
     rights,
-    short_lease,
     token_end,
     wrong_settings,
 )
@@ -78,8 +76,6 @@ class Checkup:
         yield from missing + unusable or [fine]
         if unusable:  # the database and the broker live there
             return
-        if self.settings.lease < LONGEST_REQUEST:
-            yield short_lease(self.settings.lease)
         yield self._database()
         yield self._broker()
         if missing:
@@ -102,6 +98,9 @@ class Checkup:
             self.settings.make_var_dir()
         except SettingsError as error:
             yield from wrong_settings(error)
+        else:
+            if full := self.settings.full_disk():
+                yield Finding(name="disk", state=UNREACHABLE, text=full)
 
     # --- our own parts ---
 
@@ -128,7 +127,9 @@ class Checkup:
         if schema.is_empty(db):
             text = f"{db.name} is reachable and has no tables yet"
             return Finding(name="database", state=WARNING, text=text, cure=cure)
-        text = f"{db.name} has the tables of another version"
+        newer = schema.is_newer(db)
+        text = f"{db.name} has the tables of {'a newer' if newer else 'an older'} version"
+        cure = schema.NEWER if newer else cure
         return Finding(name="database", state=PROBLEM, text=text, cure=cure)
 
     def _broker(self) -> Finding:

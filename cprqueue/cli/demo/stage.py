@@ -30,7 +30,7 @@ from cprqueue.supervisor import Event, Supervisor
 
 READY_SECONDS = 90
 STOP_SECONDS = 5
-OURS = ("RM_", "QBT_", "CPR_", "PRUNE_", "CELERY_", "DATABASE_URL", "ALERT_URLS")
+OURS = (*config.PREFIXES, "CELERY_", "DATABASE_")
 
 
 @dataclass(slots=True, kw_only=True)
