@@ -1,7 +1,7 @@
 """Directories and files for this user alone: they hold tokens, names and addresses.
 
-What an older version made wider is narrowed, with one line in the log. A directory in which
-somebody else keeps something too is left as it is.
+What an older version made wider is narrowed. A directory in which somebody else keeps something
+too is left as it is.
 """
 
 from __future__ import annotations
@@ -55,14 +55,15 @@ def make_file(path: Path) -> os.stat_result:
 
 def raise_if_full(directory: Path) -> None:
     """Raise OSError where not even a small file can be written to the disk of ``directory``."""
-    with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+    with tempfile.TemporaryFile(dir=directory) as file:
         file.write(bytes(PROBE_BYTES))
+        file.flush()
         os.fsync(file.fileno())
 
 
 def _narrow(path: Path, mode: int) -> None:
     path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
-    log.warning(
+    log.info(
         "other users of this machine could enter or read it: no more", extra={"path": str(path)}
     )
 

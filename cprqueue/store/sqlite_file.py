@@ -19,7 +19,7 @@ _RESTORE = "restore a backup, as docs/operations.md says"
 
 CURES = {
     "disk is full": "free some space on its disk; the work goes on by itself",
-    "disk I/O error": "see to its disk: it is full, broken or gone",
+    "disk I/O error": "see to its disk: free some space if it is full",
     "readonly database": "give this user the right to write to the file and its directory",
     "unable to open": "check DATABASE_URL and CPR_VAR_DIR, and the rights on that directory",
     "not a database": f"name another file in DATABASE_URL, or {_RESTORE}",
@@ -50,6 +50,7 @@ def watch(engine: Engine, path: Path) -> None:
             "check CPR_VAR_DIR, DATABASE_URL and the space on its disk"
         ) from None
 
+    @event.listens_for(engine, "do_connect")  # SQLite would make an empty file
     @event.listens_for(engine, "checkout")
     def _raise_if_another(*_: Any) -> None:
         if not _is_same(path, first):
