@@ -46,8 +46,9 @@ class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery ships no t
 
     def _destroy_open_corrupted_schedule(self, exc: Exception) -> Any:
         if self._store is not None:
+            self._store.cache.clear()  # or it is written into the damaged file at the end
             with contextlib.suppress(Exception):
-                self._store.dict.close()
+                self._store.close()
         self._put_aside(f"{type(exc).__name__}: {exc}")
         self._store = self._open_schedule()
         return self._store
