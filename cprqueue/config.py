@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -22,12 +21,11 @@ from sqlalchemy import URL
 from cprqueue import alerts, dotenv_file, private
 from cprqueue import setting_values as values
 from cprqueue.errors import SettingsError
+from cprqueue.setting_reader import PREFIXES, SettingReader, unknown, unknown_names
 
 T = TypeVar("T")
 
 QBT_PRODUCTION_URL = "https://rest.tsheets.com/api/v1"
-PREFIXES = ("RM_", "QBT_", "CPR_", "PRUNE_", "PUSH_", "ALERT_")
-ALIKE = 0.85  # RMSITE_IDS is RM_SITE_IDS; TEST_DATABASE_URL is somebody else's
 TESTING = "CPR_TESTING"
 """Set by our tests alone: it allows short leases, and the hooks that ``test_hook`` reads."""
 
@@ -35,7 +33,6 @@ LONGEST_REQUEST = timedelta(seconds=75)
 """How long a call to QuickBooks Time may take, from the connection to the last byte."""
 LEAST_LEASE = timedelta(seconds=80)
 DOCUMENTED_CALLS, DOCUMENTED_WINDOW = 300, timedelta(seconds=300)
-MAX_SECRET_BYTES = 64 * 1024
 
 
 def setting(name: str, convert: Callable[[str], T], default: T, *, secret: bool = False) -> T:
@@ -144,7 +141,7 @@ def environment(directory: Path | None = None) -> dict[str, str]:
     """
     found = dotenv_file.read((directory or Path.cwd()) / ".env")
     cut_short = {name.partition("_")[2]: name for name in SETTINGS if name.startswith(PREFIXES)}
-    problems = [_unknown(name, cut_short[name]) for name in found if name in cut_short]
+    problems = [unknown(name, cut_short[name]) for name in found if name in cut_short]
     if problems:
         raise SettingsError(*problems)
     return {**found, **os.environ}
@@ -156,9 +153,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     Values that are wrong raise SettingsError with all problems. Missing credentials are
     legal here, because not every command needs them: see ``Settings.require_services``.
     """
-    reader = _Reader(environment() if environ is None else environ)
-    settings = Settings(**{f.name: reader.get(name, f) for name, f in SETTINGS.items()})
-    problems = [*_unknown_names(reader.environ), *reader.problems]
+    reader = SettingReader(environment() if environ is None else environ)
+    settings = Settings(**{f.name: reader.get(f) for f in SETTINGS.values()})
+    hooks = ["CPR_FUSE"] if reader.environ.get(TESTING) else []
+    problems = [*unknown_names(reader.environ, [*SETTINGS, *FILES], hooks), *reader.problems]
     problems += [text for text in _contradictions(settings, reader.environ) if not problems]
     if problems:
         raise SettingsError(*problems)
@@ -192,66 +190,6 @@ def leave_nothing_to_celery() -> None:
     for name in set(os.environ) - set(kept) - {"REMAP_SIGTERM"}:
         del os.environ[name]
     os.environ.update(kept)
-
-
-class _Reader:
-    """Reads one variable after another and collects what is wrong."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self.problems: list[str] = []
-
-    def get(self, name: str, declared: Field[Any]) -> Any:
-        default = declared.default
-        if isinstance(default, Path):
-            default = default.absolute()
-        try:
-            text = self._text(name, may_be_file=not declared.repr)
-            return declared.metadata["read"](text) if text else default
-        except ValueError as error:
-            self.problems.append(f"{name} {error}")
-            return default
-
-    def _text(self, name: str, *, may_be_file: bool) -> str:
-        text = self.environ.get(name, "").strip()
-        path = self.environ.get(f"{name}_FILE", "").strip() if may_be_file else ""
-        if text and path:
-            raise ValueError(f"and {name}_FILE are both set: leave one of them empty")
-        return _secret_in(path) if path else text
-
-
-def _secret_in(path: str) -> str:
-    place = f"cannot be read from the file that its _FILE names, {path}:"
-    try:
-        with Path(path).expanduser().open("rb") as file:
-            text = file.read(MAX_SECRET_BYTES + 1).decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise ValueError(f"{place} it is no UTF-8") from None
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{place} {getattr(error, 'strerror', None) or error}") from None
-    if not text:
-        raise ValueError(f"{place} it is empty")
-    if len(text) >= MAX_SECRET_BYTES or any(c in text for c in "\r\n\0"):
-        raise ValueError(f"{place} it must hold one line, the secret")
-    return text
-
-
-def _unknown_names(environ: Mapping[str, str]) -> Iterator[str]:
-    """Name what is set and none of ours; CPR_TEST... are our tests' own."""
-    known = [*SETTINGS, *FILES]
-    ours = {*known, "CPR_FUSE"} if environ.get(TESTING) else set(known)
-    for name in environ:
-        if name in ours or not environ[name].strip() or name.startswith("CPR_TEST"):
-            continue
-        is_ours = name.upper().startswith(PREFIXES)
-        near = get_close_matches(name.upper(), known, n=1, cutoff=0.6 if is_ours else ALIKE)
-        if is_ours or near:
-            yield _unknown(name, *near)
-
-
-def _unknown(name: str, near: str = "") -> str:
-    cure = f"did you mean {near}?" if near else "correct or remove it; .env.example has them all"
-    return f"{name} is no setting of cprqueue: {cure}"
 
 
 def _contradictions(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:

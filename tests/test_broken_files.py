@@ -234,8 +234,11 @@ def test_a_database_that_is_deleted_under_a_running_system_is_one_line(system: S
         for path in system.var.glob("cprqueue.db*"):
             path.unlink()
         assert "has no tables yet, or old ones" in one_line(system, "status", code=2)
-        done = system.run("check")
-        assert "Traceback" not in done.stdout + done.stderr
+        done = system.run("check", "--json")
+        found = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
+        assert (done.returncode, found["database"]["state"]) == (1, "problem")
+        assert "its file was deleted" in found["database"]["text"]
+        assert "put the file or a backup in its place" in found["database"]["cure"]
         words = [sys.executable, "-m", "celery", "-A", "cprqueue", "call", "cpr.sweep"]
         env = {**system.env, "PYTHONPATH": str(ROOT)}
         subprocess.run(words, env=env, cwd=ROOT, check=True, capture_output=True)

@@ -153,6 +153,19 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
         dotenv_file.read(tmp_path / ".env")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_file_of_another_user_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("RM_SITE_IDS=8\n")
+    (tmp_path / ".env").chmod(0o600)
+    code = "import os; from cprqueue import cli; os.setuid(65534); cli.main()"
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    done = run_python(code, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {tmp_path / '.env'} cannot be read (Permission denied)")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("command", "text"),
     [

@@ -39,7 +39,7 @@ from cprqueue.services.findings import (
     wrong_settings,
 )
 from cprqueue.services.token import Token
-from cprqueue.store import links, schema
+from cprqueue.store import links, schema, sqlite_file
 from cprqueue.store.database import Database, clock
 
 
@@ -125,6 +125,9 @@ class Checkup:
             return Finding(name="database", state=OK, text=text)
         cure = "`cprqueue up` makes them"
         if schema.is_empty(db):
+            if self.settings.broker_is_embedded and not self.parts.broker_problem():
+                text = f"{db.name} has no tables, though `cprqueue up` runs: its file was deleted"
+                return Finding(name="database", state=PROBLEM, text=text, cure=sqlite_file.PUT_BACK)
             text = f"{db.name} is reachable and has no tables yet"
             return Finding(name="database", state=WARNING, text=text, cure=cure)
         newer = schema.is_newer(db)

@@ -110,7 +110,8 @@ def require_current(db: Database) -> None:
     if not is_current(db):
         _raise_if_newer(db)
         raise UsageError(
-            f"database {db.name} has no tables yet, or old ones: start `cprqueue up` once"
+            f"database {db.name} has no tables yet, or old ones: start `cprqueue up` once; "
+            "if it had some, restore a backup first"
         )
 
 

@@ -17,6 +17,8 @@ from cprqueue.errors import DatabaseUnavailable, SettingsError
 
 _RESTORE = "restore a backup, as docs/operations.md says"
 
+PUT_BACK = "stop `cprqueue up`, put the file or a backup in its place, and start again"
+
 CURES = {
     "disk is full": "free some space on its disk; the work goes on by itself",
     "disk I/O error": "see to its disk: free some space if it is full",
@@ -56,7 +58,7 @@ def watch(engine: Engine, path: Path) -> None:
         if not _is_same(path, first):
             raise DatabaseUnavailable(
                 f"the database's file {path} was deleted or replaced while this was running: "
-                "stop `cprqueue up`, put the file or a backup in its place, and start again"
+                f"{PUT_BACK}"
             )
 
 

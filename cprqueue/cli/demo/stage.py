@@ -24,13 +24,14 @@ from cprqueue.cli.up import free_port
 from cprqueue.errors import ServiceUnreachable
 from cprqueue.sandbox import credentials
 from cprqueue.sandbox.server import Sandbox
+from cprqueue.setting_reader import PREFIXES
 from cprqueue.store import schema
 from cprqueue.store.database import Database
 from cprqueue.supervisor import Event, Supervisor
 
 READY_SECONDS = 90
 STOP_SECONDS = 5
-OURS = (*config.PREFIXES, "CELERY_", "DATABASE_")
+OURS = (*PREFIXES, "CELERY_", "DATABASE_")
 
 
 @dataclass(slots=True, kw_only=True)
