@@ -8,6 +8,18 @@ from collections.abc import Sequence
 log = logging.getLogger(__name__)
 
 
+def is_understood(url: str) -> bool:
+    """Tell whether Apprise can make something of the URL; nothing is sent."""
+    import apprise
+
+    said = logging.getLogger("apprise")  # it would log the URL, with its password
+    said.disabled, before = True, said.disabled
+    try:
+        return apprise.Apprise.instantiate(url, suppress_exceptions=True) is not None
+    finally:
+        said.disabled = before
+
+
 def send(urls: Sequence[str], title: str, text: str) -> bool:
     """Send one alert to every URL; an alert that cannot be sent is logged, never raised."""
     if not urls:

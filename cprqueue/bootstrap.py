@@ -38,7 +38,7 @@ class Application:
 
     def __init__(self, settings: config.Settings | None = None) -> None:
         self.settings = settings or config.load()
-        fuse.arm(self.settings.fuse, self.settings.var_dir)
+        fuse.arm(config.test_hook("CPR_FUSE"), self.settings.var_dir)
 
     @cached_property
     def db(self) -> Database:

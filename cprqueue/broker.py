@@ -19,7 +19,7 @@ from urllib.parse import quote
 from kombu.connection import Connection
 from kombu.exceptions import KombuError
 
-from cprqueue import broker_start, errors, supervised
+from cprqueue import broker_start, errors, log, supervised
 from cprqueue.supervisor import Program
 
 _START = (sys.executable, "-I", "-S", broker_start.__file__)
@@ -62,18 +62,24 @@ def broker_url(var_dir: Path) -> str:
 def wait_until_answering(url: str, timeout_seconds: float) -> None:
     """Return once the broker at ``url`` (any that kombu knows) accepts a connection.
 
-    Raises ServiceUnreachable after ``timeout_seconds``, with the last reason; passwords in
-    the URL are left out of the text.
+    Raises ServiceUnreachable after ``timeout_seconds``, or at once where it refuses the user,
+    with the last reason; passwords in the URL are left out of the text.
     """
     with Connection(url, connect_timeout=2) as connection:
         try:
             connection.ensure_connection(
                 timeout=max(timeout_seconds, 0.001), interval_start=0.1, interval_step=0
             )  # (kombu takes a timeout of 0 for "for ever")
-        except (OSError, KombuError) as error:
-            where = f"the broker {connection.as_uri()} does not answer"
-            reason = type(error.__cause__ or error).__name__
-            raise errors.ServiceUnreachable(f"{where}: {reason}") from error
+        except (*connection.connection_errors, *connection.channel_errors, KombuError) as error:
+            raise _away(connection, error.__cause__ or error) from None
+
+
+def _away(connection: Connection, cause: BaseException) -> errors.ServiceUnreachable:
+    said = (log.without_password(str(cause)).splitlines() or [""])[0][:200]
+    return errors.ServiceUnreachable(
+        f"the broker {connection.as_uri()} does not answer: {type(cause).__name__}: {said}: "
+        "start it, or correct CELERY_BROKER_URL"
+    )
 
 
 def _options(data: Path, socket: Path) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ for whatever is due, so an empty broker loses nothing: after three starts within
 files are put aside, not deleted.
 """
 
+import contextlib
 import os
 import sys
 import time
@@ -32,7 +33,8 @@ def put_aside_if_stuck(directory: Path, now: float) -> Path | None:
         aside = directory / f"{KEPT}-damaged-{now:.0f}"
         (directory / KEPT).rename(aside)
         starts = []
-    record.write_text(" ".join(str(moment) for moment in [*starts, now]))
+    with contextlib.suppress(OSError):  # a full disk: then the start is not counted
+        record.write_text(" ".join(str(moment) for moment in [*starts, now]))
     return aside
 
 

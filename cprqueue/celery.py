@@ -8,7 +8,9 @@ stand in the tables.
 from __future__ import annotations
 
 import logging
+import math
 import sys
+import time
 import warnings
 from collections.abc import Mapping
 from mmap import mmap
@@ -17,8 +19,8 @@ from typing import Any
 from celery import Celery, Task, signals
 from kombu import Exchange, Queue
 
-from cprqueue import bootstrap, broker, broker_guard, config, log
-from cprqueue.errors import CprqueueError, SettingsError
+from cprqueue import bootstrap, broker, broker_guard, config, log, private
+from cprqueue.errors import CprqueueError, DatabaseUnavailable, SettingsError
 
 QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
 
@@ -41,6 +43,9 @@ LONG_TASK_SECONDS = 3600
 """Limit of the tasks that may rightly take long; they are safe to run twice meanwhile."""
 
 READY = "cprqueue.ready"
+
+TELL_EVERY_SECONDS = 60
+_told_at = -math.inf
 
 _ending = mmap(-1, 1)  # memory that a worker shares with its pool of processes
 
@@ -94,6 +99,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
         "enable_utc": True,
         # The state file is written after each task, so a killed beat forgets nothing.
         "beat_sync_every": 1,
+        "beat_scheduler": "cprqueue.beat:Scheduler",
         "beat_schedule_filename": str(settings.var_dir / "beat" / "schedule"),
         "include": [
             "workers.fetch",
@@ -119,6 +125,20 @@ class CprTask(Task):  # type: ignore[misc]  # Celery ships no types
     max_retries = 3
     default_retry_delay = 5
 
+    def on_failure(self, exc: BaseException, *_: Any) -> None:
+        """Tell of a database that is away; other errors stand in the tables."""
+        _tell_of_the_database(exc)
+
+    on_retry = on_failure
+
+
+def _tell_of_the_database(error: BaseException) -> None:
+    """Log one line, at most once a minute in each process: every waiting message meets it."""
+    global _told_at
+    if isinstance(error, DatabaseUnavailable) and time.monotonic() - _told_at > TELL_EVERY_SECONDS:
+        _told_at = time.monotonic()
+        logging.getLogger(__name__).error(str(error))
+
 
 def build(settings: config.Settings) -> Celery:
     """Build the app from settings."""
@@ -135,6 +155,8 @@ def _load() -> config.Settings:
             log.log_prints()
     try:
         found = config.load()
+        config.leave_nothing_to_celery()
+        private.keep_new_files_private()
         found.make_var_dir()
         return found
     except SettingsError as error:

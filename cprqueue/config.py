@@ -1,67 +1,93 @@
 """Settings: the only module that reads the environment.
 
 Settings come from ``.env`` in the working directory and from the environment, which wins.
-Every wrong value is reported, not only the first: one line each, with the cure.
+Every wrong value is reported, not only the first: one line each, with the cure. A variable
+that begins like one of ours and is none is wrong too: a mistyped RM_SITE_IDS must never mean
+"all sites". A new setting is one line in ``Settings``, and one each in README and .env.example.
 """
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dotenv import dotenv_values
+from sqlalchemy import URL
 
+from cprqueue import alerts, dotenv_file, private
+from cprqueue import setting_values as values
 from cprqueue.errors import SettingsError
-from cprqueue.fuse import POINTS
+from cprqueue.setting_reader import PREFIXES, SettingReader, unknown, unknown_names
 
 T = TypeVar("T")
 
 QBT_PRODUCTION_URL = "https://rest.tsheets.com/api/v1"
-BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
+TESTING = "CPR_TESTING"
+"""Set by our tests alone: it allows short leases, and the hooks that ``test_hook`` reads."""
+
+LONGEST_REQUEST = timedelta(seconds=75)
+"""How long a call to QuickBooks Time may take, from the connection to the last byte."""
+LEAST_LEASE = timedelta(seconds=80)
+DOCUMENTED_CALLS, DOCUMENTED_WINDOW = 300, timedelta(seconds=300)
+
+
+def setting(name: str, convert: Callable[[str], T], default: T, *, secret: bool = False) -> T:
+    """Declare a field of Settings: its variable, how its text is read, its default.
+
+    A secret is left out of ``repr``, and may also come from the file that NAME_FILE names.
+    """
+    found: Any = field(default=default, repr=not secret, metadata={"name": name, "read": convert})
+    return found  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings, checked. Secrets are left out of ``repr``."""
 
-    rm_base_url: str
-    rm_username: str
-    rm_password: str = field(repr=False)
-    rm_api_secret: str = field(repr=False)
-    rm_site_ids: tuple[int, ...]
-    rm_active_statuses: tuple[str, ...]
-    rm_inactive_progress: tuple[str, ...]
-    rm_excluded_job_numbers: tuple[str, ...]
-    database_url: str = field(repr=False)
-    broker_url: str = field(repr=False)
-    broker_is_embedded: bool
-    var_dir: Path
-    qbt_base_url: str
-    qbt_access_token: str = field(repr=False)
-    qbt_client_id: str
-    qbt_client_secret: str = field(repr=False)
-    qbt_refresh_token: str = field(repr=False)
-    qbt_rate_limit: int
-    qbt_rate_window: timedelta
-    qbt_max_attempts: int
-    qbt_retry_base: timedelta
-    lease: timedelta
-    prune_max_fraction: float
-    prune_min_limit: int
-    prune_max_limit: int
-    alert_urls: tuple[str, ...] = field(repr=False)
-    timezone: str
-    log_format: str
-    fuse: str
+    rm_base_url: str = setting("RM_BASE_URL", values.service_url, "")
+    rm_username: str = setting("RM_USERNAME", str, "")
+    rm_password: str = setting("RM_PASSWORD", str, "", secret=True)
+    rm_api_secret: str = setting("RM_API_SECRET", values.header_safe, "", secret=True)
+    rm_site_ids: tuple[int, ...] = setting("RM_SITE_IDS", values.whole_numbers, ())
+    rm_active_statuses: tuple[str, ...] = setting(
+        "RM_ACTIVE_STATUSES", values.statuses, ("Active",)
+    )
+    rm_inactive_progress: tuple[str, ...] = setting(
+        "RM_INACTIVE_PROGRESS", values.texts, ("Lost Lead", "Paid in Full - File Closed")
+    )
+    rm_excluded_job_numbers: tuple[str, ...] = setting(
+        "RM_EXCLUDED_JOB_NUMBERS", values.texts, ("LAX-UNALLOCATED JC",)
+    )
+    database_url: str = setting("DATABASE_URL", values.database_url, "", secret=True)
+    broker_url: str = setting("CELERY_BROKER_URL", values.broker_url, "", secret=True)
+    var_dir: Path = setting("CPR_VAR_DIR", values.directory, Path("var"))
+    qbt_base_url: str = setting("QBT_BASE_URL", values.service_url, QBT_PRODUCTION_URL)
+    qbt_access_token: str = setting("QBT_ACCESS_TOKEN", values.header_safe, "", secret=True)
+    qbt_client_id: str = setting("QBT_CLIENT_ID", str, "")
+    qbt_client_secret: str = setting("QBT_CLIENT_SECRET", str, "", secret=True)
+    qbt_refresh_token: str = setting("QBT_REFRESH_TOKEN", str, "", secret=True)
+    qbt_rate_limit: int = setting("QBT_RATE_LIMIT", values.whole(2), DOCUMENTED_CALLS)
+    qbt_rate_window: timedelta = setting("QBT_RATE_WINDOW", values.seconds, DOCUMENTED_WINDOW)
+    qbt_max_attempts: int = setting("QBT_MAX_ATTEMPTS", values.whole(1), 8)
+    qbt_retry_base: timedelta = setting(
+        "QBT_RETRY_BASE_SECONDS", values.seconds, timedelta(seconds=2)
+    )
+    lease: timedelta = setting("CPR_LEASE_SECONDS", values.seconds, timedelta(seconds=90))
+    prune_max_fraction: float = setting("PRUNE_MAX_FRACTION", values.fraction, 0.2)
+    prune_min_limit: int = setting("PRUNE_MIN_LIMIT", values.whole(0), 10)
+    prune_max_limit: int = setting("PRUNE_MAX_LIMIT", values.whole(0), 50)
+    alert_urls: tuple[str, ...] = setting("ALERT_URLS", values.alert_urls, (), secret=True)
+    timezone: str = setting("CPR_TIMEZONE", values.timezone, "UTC")
+    log_format: str = setting("CPR_LOG_FORMAT", values.one_of("text", "json"), "text")
+
+    @property
+    def broker_is_embedded(self) -> bool:
+        """True where ``up`` brings the broker."""
+        return not self.broker_url
 
     def require_services(self) -> Settings:
         """Return these settings, or raise SettingsError where RM or QuickBooks Time lack one."""
@@ -80,21 +106,45 @@ class Settings:
         return self
 
     def make_var_dir(self) -> None:
-        """Make the directory for data. Raises SettingsError where it cannot be used."""
+        """Make the directory for data, ours alone. Raises SettingsError where it cannot be used."""
         try:
-            (self.var_dir / "beat").mkdir(parents=True, exist_ok=True)
-            if not os.access(self.var_dir, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            for place in (self.var_dir, self.var_dir / "beat", self.var_dir / "flower"):
+                private.make_directory(place)
         except OSError as error:
             raise SettingsError(
                 f"CPR_VAR_DIR is {self.var_dir}, where nothing can be written: {error.strerror}"
             ) from None
 
+    def full_disk(self) -> str:
+        """Return one line about a disk on which nothing can be written any more, or ""."""
+        try:
+            private.raise_if_full(self.var_dir)
+        except FileNotFoundError:
+            return ""  # nothing was ever written there
+        except OSError as error:
+            return (
+                f"nothing can be written to {self.var_dir}: {error.strerror}: free some space on "
+                "its disk; what is owed is done then"
+            )
+        return ""
+
+
+SETTINGS: Mapping[str, Field[Any]] = {f.metadata["name"]: f for f in fields(Settings)}
+FILES = tuple(f"{name}_FILE" for name, f in SETTINGS.items() if not f.repr)
+"""The variables that name a file with a secret in it."""
+
 
 def environment(directory: Path | None = None) -> dict[str, str]:
-    """Return what ``.env`` and the process's environment say together; the environment wins."""
-    dotenv = dotenv_values((directory or Path.cwd()) / ".env")
-    return {**{k: v for k, v in dotenv.items() if v is not None}, **os.environ}
+    """Return what ``.env`` and the process's environment say together; the environment wins.
+
+    Raises SettingsError where a line of ``.env`` is wrong.
+    """
+    found = dotenv_file.read((directory or Path.cwd()) / ".env")
+    cut_short = {name.partition("_")[2]: name for name in SETTINGS if name.startswith(PREFIXES)}
+    problems = [unknown(name, cut_short[name]) for name in found if name in cut_short]
+    if problems:
+        raise SettingsError(*problems)
+    return {**found, **os.environ}
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -103,11 +153,14 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     Values that are wrong raise SettingsError with all problems. Missing credentials are
     legal here, because not every command needs them: see ``Settings.require_services``.
     """
-    reader = _Reader(environment() if environ is None else environ)
-    settings = _read(reader)
-    if reader.problems:
-        raise SettingsError(*reader.problems)
-    return settings
+    reader = SettingReader(environment() if environ is None else environ)
+    settings = Settings(**{f.name: reader.get(f) for f in SETTINGS.values()})
+    hooks = ["CPR_FUSE"] if reader.environ.get(TESTING) else []
+    problems = [*unknown_names(reader.environ, [*SETTINGS, *FILES], hooks), *reader.problems]
+    problems += [text for text in _contradictions(settings, reader.environ) if not problems]
+    if problems:
+        raise SettingsError(*problems)
+    return settings if settings.database_url else _on_sqlite(settings)
 
 
 def log_format(environ: Mapping[str, str] | None = None) -> str:
@@ -116,191 +169,72 @@ def log_format(environ: Mapping[str, str] | None = None) -> str:
     return "json" if found.strip() == "json" else "text"
 
 
-class _Reader:
-    """Reads one variable after another and collects what is wrong."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self.problems: list[str] = []
-
-    def get(self, name: str, convert: Callable[[str], T], default: T) -> T:
-        text = self.environ.get(name, "").strip()
-        if not text:
-            return default
-        try:
-            return convert(text)
-        except ValueError as error:
-            self.problems.append(f"{name} {error}")
-            return default
-
-    def text(self, name: str, default: str = "") -> str:
-        return self.get(name, str, default)
-
-    def texts(self, name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        return self.get(name, _texts, default)
+def test_hook(name: str) -> str:
+    """Return a variable that only our tests set; empty unless CPR_TESTING is set too."""
+    return os.environ.get(name, "") if os.environ.get(TESTING) else ""
 
 
-def _read(reader: _Reader) -> Settings:
-    var_dir = Path(reader.text("CPR_VAR_DIR", "var")).absolute()
-    broker_url = reader.text("CELERY_BROKER_URL")
-    minimum = reader.get("PRUNE_MIN_LIMIT", _whole(0), 10)
-    return Settings(
-        rm_base_url=reader.get("RM_BASE_URL", _service_url, ""),
-        rm_username=reader.text("RM_USERNAME"),
-        rm_password=reader.text("RM_PASSWORD"),
-        rm_api_secret=reader.get("RM_API_SECRET", _header_safe, ""),
-        rm_site_ids=reader.get("RM_SITE_IDS", _whole_numbers, ()),
-        rm_active_statuses=reader.get("RM_ACTIVE_STATUSES", _statuses, ("Active",)),
-        rm_inactive_progress=reader.texts(
-            "RM_INACTIVE_PROGRESS", ("Lost Lead", "Paid in Full - File Closed")
-        ),
-        rm_excluded_job_numbers=reader.texts("RM_EXCLUDED_JOB_NUMBERS", ("LAX-UNALLOCATED JC",)),
-        database_url=reader.get("DATABASE_URL", _url, f"sqlite:///{var_dir / 'cprqueue.db'}"),
-        broker_url=reader.get("CELERY_BROKER_URL", _broker_url, ""),
-        broker_is_embedded=not broker_url,
-        var_dir=var_dir,
-        qbt_base_url=reader.get("QBT_BASE_URL", _service_url, QBT_PRODUCTION_URL),
-        qbt_access_token=reader.get("QBT_ACCESS_TOKEN", _header_safe, ""),
-        qbt_client_id=reader.text("QBT_CLIENT_ID"),
-        qbt_client_secret=reader.text("QBT_CLIENT_SECRET"),
-        qbt_refresh_token=reader.text("QBT_REFRESH_TOKEN"),
-        qbt_rate_limit=reader.get("QBT_RATE_LIMIT", _whole(2), 300),
-        qbt_rate_window=reader.get("QBT_RATE_WINDOW", _seconds, timedelta(seconds=300)),
-        qbt_max_attempts=reader.get("QBT_MAX_ATTEMPTS", _whole(1), 8),
-        qbt_retry_base=reader.get("QBT_RETRY_BASE_SECONDS", _seconds, timedelta(seconds=2)),
-        lease=reader.get("CPR_LEASE_SECONDS", _seconds, timedelta(seconds=90)),
-        prune_max_fraction=reader.get("PRUNE_MAX_FRACTION", _fraction, 0.2),
-        prune_min_limit=minimum,
-        prune_max_limit=reader.get("PRUNE_MAX_LIMIT", _whole(minimum), max(50, minimum)),
-        alert_urls=reader.get("ALERT_URLS", _alert_urls, ()),
-        timezone=reader.get("CPR_TIMEZONE", _timezone, "UTC"),
-        log_format=reader.get("CPR_LOG_FORMAT", _one_of("text", "json"), "text"),
-        fuse=reader.get("CPR_FUSE", _fuse, ""),
-    )
+def for_programs(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the programs that ``up`` starts: one reader for each variable.
+
+    What Celery would read by itself is left out, and a blank setting is an empty one.
+    """
+    kept = {name: text for name, text in environ.items() if not name.startswith("CELERY_")}
+    kept.pop("REMAP_SIGTERM", None)  # how a worker ends is decided for each of them
+    return kept | {name: environ.get(name, "").strip() for name in SETTINGS if name in environ}
 
 
-def _texts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(";") if part.strip())
+def leave_nothing_to_celery() -> None:
+    """Do the same to this process's own environment; before Celery looks into it."""
+    kept = for_programs(os.environ)
+    for name in set(os.environ) - set(kept) - {"REMAP_SIGTERM"}:
+        del os.environ[name]
+    os.environ.update(kept)
 
 
-def _statuses(text: str) -> tuple[str, ...]:
-    # Of a status without any letter nothing is left to compare, so every job without one fits.
-    found = _texts(text)
-    if not found or not all(any(c.isalnum() for c in status) for status in found):
-        raise ValueError(f"is {text!r}: write at least one status in letters, like Active")
-    return found
+def _contradictions(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """Name each pair of settings that cannot both be meant."""
+    given = {
+        "QBT_CLIENT_ID": settings.qbt_client_id,
+        "QBT_CLIENT_SECRET": settings.qbt_client_secret,
+        "QBT_REFRESH_TOKEN": settings.qbt_refresh_token,
+    }
+    missing = [name for name, value in given.items() if not value]
+    if 0 < len(missing) < len(given):
+        present = next(name for name, value in given.items() if value)
+        yield f"{present} is set, {' and '.join(missing)} not: set all three, or none"
+    low, high = settings.prune_min_limit, settings.prune_max_limit
+    if low > high:
+        name = (
+            "PRUNE_MAX_LIMIT" if environ.get("PRUNE_MAX_LIMIT", "").strip() else "PRUNE_MIN_LIMIT"
+        )
+        yield f"{name}: PRUNE_MIN_LIMIT ({low}) is above PRUNE_MAX_LIMIT ({high}): change one"
+    if settings.lease < LEAST_LEASE and not environ.get(TESTING):
+        yield (
+            f"CPR_LEASE_SECONDS is {settings.lease.total_seconds():g}: write "
+            f"{LEAST_LEASE.total_seconds():g} or more, because one request may take "
+            f"{LONGEST_REQUEST.total_seconds():g} s and another worker would take its jobs over"
+        )
+    if settings.rm_base_url == settings.qbt_base_url:
+        yield "RM_BASE_URL and QBT_BASE_URL are the same: they are two services"
+    yield from _too_many_calls(settings)
+    for number, address in enumerate(settings.alert_urls, 1):
+        if not alerts.is_understood(address):
+            yield f"ALERT_URLS number {number} is not understood by Apprise: see its documentation"
 
 
-def _alert_urls(text: str) -> tuple[str, ...]:
-    # They may hold a password, so the message never shows them.
-    found = _texts(text)
-    for number, url in enumerate(found, 1):
-        if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://\S", url):
-            raise ValueError(f"number {number} is no URL: write scheme://..., several with ;")
-    return found
+def _too_many_calls(settings: Settings) -> Iterator[str]:
+    if values.is_loopback(urlsplit(settings.qbt_base_url).hostname or ""):
+        return
+    limit, window = settings.qbt_rate_limit, settings.qbt_rate_window
+    if limit > DOCUMENTED_CALLS or limit * DOCUMENTED_WINDOW > DOCUMENTED_CALLS * window:
+        yield (
+            f"QBT_RATE_LIMIT and QBT_RATE_WINDOW allow {limit} calls in "
+            f"{window.total_seconds():g} s: QuickBooks Time refuses more than 300 in 300 s"
+        )
 
 
-def _fuse(text: str) -> str:
-    if not set(text.split(",")) <= POINTS:
-        raise ValueError("names no point that there is; it is for tests only: leave it empty")
-    return text
-
-
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in _texts(text))
-    except ValueError:
-        raise ValueError(f"is {text!r}: write whole numbers like 8;33") from None
-
-
-def _whole(minimum: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        if not re.fullmatch("-?[0-9]{1,9}", text) or int(text) < minimum:
-            raise ValueError(f"is {text!r}: write a whole number, {minimum} or more")
-        return int(text)
-
-    return convert
-
-
-def _seconds(text: str) -> timedelta:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e7:
-        raise ValueError(f"is {text!r}: write a number of seconds above 0")
-    return timedelta(seconds=value)
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise ValueError(f"is {text!r}: write a share between 0 and 1, like 0.2")
-    return value
-
-
-def _timezone(text: str) -> str:
-    try:
-        ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"is {text!r}: write a zone name like America/Denver") from None
-    return text
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def convert(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"is {text!r}: write {' or '.join(choices)}")
-        return text
-
-    return convert
-
-
-def _header_safe(text: str) -> str:
-    if not text.isascii() or any(character.isspace() for character in text):
-        raise ValueError("holds a space or a character that no token has: copy it again")
-    return text
-
-
-def _url(text: str) -> str:
-    # The text may hold a password, so the message never shows it.
-    if "://" not in text:
-        raise ValueError("is no URL: it must look like scheme://host/...")
-    return text
-
-
-def _broker_url(text: str) -> str:
-    scheme = _url(text).split("://", 1)[0].lower()
-    if scheme not in BROKER_SCHEMES:
-        raise ValueError(f"begins with {scheme}://: it must be redis:// or amqp://")
-    return text
-
-
-def _service_url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise ValueError("has a host or port that cannot be: ports go from 1 to 65535") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is no web address: it must look like https://host or https://host/path")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must hold only scheme, host, port and path: no user, query or fragment")
-    if port == 0:
-        raise ValueError("has port 0: ports go from 1 to 65535")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError(f"sends secrets to {parts.hostname} unencrypted: use https://")
-    return text.rstrip("/")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` is this very machine by its name or address alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _on_sqlite(settings: Settings) -> Settings:
+    """Put the database into CPR_VAR_DIR; whatever its path holds, it is no part of a URL."""
+    url = URL.create("sqlite", database=str(settings.var_dir / "cprqueue.db"))
+    return replace(settings, database_url=url.render_as_string(hide_password=False))

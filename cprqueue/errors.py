@@ -5,6 +5,7 @@
     |-- UsageError             wrong arguments, unknown job or run   exit 2
     |-- Transient              worth trying again by itself          exit 3
     |   |-- ServiceUnreachable no answer: connection, timeout, cut short
+    |   |   `-- DatabaseUnavailable  our own database: away, full, damaged, deleted
     |   |-- ServiceFailed      an answer that blames the server (5xx), or a gateway's
     |   |-- RateLimited        429
     |   |-- Overtaken          another writer changed the row first
@@ -61,6 +62,10 @@ class Transient(CprqueueError):
 
 class ServiceUnreachable(Transient):
     """No complete answer came. The request may or may not have had its effect."""
+
+
+class DatabaseUnavailable(ServiceUnreachable):
+    """Our own database is away, or its file is full, damaged or gone: nothing can be recorded."""
 
 
 class ServiceFailed(Transient):

@@ -86,8 +86,9 @@ def _hold_across_exec(path: Path) -> bool:
     descriptor = take_lock(path)
     if descriptor is None:
         return False
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    with contextlib.suppress(OSError):  # a full disk: the lock holds, it only has no name
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
     os.set_inheritable(descriptor, True)
     return True
 

@@ -30,7 +30,7 @@ from cprqueue.services.record import Sighting, record_in
 from cprqueue.store import jobs, links, runs, schema
 from cprqueue.store.database import Database, clock
 
-QUICK = {"QBT_RETRY_BASE_SECONDS": "0.005", "CPR_LEASE_SECONDS": "2"}
+QUICK = {"QBT_RETRY_BASE_SECONDS": "0.005", "CPR_LEASE_SECONDS": "2", "CPR_TESTING": "1"}
 
 
 def job(job_id: int, number: str, **fields: Any) -> dict[str, Any]:

@@ -18,13 +18,23 @@ from cprqueue.sandbox.server import Sandbox
 from tests.real_processes import no_process_left_behind, wait_until
 
 ROOT = Path(__file__).parent.parent
-NOT_OURS = ("RM_", "QBT_", "CPR_", "PRUNE_", "CELERY_", "FLOWER_", "DATABASE_URL", "ALERT_URLS")
+NOT_OURS = (
+    "RM_",
+    "QBT_",
+    "CPR_",
+    "PRUNE_",
+    "PUSH_",
+    "ALERT_",
+    "CELERY_",
+    "FLOWER_",
+    "DATABASE_URL",
+)
 
 
 def clean_environment(**values: str) -> dict[str, str]:
     """Return this process's environment without anybody's settings, plus ``values``."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(NOT_OURS)}
-    return {**kept, "COLUMNS": "200", **values}
+    return {**kept, "COLUMNS": "200", "CPR_TESTING": "1", **values}
 
 
 PATIENT = {"timeout_seconds": 90.0}

@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 
-from cprqueue import config, fuse
+from cprqueue import config, fuse, setting_values
 from cprqueue.errors import SettingsError
+
+TOGETHER = {
+    "QBT_CLIENT_ID": "id",
+    "QBT_CLIENT_SECRET": "s",
+    "QBT_REFRESH_TOKEN": "r",
+    "QBT_BASE_URL": "http://127.0.0.1/api/v1",  # production has a rate limit of its own
+}
 
 
 @pytest.mark.parametrize(
@@ -40,8 +47,7 @@ from cprqueue.errors import SettingsError
         ("QBT_RATE_WINDOW", "2.5", "qbt_rate_window", timedelta(seconds=2.5)),
         ("QBT_MAX_ATTEMPTS", "3", "qbt_max_attempts", 3),
         ("QBT_RETRY_BASE_SECONDS", "0.1", "qbt_retry_base", timedelta(seconds=0.1)),
-        ("CPR_LEASE_SECONDS", "5", "lease", timedelta(seconds=5)),
-        ("CPR_FUSE", "before_create_jobcode", "fuse", "before_create_jobcode"),
+        ("CPR_LEASE_SECONDS", "80", "lease", timedelta(seconds=80)),
         (
             "ALERT_URLS",
             "mailtos://a:b@c.example?x=1;",
@@ -57,7 +63,7 @@ from cprqueue.errors import SettingsError
     ],
 )
 def test_each_variable_is_read(name: str, text: str, field: str, value: Any) -> None:
-    assert getattr(config.load({name: text}), field) == value
+    assert getattr(config.load({**TOGETHER, name: text}), field) == value
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,11 @@ def test_each_variable_is_read(name: str, text: str, field: str, value: Any) -> 
         ("QBT_BASE_URL", ["http://192.168.1.1/api/v1", "http://0.0.0.0"], "use https://"),
         ("RM_API_SECRET", ["a hush", "hüsh"], "copy it again"),
         ("QBT_ACCESS_TOKEN", ["a hush", "hüsh"], "copy it again"),
-        ("RM_SITE_IDS", ["8,33", "eight", "8;x"], "write whole numbers like"),
+        (
+            "RM_SITE_IDS",
+            ["8,33", "eight", "8;x", ";", "8_3", "-8", "٨"],
+            "write whole numbers like",
+        ),
         ("DATABASE_URL", ["hush", "c:\\hush.db"], "must look like"),
         ("CELERY_BROKER_URL", ["hush:6379"], "must look like"),
         ("QBT_RATE_LIMIT", ["0", "1", "-5", "x", "2.5", "²", "--5", "9" * 30], "2 or more"),
@@ -79,12 +89,18 @@ def test_each_variable_is_read(name: str, text: str, field: str, value: Any) -> 
         ("QBT_MAX_ATTEMPTS", ["0", "x"], "1 or more"),
         ("QBT_RETRY_BASE_SECONDS", ["0", "x"], "above 0"),
         ("CPR_LEASE_SECONDS", ["0", "x"], "above 0"),
-        ("CPR_FUSE", ["hush", "before_hush"], "leave it empty"),
         ("ALERT_URLS", ["hush", "json://a;hush", "//hush", "my hush://x", "json://"], "scheme://"),
         ("RM_ACTIVE_STATUSES", [";", " ; ;", "-", "Active;!"], "at least one"),
+        ("RM_ACTIVE_STATUSES", ["Active,Open"], "separate several with ;"),
+        ("DATABASE_URL", ["sqlite://", "sqlite:///:memory:", "sqlite+pysqlite://"], "name a file"),
+        ("CELERY_BROKER_URL", ["redis://:hush/1@h:6379/0", "amqp://u:hush?@h//"], "write / as %2F"),
+        ("CELERY_BROKER_URL", ["redis://:hush#1@h/0", "redis://u:12/hush@h"], "write / as %2F"),
+        ("CELERY_BROKER_URL", ["redis://:hush@h/zero", "rediss://h/x"], "end it with /0"),
         ("PRUNE_MAX_FRACTION", ["20", "-0.1", "x", "nan", "20%"], "between 0 and 1"),
         ("PRUNE_MIN_LIMIT", ["-1", "x"], "0 or more"),
-        ("PRUNE_MAX_LIMIT", ["9", "x"], "10 or more"),
+        ("PRUNE_MAX_LIMIT", ["-1", "x"], "0 or more"),
+        ("PRUNE_MAX_LIMIT:", ["9"], "PRUNE_MIN_LIMIT (10) is above PRUNE_MAX_LIMIT (9)"),
+        ("PRUNE_MIN_LIMIT:", ["51"], "PRUNE_MIN_LIMIT (51) is above PRUNE_MAX_LIMIT (50)"),
         ("CPR_TIMEZONE", ["Denver", "../x", "/etc/passwd", "America"], "America/Denver"),
         ("CPR_LOG_FORMAT", ["xml", "JSON"], "write text or json"),
     ],
@@ -94,7 +110,7 @@ def test_each_wrong_value_is_one_line_with_the_name_and_the_cure(
 ) -> None:
     for text in texts:
         with pytest.raises(SettingsError) as raised:
-            config.load({name: text})
+            config.load({name.rstrip(":"): text})
         [problem] = raised.value.problems
         assert problem.startswith(f"{name} "), problem
         assert cure in problem, problem
@@ -119,10 +135,6 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert found.rm_active_statuses == ("Active",)
 
 
-def test_a_larger_least_limit_lifts_the_default_of_the_largest() -> None:
-    assert config.load({"PRUNE_MIN_LIMIT": "80"}).prune_max_limit == 80
-
-
 def test_no_secret_is_in_the_repr() -> None:
     names = {
         "RM_PASSWORD": "hush1",
@@ -130,9 +142,10 @@ def test_no_secret_is_in_the_repr() -> None:
         "DATABASE_URL": "postgresql://u:hush3@h/d",
         "CELERY_BROKER_URL": "redis://:hush4@h",
         "QBT_ACCESS_TOKEN": "hush5",
+        "QBT_CLIENT_ID": "id",
         "QBT_CLIENT_SECRET": "hush6",
         "QBT_REFRESH_TOKEN": "hush7",
-        "ALERT_URLS": "mailto://u:hush8@h",
+        "ALERT_URLS": "mailto://u:hush8@h.example",
     }
     assert "hush" not in repr(config.load(names))
 
@@ -156,7 +169,7 @@ def test_missing_credentials_are_named_when_they_are_needed() -> None:
 def test_the_environment_wins_over_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / ".env").write_text("RM_USERNAME=file\nRM_PASSWORD='a b'\nQBT_CLIENT_ID\n")
+    (tmp_path / ".env").write_text("RM_USERNAME=file\nRM_PASSWORD='a b'\nQBT_CLIENT_ID=\n")
     monkeypatch.setenv("RM_USERNAME", "environment")
     monkeypatch.delenv("RM_PASSWORD", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -178,7 +191,7 @@ def test_the_environment_wins_over_the_file(
     ],
 )
 def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
-    assert config.is_loopback(host) is loopback
+    assert setting_values.is_loopback(host) is loopback
 
 
 def test_of_several_alert_urls_the_one_that_is_wrong_is_told_by_its_place() -> None:

@@ -13,7 +13,7 @@ import sys
 import typer
 from typer.exceptions import Abort, TyperException
 
-from cprqueue import config, log
+from cprqueue import config, log, private
 from cprqueue.cli.console import say_error
 from cprqueue.errors import CprqueueError
 
@@ -72,6 +72,7 @@ def _command(error: TyperException) -> str:
 def main() -> None:
     """Run the command line; errors that we raise on purpose are lines, never tracebacks."""
     try:
+        private.keep_new_files_private()
         log.set_up(config.log_format(), logging.WARNING)
         logging.getLogger(log.RUNS).setLevel(logging.CRITICAL)  # commands say it themselves
         _register()

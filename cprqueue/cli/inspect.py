@@ -37,6 +37,7 @@ def status(json: Json = False) -> None:
     found = look.standing(app.db, app.budget)
     broker = queues.ask()
     warnings = [*found.warnings, *_broker_warnings(broker, found.jobs["due"])]
+    warnings += filter(None, [app.settings.full_disk()])
     if json:
         print_json({**found.as_json(), "broker": asdict(broker), "warnings": warnings})
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cprqueue
 from cprqueue import broker, config, supervised
-from cprqueue.errors import AlreadyRunning, SettingsError
+from cprqueue.errors import AlreadyRunning
 from cprqueue.supervisor import Program
 
 QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
@@ -41,7 +41,7 @@ def all_programs(
     say. Without a ``flower_port`` there is no Flower. Raises AlreadyRunning if another system
     uses the same directory, SettingsError if the directory cannot be used.
     """
-    _make_directories(settings.var_dir)
+    settings.make_var_dir()
     env = _environment(environ)
     programs = [_worker(queue, settings, env, stop_seconds) for queue in QUEUES]
     if beat:
@@ -53,22 +53,12 @@ def all_programs(
     return programs
 
 
-def _make_directories(var_dir: Path) -> None:
-    try:
-        for name in ("beat", "flower"):
-            # Both keep pickled state there, so nobody else may write to it.
-            (var_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(
-            f"CPR_VAR_DIR is {var_dir}, where nothing can be written: {error.strerror}"
-        ) from None
-
-
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Let the programs find ``workers`` and ``celerybeat-schedule`` from any directory."""
     root = str(Path(cprqueue.__file__).parent.parent)
     paths = [root, *environ.get("PYTHONPATH", "").split(os.pathsep)]
-    return {**environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    kept = config.for_programs(environ)
+    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 def _serve(*arguments: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import typer
 from cprqueue import broker, config, log
 from cprqueue.cli import programs
 from cprqueue.cli.voice import Voice
-from cprqueue.errors import AlreadyRunning, UsageError
+from cprqueue.errors import AlreadyRunning, ServiceUnreachable, UsageError
 from cprqueue.store import schema
 from cprqueue.store.database import Database
 from cprqueue.supervisor import Program, Supervisor
@@ -81,6 +81,9 @@ def _prepare(
     flower_port: int | None,
 ) -> list[Program]:
     """Do what has to be done once before the programs start: locks, broker, tables."""
+    settings.make_var_dir()
+    if full := settings.full_disk():
+        raise ServiceUnreachable(full)
     try:
         crew = programs.all_programs(settings, environ, beat=beat, flower_port=flower_port)
     except AlreadyRunning as error:

@@ -25,7 +25,6 @@ from cprqueue.qbtime import QuickBooksTime
 from cprqueue.rm import RestorationManager
 from cprqueue.services import stop
 from cprqueue.services.findings import (
-    LONGEST_REQUEST,
     OK,
     PROBLEM,
     SETTINGS,
@@ -36,12 +35,11 @@ from cprqueue.services.findings import (
     integration,
     jobcode_limit,
     rights,
-    short_lease,
     token_end,
     wrong_settings,
 )
 from cprqueue.services.token import Token
-from cprqueue.store import links, schema
+from cprqueue.store import links, schema, sqlite_file
 from cprqueue.store.database import Database, clock
 
 
@@ -78,8 +76,6 @@ class Checkup:
         yield from missing + unusable or [fine]
         if unusable:  # the database and the broker live there
             return
-        if self.settings.lease < LONGEST_REQUEST:
-            yield short_lease(self.settings.lease)
         yield self._database()
         yield self._broker()
         if missing:
@@ -102,6 +98,9 @@ class Checkup:
             self.settings.make_var_dir()
         except SettingsError as error:
             yield from wrong_settings(error)
+        else:
+            if full := self.settings.full_disk():
+                yield Finding(name="disk", state=UNREACHABLE, text=full)
 
     # --- our own parts ---
 
@@ -126,9 +125,14 @@ class Checkup:
             return Finding(name="database", state=OK, text=text)
         cure = "`cprqueue up` makes them"
         if schema.is_empty(db):
+            if self.settings.broker_is_embedded and not self.parts.broker_problem():
+                text = f"{db.name} has no tables, though `cprqueue up` runs: its file was deleted"
+                return Finding(name="database", state=PROBLEM, text=text, cure=sqlite_file.PUT_BACK)
             text = f"{db.name} is reachable and has no tables yet"
             return Finding(name="database", state=WARNING, text=text, cure=cure)
-        text = f"{db.name} has the tables of another version"
+        newer = schema.is_newer(db)
+        text = f"{db.name} has the tables of {'a newer' if newer else 'an older'} version"
+        cure = schema.NEWER if newer else cure
         return Finding(name="database", state=PROBLEM, text=text, cure=cure)
 
     def _broker(self) -> Finding:

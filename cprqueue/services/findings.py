@@ -12,9 +12,6 @@ from cprqueue.models import Json
 
 OK, WARNING, PROBLEM, UNREACHABLE, SETTINGS = "ok", "warning", "problem", "unreachable", "settings"
 
-LONGEST_REQUEST = timedelta(seconds=75)
-"""How long a call to QuickBooks Time may take, from the connection to the last byte."""
-
 CLOCK_WARNING = timedelta(seconds=60)
 CLOCK_PROBLEM = timedelta(minutes=5)
 
@@ -37,17 +34,6 @@ class Finding:
 def wrong_settings(error: SettingsError) -> list[Finding]:
     """Return a finding for each wrong or missing setting."""
     return [Finding(name="settings", state=SETTINGS, text=text) for text in error.problems]
-
-
-def short_lease(given: timedelta) -> Finding:
-    """Warn of a lease that may end while its holder still waits for an answer."""
-    return Finding(
-        name="lease",
-        state=WARNING,
-        text=f"CPR_LEASE_SECONDS is {given.total_seconds():g}, but one request may take "
-        f"{LONGEST_REQUEST.total_seconds():g} s, and meanwhile another worker takes over its jobs",
-        cure="leave CPR_LEASE_SECONDS empty: short leases are for tests only",
-    )
 
 
 def rights(user: Mapping[str, Json]) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import BigInteger
 
-from cprqueue.errors import Overtaken, ServiceUnreachable, SettingsError
+from cprqueue.errors import DatabaseUnavailable, Overtaken, SettingsError
+from cprqueue.store import sqlite_file
 
 T = TypeVar("T")
 
@@ -85,7 +87,7 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """Open one transaction; committed at the end of the block, rolled back on an error.
 
-        Raises ServiceUnreachable where the database cannot be reached.
+        Raises DatabaseUnavailable where the database cannot be reached.
         """
         try:
             with self.engine.begin() as conn:
@@ -123,10 +125,10 @@ class Database:
         with self.begin() as conn:
             return work(conn)
 
-    def _unreachable(self, error: DBAPIError) -> ServiceUnreachable:
-        return ServiceUnreachable(
-            f"database {self.name}: {_first_line(error)}: check DATABASE_URL and the server"
-        )
+    def _unreachable(self, error: DBAPIError) -> DatabaseUnavailable:
+        said = first_line(error)
+        cure = sqlite_file.cure(said) if self.is_sqlite else "check DATABASE_URL and the server"
+        return DatabaseUnavailable(f"database {self.name}: {said}: {cure}")
 
     @property
     def name(self) -> str:
@@ -154,13 +156,17 @@ def _make_engine(url: str, *, durable: bool) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(url, parsed.database, durable=durable)
-        return create_engine(
+        engine = create_engine(
             parsed,
+            hide_parameters=True,
             pool_pre_ping=True,
             pool_recycle=1800,
             isolation_level="READ COMMITTED",
             connect_args=_connect_args(parsed),
         )
+        if engine.dialect.is_async:
+            raise SettingsError("DATABASE_URL names an asynchronous driver: see .env.example")
+        return engine
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(f"DATABASE_URL needs a driver that is not installed: {error}") from None
     except (ArgumentError, ValueError):
@@ -176,9 +182,9 @@ def _connect_args(url: URL) -> dict[str, str]:
 
 
 def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
     if path and path != ":memory:":
-        _make_directory(Path(path).absolute().parent)
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        sqlite_file.watch(engine, Path(path).absolute())
 
     @event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _record: object) -> None:
@@ -196,23 +202,16 @@ def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
     return engine
 
 
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(
-            f"the database's directory {path} cannot be made ({error.strerror}): "
-            "check CPR_VAR_DIR and DATABASE_URL"
-        ) from None
-
-
 def _is_unreachable(error: DBAPIError) -> bool:
     # ODBC drivers give a failed connection any class; it alone has no statement.
+    if type(error.orig) is sqlite3.DatabaseError:
+        return True  # the file is damaged, or is no database
     return isinstance(error, OperationalError) or error.statement is None
 
 
-def _first_line(error: DBAPIError) -> str:
+def first_line(error: DBAPIError) -> str:
+    """Return the driver's own words, without statement and parameters."""
     return str(error.orig).splitlines()[0][:200]
 
 
-__all__ = ["Database", "clock", "count", "now_ms"]
+__all__ = ["Database", "clock", "count", "first_line", "now_ms"]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from cprqueue.errors import ServiceUnreachable, UsageError
+from cprqueue.errors import ServiceUnreachable, SettingsError, UsageError
 from cprqueue.store import locks
-from cprqueue.store.database import Database
+from cprqueue.store.database import Database, first_line
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -23,6 +23,10 @@ HEAD = "0001"
 """The newest migration; a test compares it with the scripts."""
 
 TRIES = 5
+
+NEWER = "put the version of cprqueue back that it was used with, or restore an older backup"
+
+_SCRIPTS = resources.files("cprqueue") / "migrations"
 
 
 def upgrade(db: Database) -> None:
@@ -34,20 +38,31 @@ def upgrade(db: Database) -> None:
     for attempt in range(1, TRIES + 1):
         try:
             if not is_current(db):
+                _raise_if_newer(db)
                 _run(db)
             with db.begin() as conn:
                 locks.ensure(conn)
             return
-        except (DBAPIError, ServiceUnreachable):
-            if attempt == TRIES:
+        except ServiceUnreachable:
+            if attempt == TRIES or db.is_sqlite:  # there everybody waits for his turn anyway
                 raise
-            time.sleep(attempt)  # the other host is at it
+        except DBAPIError as error:
+            if attempt == TRIES:
+                raise _not_made(db, error) from None
+        time.sleep(attempt)  # the other host is at it
+
+
+def _not_made(db: Database, error: DBAPIError) -> SettingsError:
+    return SettingsError(
+        f"database {db.name}: its tables cannot be made: {first_line(error)}: give the user of "
+        "DATABASE_URL the rights that docs/operations.md names"
+    )
 
 
 def _run(db: Database) -> None:
     from alembic import command
 
-    with db.engine.begin() as conn:
+    with db.begin() as conn:
         config = config_for_alembic()
         config.attributes["connection"] = conn
         command.upgrade(config, "head")
@@ -58,8 +73,17 @@ def config_for_alembic() -> Config:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(resources.files("cprqueue") / "migrations"))
+    place = str(_SCRIPTS).replace("%", "%%")  # which ConfigParser would read as a reference
+    config.set_main_option("script_location", place)
     return config
+
+
+def is_newer(db: Database) -> bool:
+    """Tell whether the tables are those of a version that came after this one."""
+    found = revision(db)
+    return found is not None and not any(
+        script.name.startswith(f"{found}_") for script in (_SCRIPTS / "versions").iterdir()
+    )
 
 
 def is_current(db: Database) -> bool:
@@ -82,8 +106,15 @@ def revision(db: Database) -> str | None:
 
 
 def require_current(db: Database) -> None:
-    """Raise UsageError with the cure where the tables are missing or old."""
+    """Raise UsageError with the cure where the tables are missing, old or too new."""
     if not is_current(db):
+        _raise_if_newer(db)
         raise UsageError(
-            f"database {db.name} has no tables yet, or old ones: start `cprqueue up` once"
+            f"database {db.name} has no tables yet, or old ones: start `cprqueue up` once; "
+            "if it had some, restore a backup first"
         )
+
+
+def _raise_if_newer(db: Database) -> None:
+    if is_newer(db):
+        raise UsageError(f"database {db.name} has the tables of a newer version: {NEWER}")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from kombu.connection import Connection
 
+from cprqueue.broker import wait_until_answering
 from cprqueue.celery import QUEUES
+from cprqueue.errors import ServiceUnreachable
 from cprqueue.sandbox.server import Sandbox
 from tests.office import broken
 from tests.other_servers import url_of
@@ -71,3 +74,15 @@ def _fields(number: str) -> dict[str, str | int]:
         "jobStateCd": "ID",
         "jobZip": "83702",
     }
+
+
+@pytest.mark.parametrize(("change", "said"), [("password", "ACCESS_REFUSED"), ("path", "530")])
+def test_a_wrong_password_or_vhost_is_one_line(change: str, said: str) -> None:
+    parts = urlsplit(url_of("CPR_TEST_RABBITMQ_URL"))
+    host = f"{parts.hostname}:{parts.port}"
+    url = {"password": f"amqp://guest:hush@{host}//", "path": f"amqp://guest:guest@{host}/none"}
+    with pytest.raises(ServiceUnreachable, match=said) as told:
+        wait_until_answering(url[change], 5)
+    assert "correct CELERY_BROKER_URL" in str(told.value)
+    assert "hush" not in str(told.value)
+    assert len(str(told.value).splitlines()) == 1

@@ -23,13 +23,14 @@ from cprqueue.cli.up import free_port
 from cprqueue.errors import ServiceUnreachable
 from cprqueue.sandbox import credentials
 from cprqueue.sandbox.server import Sandbox
+from cprqueue.setting_reader import PREFIXES
 from cprqueue.store import schema
 from cprqueue.store.database import Database
 from cprqueue.supervisor import Event, Supervisor
 
 READY_SECONDS = 90
 STOP_SECONDS = 5
-OURS = ("RM_", "QBT_", "CPR_", "PRUNE_", "CELERY_", "DATABASE_URL", "ALERT_URLS")
+OURS = (*PREFIXES, "CELERY_", "DATABASE_")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,0 +1,62 @@
+"""Celery's own scheduler, which also comes up where its state file is damaged.
+
+A full disk or a power cut may cut the file short, and then beat would die at each start. The
+database knows which month is owed, and the other entries come round again soon, so an empty
+file loses nothing: the damaged one is put aside, not deleted, as for the broker's files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dbm
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from celery.beat import PersistentScheduler
+
+log = logging.getLogger(__name__)
+
+
+class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery ships no types
+    """The scheduler of ``celery -A cprqueue beat`` and of ``cprqueue up``."""
+
+    _store: Any = None
+
+    def setup_schedule(self) -> None:
+        """Read the state file, or put it aside and begin with an empty one."""
+        opening = Path(f"{self.schedule_filename}-opening")
+        if opening.exists():  # the last beat died of the file, in a library that is not Python
+            self._put_aside("the last start died of it")
+        opening.touch()
+        try:
+            super().setup_schedule()
+        except Exception as error:  # noqa: BLE001  (garbage may raise anything at all)
+            self._destroy_open_corrupted_schedule(error)
+            super().setup_schedule()
+        opening.unlink()
+
+    def sync(self) -> None:
+        """Write the state file; a full disk must not end the timetable."""
+        try:
+            super().sync()
+        except (OSError, *dbm.error) as error:
+            log.error("beat's state cannot be written", extra={"reason": str(error)})
+
+    def _destroy_open_corrupted_schedule(self, exc: Exception) -> Any:
+        if self._store is not None:
+            self._store.cache.clear()  # or it is written into the damaged file at the end
+            with contextlib.suppress(Exception):
+                self._store.close()
+        self._put_aside(f"{type(exc).__name__}: {exc}")
+        self._store = self._open_schedule()
+        return self._store
+
+    def _put_aside(self, reason: str) -> None:
+        aside = f"{self.schedule_filename}-damaged-{time.time():.0f}"
+        for suffix in self.known_suffixes:
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{self.schedule_filename}{suffix}").rename(f"{aside}{suffix}")
+        said = {"reason": reason, "kept_as": aside}
+        log.warning("beat begins afresh: its state file was damaged", extra=said)

@@ -1,0 +1,72 @@
+"""Directories and files for this user alone: they hold tokens, names and addresses.
+
+What an older version made wider is narrowed. A directory in which somebody else keeps something
+too is left as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import stat
+import tempfile
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_OTHERS = 0o077
+PROBE_BYTES = 64 * 1024
+_OUR_FILES = re.compile(
+    r"beat|broker|flower.*|cprqueue\.db.*|cpr_(all|changed)_jobs.*|lock|schedule.*|fuse-.*"
+)
+
+
+def keep_new_files_private() -> None:
+    """Let this process, and what it starts, make files and directories for its user alone."""
+    os.umask(_OTHERS)
+
+
+def make_directory(path: Path) -> None:
+    """Make the directory, or narrow one that holds only our files. Raises OSError."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.stat()
+    if found.st_uid == os.getuid() and found.st_mode & _OTHERS and _is_ours_alone(path):
+        _narrow(path, found.st_mode)
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def make_file(path: Path) -> os.stat_result:
+    """Make the file unless it is there, narrow one that others may read; return its state.
+
+    Raises OSError.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        found = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if found.st_uid == os.getuid() and found.st_mode & _OTHERS and stat.S_ISREG(found.st_mode):
+        _narrow(path, found.st_mode)
+    return found
+
+
+def raise_if_full(directory: Path) -> None:
+    """Raise OSError where not even a small file can be written to the disk of ``directory``."""
+    with tempfile.TemporaryFile(dir=directory) as file:
+        file.write(bytes(PROBE_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _narrow(path: Path, mode: int) -> None:
+    path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
+    log.info(
+        "other users of this machine could enter or read it: no more", extra={"path": str(path)}
+    )
+
+
+def _is_ours_alone(path: Path) -> bool:
+    return all(_OUR_FILES.fullmatch(entry.name) for entry in path.iterdir())
