@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
@@ -22,14 +24,25 @@ PAGE = 200
 """Most results on one page of a listing (same documentation, "Pagination")."""
 
 
-def name_key(name: str) -> str:
-    """Return the form in which two names count as the same: without case and extra spaces.
+INVISIBLE = re.compile(
+    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
+)
+"""Characters that nobody sees: zero-width ones, byte order mark, soft hyphen, directions."""
 
-    How QuickBooks Time compares is not documented. This is the widest likely rule, so that
+
+def composed(text: str) -> str:
+    """Return ``text`` without invisible characters, each letter as one character (NFC)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", INVISIBLE.sub("", text))
+
+
+def name_key(name: str) -> str:
+    """Return the form in which two names count as the same.
+
+    That is without case, extra spaces and invisible characters, and in one composition. How QuickBooks Time compares is not documented. This is the widest likely rule, so that
     two names which it might call equal are never sent as two. No key is longer than its column:
     of a longer one the beginning is kept, and a digest in place of the rest.
     """
-    key = " ".join(name.split()).casefold()
+    key = composed(" ".join(composed(name).split()).casefold())
     return key if _fits(key) else f"{key[:60]}#{hashlib.sha256(_units(key)).hexdigest()}"
 
 
@@ -95,6 +108,17 @@ def nameless(job_id: int) -> Job:
     """Return the job of which nothing is known but its id."""
     blank = {"job_number": "", "job_name": "", "site_id": None, "status": "", "progress": ""}
     return Job.from_message({"job_id": job_id, **blank, "address": {}})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damaged:
+    """An item of a job list that is no valid JSON, beginning at ``byte``.
+
+    ``known``: the fields before the damage, their names in lower case.
+    """
+
+    byte: int
+    known: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ class Reply:
         """Return the body as JSON. Raises UnreadableAnswer where it is something else."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             size = len(self.body)
             raise UnreadableAnswer(
                 f"{self.what} answered {self.status} with {size} bytes that are not JSON"
@@ -111,11 +111,12 @@ class Transport:
         params: Mapping[str, Any],
         headers: Mapping[str, str],
         total_seconds: float,
+        accept: frozenset[int] = frozenset({200}),
     ) -> Iterator[Iterator[bytes]]:
         """Open a GET whose body is read in pieces; for answers of any size."""
         what = f"{self.service}: GET {path}"
         with self._open(what, "GET", path, {"params": params, "headers": headers}) as response:
-            if response.status_code != 200:
+            if response.status_code not in accept:
                 body = b"".join(_chunks(response, what, self.total_seconds))[:10_000]
                 raise error_for(
                     Reply(
@@ -197,7 +198,7 @@ def _said(reply: Reply) -> str:
     """Return the service's own words, in either of the shapes that QuickBooks Time uses."""
     try:
         data = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     if not isinstance(data, dict):
         return ""

@@ -18,10 +18,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
+from cprqueue.job_list import read_job_list
 from cprqueue.mapping import ActiveRules, read_job
 from cprqueue.models import Job, name_key
 from cprqueue.plan import differences
-from cprqueue.rm import BEGINNING, RestorationManager, read_job_list
+from cprqueue.rm import BEGINNING, RestorationManager
 from cprqueue.services.batch import WHOLE, Item
 from cprqueue.services.push import Push
 from cprqueue.services.record import Sighting, record_in, wanted
