@@ -26,6 +26,9 @@ from cprqueue.fuse import POINTS
 T = TypeVar("T")
 
 QBT_PRODUCTION_URL = "https://rest.tsheets.com/api/v1"
+NETWORK = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+"""Variables that HTTP clients read from the environment themselves: ours, and Apprise's."""
+
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
 
 
@@ -92,9 +95,30 @@ class Settings:
 
 
 def environment(directory: Path | None = None) -> dict[str, str]:
-    """Return what ``.env`` and the process's environment say together; the environment wins."""
+    """Return what ``.env`` and the process's environment say together; the environment wins.
+
+    What ``.env`` says about proxies and certificates enters the environment of this process.
+    """
     dotenv = dotenv_values((directory or Path.cwd()) / ".env")
+    for name in NETWORK:
+        value = dotenv.get(name)
+        if value and name not in os.environ and name.lower() not in os.environ:
+            os.environ[name] = value
     return {**{k: v for k, v in dotenv.items() if v is not None}, **os.environ}
+
+
+def authorities() -> str:
+    """Return the file or directory of the certificate authorities to trust; "" for the usual ones.
+
+    Raises SettingsError where what a variable names is not there.
+    """
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        found = os.environ.get(name, "")
+        if found and not Path(found).exists():
+            raise SettingsError(f"{name} is {found}: there is no such file or directory")
+        if found:
+            return found
+    return ""
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

@@ -34,7 +34,7 @@ _SCALAR = re.compile(r"[^\x00-\x20,:\]}]*")
 _BOUNDARY = re.compile(r"\}[\x00-\x20]*,[\x00-\x20]*\{")
 _REFERENCES = re.compile(r'\{[\x00-\x20]*"\$')
 _KEY = re.compile(r'[{,]\s*("[^"\\]*")\s*:\s*')
-_RAW_CONTROLS = {code: " " for code in range(0x20)}
+_RAW_CONTROLS = dict.fromkeys(range(0x20), " ")
 _PAIRS = {"}": "{", "]": "["}
 _FAILED = (ValueError, RecursionError, ArithmeticError)
 

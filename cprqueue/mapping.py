@@ -276,7 +276,7 @@ def _fit(value: object) -> str:
 def _whole(value: object) -> int | None:
     if isinstance(value, (float, Decimal)):
         # The limit first: int() of an enormous Decimal would take for ever.
-        whole = abs(value) < 2**63 and value == int(value)
+        whole = -(2**63) < value < 2**63 and value == int(value)
         return int(value) if whole else None
     if isinstance(value, str):
         match = WHOLE.fullmatch(value)

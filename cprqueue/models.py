@@ -38,9 +38,10 @@ def composed(text: str) -> str:
 def name_key(name: str) -> str:
     """Return the form in which two names count as the same.
 
-    That is without case, extra spaces and invisible characters, and in one composition. How QuickBooks Time compares is not documented. This is the widest likely rule, so that
-    two names which it might call equal are never sent as two. No key is longer than its column:
-    of a longer one the beginning is kept, and a digest in place of the rest.
+    That is without case, extra spaces and invisible characters, and in one composition. How
+    QuickBooks Time compares is not documented. This is the widest likely rule, so that two
+    names which it might call equal are never sent as two. No key is longer than its column: of
+    a longer one the beginning is kept, and a digest in place of the rest.
     """
     key = composed(" ".join(composed(name).split()).casefold())
     return key if _fits(key) else f"{key[:60]}#{hashlib.sha256(_units(key)).hexdigest()}"
