@@ -38,23 +38,11 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("certificates")
     (made / "names").write_text(f"subjectAltName=DNS:{HOST},DNS:localhost,IP:127.0.0.1\n")
     new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    sign = "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem"
     for words in (
-        ("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Ours"),
-        ("req", *new_key, "-keyout", "key.pem", "-out", "request", "-subj", f"/CN={HOST}"),
-        (
-            *[
-                "x509",
-                "-req",
-                "-in",
-                "request",
-                "-CA",
-                "ca.pem",
-                "-CAkey",
-                "ca.key",
-                "-CAcreateserial",
-            ],
-        )
-        + ("-out", "cert.pem", "-extfile", "names"),
+        ["req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Ours"],
+        ["req", *new_key, "-keyout", "key.pem", "-out", "request", "-subj", f"/CN={HOST}"],
+        [*sign.split(), "-extfile", "names"],
     ):
         subprocess.run(["openssl", *words], cwd=made, check=True, capture_output=True)
     return made
@@ -161,7 +149,7 @@ def test_a_certificate_for_another_host_is_refused(
 ) -> None:
     put("REQUESTS_CA_BUNDLE", str(authority / "ca.pem"))
     put("HTTPS_PROXY", f"http://127.0.0.1:{proxy[0]}")
-    with pytest.raises(errors.ServiceUnreachable, match="not valid for this host, or not now$"):
+    with pytest.raises(errors.ServiceUnreachable, match=r"not valid for this host, or not now$"):
         get("https://other.example.test")
 
 
