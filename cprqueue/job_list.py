@@ -275,11 +275,15 @@ def _careful(window: _Window) -> Any:
     raw = window.take()
     at = window.begin + window.at - len(raw)
     value = _mended(raw, at=at)
-    if isinstance(value, Damaged) and (raw[0] != "{" or _BOUNDARY.search(raw)):
-        # No job; or, where a quote is missing, perhaps some that are whole among it.
+    if isinstance(value, Damaged) and (raw[0] != "{" or _holds_several(raw)):
+        # Where a quote or a bracket is missing, some that are whole may be in it.
         window.at -= len(raw)
         raise window.not_json()
     return value
+
+
+def _holds_several(raw: str) -> bool:
+    return _BOUNDARY.search(raw) is not None or raw.casefold().count('"jobid"') > 1
 
 
 def _mended(raw: str, *, at: int) -> Any:
@@ -310,9 +314,9 @@ def _is_deep(text: str) -> bool:
 
 
 def _known(text: str) -> dict[str, Any]:
-    """Return the fields before the damage; nothing where two jobs may have run into one."""
+    """Return the fields before the damage."""
     found: dict[str, Any] = {}
-    at = 0 if text.casefold().count('"jobid"') < 2 else len(text)
+    at = 0
     while match := _KEY.match(text, at):
         try:
             found[match[1][1:-1].casefold()], at = _lenient(text, match.end())

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -84,9 +85,10 @@ class Proxy(Echo):
 
 
 def _pass_on(source: socket.socket, target: socket.socket) -> None:
-    while piece := source.recv(65536):
-        target.sendall(piece)
-    target.shutdown(socket.SHUT_WR)
+    with suppress(OSError):  # a client that refuses the certificate hangs up on both
+        while piece := source.recv(65536):
+            target.sendall(piece)
+        target.shutdown(socket.SHUT_WR)
 
 
 def serving(server: ThreadingHTTPServer) -> Iterator[ThreadingHTTPServer]:

@@ -161,8 +161,7 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
         (b'{"x":"a"b"c","jobId":2}', "item 2 at byte 13"),
         (b'{"jobId":2,"jobNotes":' + DEEP + b"}", "RM job 2"),
         (b'{"jobNotes":' + DEEP + b',"jobId":2}', "item 2 at byte 13"),
-        (b'{"jobId":2,"jobId":7}', "item 2 at byte 13"),
-        (b'{"jobId":2,,"jobId":7}', "item 2 at byte 13"),
+        (b'{"jobId":2,,"jobId ":7}', "RM job 2"),
         (b'{"jobId":2,"a":"\\x"}', "RM job 2"),
         (b'{"jobId":2,}', "RM job 2"),
         (b"{}", "item 2"),
@@ -199,6 +198,8 @@ def test_what_never_ends_is_one_line(path: Path, monkeypatch: pytest.MonkeyPatch
         (b'[{"jobId":1},{"jobId":2', "was cut short: .* at byte 13, behind RM job 1"),
         (b'[{"jobId":1},', "was cut short: it ends at byte 13, behind RM job 1"),
         (b'[{"jobId":1}}]', "is not JSON at byte 12, behind RM job 1"),
+        (b'[{"jobId":2,"jobId":7}, 1]', "is not JSON at byte 1"),
+        (b'[{"jobId":2,,"jobId":7}, 1]', "is not JSON at byte 1"),
         (b'[{"x":1}{"jobId":3}]', "is not JSON at byte 8, behind item 1"),
         (b'[{"jobId":1,"x":"5" p"},{"jobId":2},{"x":"5" p"}]', "is not JSON at byte 1"),
         (b'{"jobs":[{"jobId":1}],"n":', "was cut short: it ends at byte 26, behind RM job 1"),
@@ -237,6 +238,7 @@ BODY, PLACES = placed(JOBS)
     piece=st.sampled_from([7, 64, 1 << 18]),
 )
 @example(at=3, length=0, put=b'"', piece=7)
+@example(at=1123, length=7, put=b"", piece=7)
 def test_any_one_damage_leaves_every_other_job_or_says_where(
     tmp_path: Path, at: int, length: int, put: bytes, piece: int
 ) -> None:
