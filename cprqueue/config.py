@@ -26,6 +26,9 @@ from cprqueue.setting_reader import PREFIXES, SettingReader, unknown, unknown_na
 T = TypeVar("T")
 
 QBT_PRODUCTION_URL = "https://rest.tsheets.com/api/v1"
+NETWORK = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+"""Variables that HTTP clients read from the environment themselves: ours, and Apprise's."""
+
 TESTING = "CPR_TESTING"
 """Set by our tests alone: it allows short leases, and the hooks that ``test_hook`` reads."""
 
@@ -137,6 +140,7 @@ FILES = tuple(f"{name}_FILE" for name, f in SETTINGS.items() if not f.repr)
 def environment(directory: Path | None = None) -> dict[str, str]:
     """Return what ``.env`` and the process's environment say together; the environment wins.
 
+    What ``.env`` says about proxies and certificates enters the environment of this process.
     Raises SettingsError where a line of ``.env`` is wrong.
     """
     found = dotenv_file.read((directory or Path.cwd()) / ".env")
@@ -144,7 +148,24 @@ def environment(directory: Path | None = None) -> dict[str, str]:
     problems = [unknown(name, cut_short[name]) for name in found if name in cut_short]
     if problems:
         raise SettingsError(*problems)
+    for name in NETWORK:
+        if found.get(name) and name not in os.environ and name.lower() not in os.environ:
+            os.environ[name] = found[name]
     return {**found, **os.environ}
+
+
+def authorities() -> str:
+    """Return the file or directory of the certificate authorities to trust; "" for the usual ones.
+
+    Raises SettingsError where what a variable names is not there.
+    """
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        found = os.environ.get(name, "")
+        if found and not Path(found).exists():
+            raise SettingsError(f"{name} is {found}: there is no such file or directory")
+        if found:
+            return found
+    return ""
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from cprqueue.errors import UnreadableAnswer
-from cprqueue.models import Address, ItemResult, Job, Jobcode, Location, Verdict, name_key
+from cprqueue.models import (
+    Address,
+    Damaged,
+    ItemResult,
+    Job,
+    Jobcode,
+    Location,
+    Verdict,
+    composed,
+    name_key,
+)
 
 TEXT_LIMIT = 255
 """Longest text that the tables keep of one field, in UTF-16 units as SQL Server counts."""
@@ -17,6 +29,9 @@ TEXT_LIMIT = 255
 UNFIT = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
 """Control characters that are no white space, and halves of characters: some database or
 message refuses each of them, and then all jobs would wait for the one that holds it."""
+
+ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
+WHOLE = re.compile(r"\s*([+-]?\d{1,19})(?:\.0*)?\s*")
 
 
 # --- RestorationManager ---------------------------------------------------------------------
@@ -42,20 +57,66 @@ def read_job(item: object) -> Job:
         status=_text(by_name.get("jobstatus")),
         progress=_text(by_name.get("jobprogress")),
         address=Address(
-            addr1=_text(by_name.get("jobaddress1")),
-            addr2=_text(by_name.get("jobaddress2")),
-            city=_text(by_name.get("jobcity")),
-            state=_text(by_name.get("jobstatecd")),
-            zip=read_zip(by_name.get("jobzip")),
+            addr1=_text(_decoded(by_name.get("jobaddress1"))),
+            addr2=_text(_decoded(by_name.get("jobaddress2"))),
+            city=_text(_decoded(by_name.get("jobcity"))),
+            state=_text(_decoded(by_name.get("jobstatecd"))),
+            zip=read_zip(_decoded(by_name.get("jobzip"))),
         ),
     )
 
 
+def _decoded(value: object) -> object:
+    """Return a text with its HTML entities as characters; a page may have written them twice."""
+    if not isinstance(value, str) or "&" not in value:
+        return value
+    once = ENTITY.sub(lambda entity: html.unescape(entity[0]), value)
+    return ENTITY.sub(lambda entity: html.unescape(entity[0]), once)
+
+
 def read_zip(value: object) -> str:
     """Return a ZIP as text; a number gets back the leading zeros that it lost."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:05d}" if value > 0 else ""
-    return _text(value)
+    number = None if isinstance(value, str) and "." not in value else _whole(value)
+    if number is None:
+        return _text(value)
+    return f"{number:05d}" if number > 0 else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """An item of a job list that no job could be read from.
+
+    ``place`` counts from 1. ``is_job``: it stands for a job, not for nothing at all.
+    """
+
+    place: int
+    byte: int | None
+    job_id: int | None
+    job_number: str
+    is_job: bool
+
+    @property
+    def label(self) -> str:
+        """What people and logs call it; never an address."""
+        if self.job_id is not None:
+            return f"RM job {self.job_id}" + (f" ({self.job_number})" if self.job_number else "")
+        at = f"item {self.place}" + (f" at byte {self.byte}" if self.byte is not None else "")
+        return f"job number {self.job_number} ({at})" if self.job_number else at
+
+
+def read_unread(item: object, *, place: int) -> Unread:
+    """Find out what can be known of an item that ``read_job`` refuses."""
+    fields = item.known if isinstance(item, Damaged) else item
+    known = fields if isinstance(fields, Mapping) else {}
+    by_name = {str(name).casefold(): value for name, value in known.items()}
+    job_id = by_name.get("jobid")
+    return Unread(
+        place=place,
+        byte=item.byte if isinstance(item, Damaged) else None,
+        job_id=_whole(job_id),
+        job_number=_text(by_name.get("jobjobid"))[:64],
+        is_job=isinstance(item, Damaged) or job_id not in (None, ""),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +263,7 @@ def _ids(value: object) -> tuple[int, ...]:
 def _text(value: object) -> str:
     if value is None or isinstance(value, (Mapping, list)):
         return ""
-    text = " ".join(_fit(value).split())
+    text = " ".join(composed(_fit(value)).split())
     if len(text) <= TEXT_LIMIT // 2:
         return text
     return text.encode("utf-16-le")[: 2 * TEXT_LIMIT].decode("utf-16-le", "ignore")
@@ -213,10 +274,13 @@ def _fit(value: object) -> str:
 
 
 def _whole(value: object) -> int | None:
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, (float, Decimal)):
+        # The limit first: int() of an enormous Decimal would take for ever.
+        whole = -(2**63) < value < 2**63 and value == int(value)
+        return int(value) if whole else None
+    if isinstance(value, str):
+        match = WHOLE.fullmatch(value)
+        value = int(match[1]) if match else None
+    if not isinstance(value, int) or isinstance(value, bool):
         return None
-    try:
-        number = int(str(value).strip())
-    except ValueError:
-        return None
-    return number if abs(number) < 2**63 else None
+    return value if abs(value) < 2**63 else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
@@ -25,14 +27,26 @@ PAGE = 200
 """Most results on one page of a listing (same documentation, "Pagination")."""
 
 
-def name_key(name: str) -> str:
-    """Return the form in which two names count as the same: without case and extra spaces.
+INVISIBLE = re.compile(
+    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
+)
+"""Characters that nobody sees: zero-width ones, byte order mark, soft hyphen, directions."""
 
-    How QuickBooks Time compares is not documented. This is the widest likely rule, so that
-    two names which it might call equal are never sent as two. No key is longer than its column:
-    of a longer one the beginning is kept, and a digest in place of the rest.
+
+def composed(text: str) -> str:
+    """Return ``text`` without invisible characters, each letter as one character (NFC)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", INVISIBLE.sub("", text))
+
+
+def name_key(name: str) -> str:
+    """Return the form in which two names count as the same.
+
+    That is without case, extra spaces and invisible characters, and in one composition. How
+    QuickBooks Time compares is not documented. This is the widest likely rule, so that two
+    names which it might call equal are never sent as two. No key is longer than its column: of
+    a longer one the beginning is kept, and a digest in place of the rest.
     """
-    key = " ".join(name.split()).casefold()
+    key = composed(" ".join(composed(name).split()).casefold())
     return key if _fits(key) else f"{key[:60]}#{hashlib.sha256(_units(key)).hexdigest()}"
 
 
@@ -105,6 +119,17 @@ def nameless(job_id: int) -> Job:
         progress="",
         address=Address(),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damaged:
+    """An item of a job list that is no valid JSON, beginning at ``byte``.
+
+    ``known``: the fields before the damage, their names in lower case.
+    """
+
+    byte: int
+    known: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

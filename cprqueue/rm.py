@@ -11,15 +11,14 @@ import codecs
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
-
-import ijson
+from typing import Any, TypeVar
 
 from cprqueue.errors import AccessStopped, Refused, UnreadableAnswer
+from cprqueue.job_list import read_object
 from cprqueue.transport import Transport
 
 T = TypeVar("T")
@@ -27,10 +26,8 @@ T = TypeVar("T")
 BEGINNING = datetime(2014, 12, 22, tzinfo=UTC)
 """ModifiedSince of a complete fetch: before the oldest job."""
 
-ANSWER = "RestorationManager's answer"
-WRAPPINGS = ("results", "jobs", "value")
 DOWNLOAD_SECONDS = 1800
-BLANK_BYTES = 1000  # nobody sends more blanks than that
+LISTED = frozenset({200, 204})  # 204: nothing changed
 
 
 class RestorationManager:
@@ -95,6 +92,7 @@ class RestorationManager:
             params=_query(since),
             headers=self._headers(),
             total_seconds=total_seconds,
+            accept=LISTED,
         )
         asked_at = time.time()
         with stream as chunks, part.open("wb") as file:
@@ -111,11 +109,15 @@ class RestorationManager:
         Raises the errors of Transport, and UnreadableAnswer where it does not begin like JSON.
         """
         stream = self.transport.stream(
-            "/api/Jobs", params=_query(since), headers=self._headers(), total_seconds=60
+            "/api/Jobs",
+            params=_query(since),
+            headers=self._headers(),
+            total_seconds=60,
+            accept=LISTED,
         )
         with stream as chunks:
-            first = next(chunks, b"").removeprefix(codecs.BOM_UTF8).lstrip()[:1]
-        if first not in (b"[", b"{"):
+            first = next(chunks, b"").removeprefix(codecs.BOM_UTF8).lstrip()
+        if first[:1] not in (b"[", b"{", b"") and first.strip() != b"null":
             raise UnreadableAnswer("RestorationManager: GET /api/Jobs answered no JSON")
 
     def get_job(self, job_id: int) -> Any:
@@ -136,7 +138,10 @@ class RestorationManager:
             if error.status in (404, 405):
                 return None
             raise
-        found = reply.json()
+        try:
+            found = read_object(reply.body)
+        except UnreadableAnswer as error:
+            raise UnreadableAnswer(f"{reply.what} answered a job that is {error}") from None
         if isinstance(found, list):
             found = found[0] if len(found) == 1 else None
         if isinstance(found, dict) and any(str(name).casefold() == "jobid" for name in found):
@@ -161,52 +166,7 @@ def _quoted(text: str) -> str:
 
 def _token(body: bytes) -> str:
     text = body.decode("utf-8", "replace").strip()
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         parsed = json.loads(text)
         text = parsed.strip() if isinstance(parsed, str) else ""
     return "" if any(c.isspace() or c in "<>{}" for c in text) else text
-
-
-def read_job_list(path: Path, name: str = ANSWER) -> Iterator[Any]:
-    """Yield the items of a job list one after another, in flat memory.
-
-    Numbers come as int or Decimal. Raises UnreadableAnswer with one line, which calls the file
-    ``name``, for one that is empty, cut short, not JSON, or no list of jobs; where it is cut
-    short only at the end.
-    """
-    try:
-        prefix = _find_list(path, name)
-        with _open(path) as file:
-            yield from ijson.items(file, prefix)
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        raise UnreadableAnswer(f"{name} {_problem(path, str(error))}") from None
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[BinaryIO]:
-    """Open a JSON file behind the byte order mark that some servers put before it."""
-    with path.open("rb") as file:
-        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
-            file.seek(0)
-        yield file
-
-
-def _find_list(path: Path, name: str) -> str:
-    """Return where the jobs are, as an ijson prefix: at the top, or under a known name."""
-    with _open(path) as file:
-        for place, kind, _value in ijson.parse(file):
-            if kind == "start_array" and place == "":
-                return "item"
-            if kind == "start_array" and place.casefold() in WRAPPINGS:
-                return f"{place}.item"
-            if place == "" and kind not in ("start_map", "map_key"):
-                break
-    raise UnreadableAnswer(f"{name} is JSON, but not a list of jobs")
-
-
-def _problem(path: Path, problem: str) -> str:
-    if path.stat().st_size < BLANK_BYTES and not path.read_bytes().strip():
-        return "is empty"
-    if "incomplete" in problem.casefold() or "premature" in problem.casefold():
-        return "was cut short: it is JSON without its end"
-    return "is not JSON"

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from cprqueue.config import authorities
 from cprqueue.errors import (
     AccessStopped,
     RateLimited,
@@ -29,6 +32,7 @@ from cprqueue.errors import (
     UnreadableAnswer,
 )
 from cprqueue.models import Json
+from cprqueue.setting_values import is_loopback
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
@@ -51,7 +55,7 @@ class Reply:
         try:
             found: Json = json.loads(self.body)
             return found
-        except ValueError:
+        except (ValueError, RecursionError):
             size = len(self.body)
             raise UnreadableAnswer(
                 f"{self.what} answered {self.status} with {size} bytes that are not JSON"
@@ -72,7 +76,9 @@ class Transport:
         self.ahead: timedelta | None = None
         """How far the service's clock is ahead of ours, by the Date of its last answer."""
         self.session = requests.Session()
-        self.session.trust_env = False  # no .netrc, no proxy: secrets go nowhere unexpected
+        self.session.trust_env = False  # a .netrc would take the place of our credentials
+        self.session.verify = authorities() or True
+        self.session.proxies = proxies(self.base_url)
         adapter = HTTPAdapter(pool_connections=2, pool_maxsize=4, max_retries=0)
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)
@@ -113,11 +119,12 @@ class Transport:
         params: Query,
         headers: Mapping[str, str],
         total_seconds: float,
+        accept: frozenset[int] = frozenset({200}),
     ) -> Iterator[Iterator[bytes]]:
         """Open a GET whose body is read in pieces; for answers of any size."""
         what = f"{self.service}: GET {path}"
         with self._open(what, "GET", path, params, headers) as response:
-            if response.status_code != 200:
+            if response.status_code not in accept:
                 body = b"".join(_chunks(response, what, self.total_seconds))[:10_000]
                 raise error_for(
                     Reply(
@@ -156,6 +163,13 @@ class Transport:
             yield response
 
 
+def proxies(url: str) -> dict[str, str]:
+    """Return the proxies for ``url`` by the usual variables; none for this very machine."""
+    if is_loopback(urlsplit(url).hostname or ""):
+        return {}
+    return dict(get_environ_proxies(url))
+
+
 def _ahead(date: str | None) -> timedelta | None:
     if not date:
         return None
@@ -187,10 +201,23 @@ def _plain(error: requests.RequestException) -> str:
     if isinstance(error, requests.Timeout):
         return f"no answer within {READ_SECONDS} s"
     if isinstance(error, requests.exceptions.SSLError):
-        return "the secure connection failed (certificate?)"
+        return _insecure(str(error))
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy (HTTPS_PROXY) is not there, or refuses to connect us"
     if isinstance(error, requests.ConnectionError):
         return "connection refused, closed or name not found"
     return type(error).__name__
+
+
+def _insecure(text: str) -> str:
+    if "self-signed" in text or "self signed" in text or "local issuer" in text:
+        return (
+            "its certificate is signed by an authority that is not known here: name the file "
+            "of your company's authority in REQUESTS_CA_BUNDLE"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "its certificate is not valid for this host, or not now"
+    return "the secure connection failed (certificate?)"
 
 
 def error_for(reply: Reply) -> Exception:
@@ -209,7 +236,7 @@ def _said(reply: Reply) -> str:
     """Return the service's own words, in either of the shapes that QuickBooks Time uses."""
     try:
         data = json.loads(reply.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     if not isinstance(data, dict):
         return ""

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOTENV = (ROOT / ".env.example").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+OUTSIDE = {"REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "NO_PROXY"}  # read by every HTTP client
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 NEEDED = {"RM_BASE_URL", "RM_USERNAME", "RM_PASSWORD", "RM_API_SECRET", "QBT_ACCESS_TOKEN"}
 
@@ -60,8 +61,9 @@ def tracked_files() -> list[Path]:
 
 def test_readme_and_env_example_name_exactly_the_variables_that_are_read() -> None:
     named = {row[0].strip("`") for row in readme_table("Settings")}
-    assert named == set(config.SETTINGS)
-    assert set(settings_of(DOTENV)) == set(config.SETTINGS)
+    assert set(config.NETWORK) >= OUTSIDE
+    assert named == set(config.SETTINGS) | OUTSIDE
+    assert set(settings_of(DOTENV)) == set(config.SETTINGS) | OUTSIDE
 
 
 def test_every_default_in_env_example_is_the_default() -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from cprqueue.records import Run, RunKind, RunState
+from cprqueue.services.unread import is_blind
 from cprqueue.store import events, jobs, links, locks, runs
 from cprqueue.store.database import Database, clock
 
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 STALLED_AFTER = timedelta(minutes=15)
 RETAKES = 3
+BLIND_LIMIT = 60
+"""So many fetches back it is looked for two that could read every job: two months of nights."""
 PROGRESS_SEEN = "progress_seen"
 
 
@@ -129,10 +132,11 @@ def _progress_seen(conn: Connection) -> dict[str, str] | None:
 
 
 def _note_vanished(conn: Connection, now: datetime) -> None:
-    """Make inactive what two complete fetches in a row did not show."""
-    done = runs.newest_few(conn, RunKind.FETCH, RunState.DONE, complete=True, limit=2)
+    """Make inactive what two complete fetches in a row did not show, of those that see all."""
+    newest = runs.newest_few(conn, RunKind.FETCH, RunState.DONE, complete=True, limit=BLIND_LIMIT)
+    done = [run for run in newest if not is_blind(run)][:2]
     asked_at = done[0].observed_at if len(done) == 2 else None
-    if asked_at is None:
+    if asked_at is None or done[0] is not newest[0]:
         return
     rule = f"vanished: not in the complete fetches {done[1].run_id} and {done[0].run_id}"
     gone = jobs.mark_vanished(conn, done[1].run_id, observed_at=asked_at, now=now, rule=rule)

@@ -19,11 +19,13 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from cprqueue.errors import AlreadyRunning, CprqueueError, UnreadableAnswer, UsageError
+from cprqueue.job_list import says_nothing
 from cprqueue.mapping import ActiveRules
 from cprqueue.models import Job, Verdict
 from cprqueue.records import Recorded, RunKind, RunState
 from cprqueue.rm import BEGINNING
 from cprqueue.services.pull import (
+    NOTHING,
     Pull,
     Survey,
     each_last,
@@ -33,6 +35,7 @@ from cprqueue.services.pull import (
     survey_file,
 )
 from cprqueue.services.record import Sighting, record_in
+from cprqueue.services.unread import describe
 from cprqueue.store import jobs, locks, runs
 from cprqueue.store.database import Database, clock
 
@@ -65,6 +68,8 @@ def fetch_file(
         path = output or pull.path(complete=since is None)
 
         def check(part: Path) -> Survey:
+            if since is not None and says_nothing(part):
+                return NOTHING
             found = survey_file(part, seen=_both(counted, keep))
             require_jobs(found, complete=since is None)
             return found
@@ -169,7 +174,7 @@ class Import:
         except (CprqueueError, OSError, KeyboardInterrupt) as error:
             self._end(done, RunState.FAILED, str(error) or "stopped by hand")
             raise
-        self._end(done, RunState.DONE, None)
+        self._end(done, RunState.DONE, describe(survey.unread))
         return done
 
     def _record(self, done: Imported, part: list[Job], sighting: Sighting) -> None:

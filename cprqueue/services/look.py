@@ -132,6 +132,8 @@ def _warnings(
     elif asked_at < now - FETCH_OVERDUE:
         minutes = (now - asked_at) / timedelta(minutes=1)
         found.append(f"the last successful fetch is {minutes:.0f} minutes old: is beat running?")
+    if succeeded is not None and succeeded.note:
+        found.append(f"the last successful fetch (run {succeeded.run_id}): {succeeded.note}")
     if counted["parked"]:
         found.append(f"{counted['parked']} parked: see `cprqueue failures`")
     return found

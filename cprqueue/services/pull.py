@@ -22,12 +22,14 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError, UnreadableAnswer
-from cprqueue.mapping import read_job
+from cprqueue.job_list import ANSWER, read_job_list, says_nothing
+from cprqueue.mapping import Unread, read_job, read_unread
 from cprqueue.models import Job
 from cprqueue.records import RunKind, RunState
-from cprqueue.rm import ANSWER, BEGINNING, RestorationManager, read_job_list
+from cprqueue.rm import BEGINNING, RestorationManager
 from cprqueue.services import suspension
 from cprqueue.services.closing import close_finished
+from cprqueue.services.unread import note_unread
 from cprqueue.store import locks, runs
 from cprqueue.store.database import Database, clock
 
@@ -56,7 +58,7 @@ class PullRun:
     since: datetime
     holder: str
     emitted: int = 0
-    skipped: int = 0
+    unread: tuple[Unread, ...] = ()
 
 
 class Pull:
@@ -171,8 +173,10 @@ class Pull:
         return self.var_dir / (ALL_JOBS if complete else CHANGED_JOBS)
 
     def _survey(self, run: PullRun, path: Path) -> Survey:
+        if not run.complete and says_nothing(path):
+            return NOTHING
         survey = survey_file(path)
-        run.emitted, run.skipped = len(survey.last_index), survey.skipped
+        run.emitted, run.unread = len(survey.last_index), survey.unread
         require_jobs(survey, complete=run.complete)
         return survey
 
@@ -188,13 +192,9 @@ class Pull:
         with self.db.begin() as conn:
             now = clock(conn)
             runs.change(
-                conn,
-                run.run_id,
-                state=RunState.EMITTED,
-                touched_at=now,
-                emitted=run.emitted,
-                skipped=run.skipped,
+                conn, run.run_id, state=RunState.EMITTED, touched_at=now, emitted=run.emitted
             )
+            note_unread(conn, run.run_id, run.unread, complete=run.complete)
             locks.release(conn, locks.FETCH, run.holder)
         log.info("fetch sent", extra={"run_id": run.run_id, "jobs": run.emitted})
 
@@ -214,30 +214,39 @@ class Pull:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What one pass over the file found: the last place of each job id."""
+    """What one pass over the file found: the last place of each job id, and what is no job."""
 
     last_index: dict[int, int]
-    skipped: int
+    unread: tuple[Unread, ...] = ()
+
+    @property
+    def skipped(self) -> int:
+        """How many items could not be read."""
+        return len(self.unread)
+
+
+NOTHING = Survey(last_index={})
+"""Of an answer without any list: only an incremental one may be that."""
 
 
 def survey_file(
     path: Path, name: str = ANSWER, seen: Callable[[int], None] = lambda _items: None
 ) -> Survey:
-    """Read the file once; items that cannot be read are counted, not fatal.
+    """Read the file once; items that cannot be read are named, not fatal.
 
     Errors call the file ``name``; ``seen`` is called with the number of items so far.
     """
     last: dict[int, int] = {}
-    skipped = 0
+    unread = []
     for index, item in enumerate(read_job_list(path, name)):
         try:
             last[read_job(item).job_id] = index
         except UnreadableAnswer:
-            skipped += 1
+            unread.append(read_unread(item, place=index + 1))
         seen(index + 1)
-    if skipped and not last:
+    if unread and not last:
         raise UnreadableAnswer(f"{name} is a list, but holds no jobs")
-    return Survey(last_index=last, skipped=skipped)
+    return Survey(last_index=last, unread=tuple(unread))
 
 
 def require_jobs(survey: Survey, *, complete: bool) -> None:
@@ -267,7 +276,7 @@ def every(seconds: float, act: Callable[[], None]) -> Callable[[int], None]:
 def each_last(path: Path, survey: Survey) -> Iterator[Job]:
     """Yield each job of a surveyed file once: of doubles the last."""
     wanted = set(survey.last_index.values())
-    for index, item in enumerate(read_job_list(path)):
+    for index, item in enumerate(read_job_list(path) if wanted else ()):
         if index in wanted:
             yield read_job(item)
 

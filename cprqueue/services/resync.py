@@ -18,11 +18,12 @@ from sqlalchemy import Connection
 
 from cprqueue import log as logs
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
+from cprqueue.job_list import read_job_list
 from cprqueue.mapping import ActiveRules, read_job
 from cprqueue.models import Job, Json, name_key
 from cprqueue.plan import Compared, differences
 from cprqueue.records import JobRecord, LinkState, LookKind, Run, RunKind, RunState, built
-from cprqueue.rm import BEGINNING, RestorationManager, read_job_list
+from cprqueue.rm import BEGINNING, RestorationManager
 from cprqueue.services.batch import Item
 from cprqueue.services.push import Push
 from cprqueue.services.record import Sighting, record_in, wanted

@@ -193,6 +193,24 @@ def mark_vanished(
     return found
 
 
+def mark_seen(conn: Connection, run_id: int, ids: Iterable[int], keys: Iterable[str]) -> set[str]:
+    """Note that a complete fetch has shown the jobs with these ids or name keys.
+
+    Nothing else of them changes. Returns those of ``keys`` that a job has.
+    """
+    everything = sorted(keys)
+    found: set[str] = set()
+    chosen = [jobs.c.job_id.in_(part) for part in chunks(sorted(ids))]
+    for start in range(0, len(everything), 500):
+        these = jobs.c.name_key.in_(everything[start : start + 500])
+        found.update(conn.execute(select(jobs.c.name_key).where(these)).scalars())
+        chosen.append(these)
+    for these in chosen:
+        older = jobs.c.complete_run_id < run_id
+        conn.execute(update(jobs).where(these, older).values(complete_run_id=run_id))
+    return found & set(everything)
+
+
 def active_progress_values(conn: Connection) -> list[str]:
     """Return the progress values of active jobs, each once."""
     return list(conn.execute(select(jobs.c.progress).where(jobs.c.active).distinct()).scalars())

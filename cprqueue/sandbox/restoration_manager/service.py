@@ -154,7 +154,10 @@ class RestorationManager:
         job = self._jobs.get(number)
         if job is None or self.switches.single_job == "404":
             return _message(404, NOT_FOUND)
-        return Answer.json(shape.present(job, self.switches))
+        text = shape.written(shape.present(job, self.switches), self.switches)
+        return Answer(
+            body=text.encode(self.switches.encoding, "replace"), headers=shape.JSON_HEADERS
+        )
 
     def _modified_since(self, since: str) -> list[Job]:
         with self._lock:

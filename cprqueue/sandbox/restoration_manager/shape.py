@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +30,10 @@ JOB_FIELDS = (
     "jobZip",
     "JobFullAddress",
 )
+ADDRESS = ("jobAddress1", "jobAddress2", "jobCity", "jobStateCd", "jobZip")
+DEEP = "nested too deeply"
+LEVELS = 100_000
+CONTROL = re.compile(r"(?<!\\)\\(?:[bfnrt]|u00[01][0-9a-f])")
 JOBS_PER_CHUNK = 200
 DRIP_PIECES = 20
 JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8"}
@@ -74,12 +81,32 @@ def present(job: Job, switches: RmSwitches) -> Job:
         shown[switches.modified_field] = _STAMPS[switches.modified_format](job[MODIFIED])
     if switches.zip_as_int and str(shown["jobZip"]).isdecimal():
         shown["jobZip"] = int(shown["jobZip"])
+    if switches.numbers_as_floats:
+        shown = {k: float(v) if type(v) is int else v for k, v in shown.items()}
     if switches.numbers_as_strings:
-        shown = {k: str(v) if type(v) is int else v for k, v in shown.items()}
+        shown = {k: str(v) if type(v) in (int, float) else v for k, v in shown.items()}
+    if switches.html_entities:
+        shown |= {k: html.escape(shown[k]) for k in ADDRESS if isinstance(shown[k], str)}
     if switches.trailing_spaces:
         shown = {k: v + "  " if isinstance(v, str) else v for k, v in shown.items()}
+    if switches.not_a_number:
+        shown["jobLatitude"] = math.nan
+    if switches.unreadable_job == job["jobId"]:
+        deep = {"jobNotes": DEEP}
+        shown = deep | shown if switches.unreadable_first else shown | deep
     recase = _CASINGS[switches.casing]
     return shown if switches.casing == "seen" else {recase(k): v for k, v in shown.items()}
+
+
+def written(value: object, switches: RmSwitches) -> str:
+    """Return the JSON text of a job or of several, in the way that the switches say."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = text.replace(f'"{DEEP}"', "[" * LEVELS + "]" * LEVELS)
+    return CONTROL.sub(_raw, text) if switches.raw_controls else text
+
+
+def _raw(escape: re.Match[str]) -> str:
+    return str(json.loads(f'"{escape[0]}"'))
 
 
 def since(query: Mapping[str, str], switches: RmSwitches) -> str:
@@ -108,6 +135,9 @@ def lists(jobs: Iterable[Job]) -> dict[str, list[Any]]:
 
 def job_list(jobs: list[Job], switches: RmSwitches) -> Answer:
     """Return the answer that lists ``jobs``: in one piece while small, streamed when large."""
+    if not jobs and switches.nothing != "list":
+        body = b"null" if switches.nothing == "null" else b""
+        return Answer(status=204 if switches.nothing == "204" else 200, body=body)
     if len(jobs) <= JOBS_PER_CHUNK and not switches.drip_seconds:
         return Answer(body=b"".join(_chunks(jobs, switches, JOBS_PER_CHUNK)), headers=JSON_HEADERS)
     per_chunk = min(JOBS_PER_CHUNK, max(1, len(jobs) // DRIP_PIECES))
@@ -122,9 +152,10 @@ def job_list(jobs: list[Job], switches: RmSwitches) -> Answer:
 def _chunks(jobs: list[Job], switches: RmSwitches, per_chunk: int) -> Iterator[bytes]:
     mark = b"\xef\xbb\xbf" if switches.byte_order_mark else b""
     wrapped = switches.wrapping != "none"
-    yield mark + (f'{{"{switches.wrapping}":['.encode() if wrapped else b"[")
+    reference = '"$id":"1",' if switches.wrapping == "$values" else ""
+    yield mark + (f'{{{reference}"{switches.wrapping}":['.encode() if wrapped else b"[")
     for start in range(0, len(jobs), per_chunk):
         shown = [present(job, switches) for job in jobs[start : start + per_chunk]]
-        text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))[1:-1]
-        yield ("," + text if start else text).encode()
+        text = written(shown, switches)[1:-1]
+        yield ("," + text if start else text).encode(switches.encoding, "replace")
     yield b"]}" if wrapped else b"]"

@@ -14,7 +14,8 @@ MODIFIED = "jobModifiedDate"
 class RmSwitches:
     """A field for each guess; set it either way. The first value of each is the default."""
 
-    wrapping: OneOf["none", "results", "jobs", "value"] = "none"
+    wrapping: OneOf["none", "results", "jobs", "value", "$values"] = "none"
+    nothing: OneOf["list", "204", "null", "empty"] = "list"  # what stands for no jobs
     token_seconds: float = 1200.0
     denied: OneOf["401", "403", "html200"] = "401"
     login_denied: OneOf["401", "403", "html200"] = "401"
@@ -24,7 +25,14 @@ class RmSwitches:
     casing: OneOf["seen", "lower", "upper", "pascal", "camel"] = "seen"
     numbers_as_strings: bool = False
     zip_as_int: bool = False
+    numbers_as_floats: bool = False
+    not_a_number: bool = False  # a field that is not used holds NaN
     trailing_spaces: bool = False
+    html_entities: bool = False  # in addresses
+    encoding: OneOf["utf-8", "windows-1252"] = "utf-8"
+    raw_controls: bool = False  # TAB, newline and the like stand in strings as they are
+    unreadable_job: int = 0  # this job has a field that is nested too deeply to be read ...
+    unreadable_first: bool = False  # ... and it comes before all others
     byte_order_mark: bool = False
     since_inclusive: bool = True
     since_honoured: bool = True
