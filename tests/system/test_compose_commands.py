@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import yaml
 from celery.bin.celery import celery as celery_command
 
-ROOT = Path(__file__).resolve().parent.parent
-
+from tests.running import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 
