@@ -20,7 +20,7 @@ connection error. Celery then reconnects, and the broker hands the message out a
 the visibility timeout.
 
 When it can go: with the first kombu whose ``Channel._connparams`` survives this;
-tests/test_broker_guard.py kills real brokers, with the guard and without.
+tests/system/test_broker_guard.py kills real brokers, with the guard and without.
 It patches a private method, therefore it does nothing for any other version of kombu.
 """
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,9 +68,14 @@ def put_tables(path: Path) -> None:
         path.write_bytes(_tables())
 
 
-def broken(sandbox: Sandbox, *, unmanaged: Collection[int] = ()) -> list[str]:
-    """Return what breaks the promise, a line each, as the sandbox's own audit finds it."""
-    return audit(sandbox.rm.jobs(), sandbox.qbt.state(), unmanaged=unmanaged).wrong
+def broken(sandbox: Sandbox, *unmanaged: str) -> list[str]:
+    """Return what breaks the promise, a line each, as the sandbox's own audit finds it.
+
+    ``unmanaged``: the names of jobcodes that are there and are no job's.
+    """
+    state = sandbox.qbt.state()
+    ids = {code["id"] for code in state["jobcodes"] if code["name"] in unmanaged}
+    return audit(sandbox.rm.jobs(), state, unmanaged=ids).wrong
 
 
 def written(
@@ -170,9 +175,9 @@ class Office:
         with self.app.db.read() as conn:
             return jobs.get(conn, job_id)
 
-    def broken(self, *, unmanaged: Collection[int] = ()) -> list[str]:
-        """Return what breaks the promise, a line each; ``unmanaged`` jobcodes are nobody's."""
-        return broken(self.sandbox, unmanaged=unmanaged)
+    def broken(self, *unmanaged: str) -> list[str]:
+        """Return what breaks the promise, a line each; ``unmanaged`` jobcodes are no job's."""
+        return broken(self.sandbox, *unmanaged)
 
     def writes(self) -> list[tuple[str, str, int]]:
         """Return the write calls so far: method, path, number of items."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from celery.bin.celery import celery as celery_command
 from typer.main import get_command
 
 from cprqueue import cli, config
@@ -173,22 +171,6 @@ def test_compose_runs_a_worker_for_each_queue_and_exactly_one_beat() -> None:
     assert sorted(queues) == sorted(QUEUES)
     assert sum("beat" in words for words in commands_of.values()) == 1
     assert set(commands_of) == {*QUEUES, "broker", "migrate", "beat", "flower"}
-
-
-def test_celery_and_cprqueue_accept_each_command_of_compose() -> None:
-    for name, service in COMPOSE["services"].items():
-        words = service["command"]
-        if words[0] == "celery":
-            assert words[1:3] == ["-A", "cprqueue"], name
-            command = celery_command.commands[words[3]]
-            if words[3] != "flower":  # it reads its own options, later
-                with command.make_context(words[3], list(words[4:]), resilient_parsing=True):
-                    pass
-        elif words[0] == "python":
-            done = subprocess.run(
-                [sys.executable, *words[1:], "--help"], cwd=ROOT, capture_output=True, check=False
-            )
-            assert done.returncode == 0, name
 
 
 def test_compose_starts_again_whatever_ends_and_gives_it_time() -> None:

@@ -118,16 +118,20 @@ class Batch:
         rows: list[LinkValues] = [
             {"job_id": item.job_id, **links.held_columns(held), **settled} for item, held in pairs
         ]
+        before = [(item, item.held) for item, _ in pairs]
         try:
             with conn.begin_nested():
                 links.write_each(conn, self.lease, rows)
         except IntegrityError:
+            before = [was for was, pair in zip(before, pairs, strict=True)
+                      if self._write(conn, *pair, attempts=0)]  # fmt: skip
+        else:
             for item, held in pairs:
-                self.believe(conn, item, held, attempts=0)
-            return
-        for item, held in pairs:
-            item.attempts = 0  # it moves: what failed before counts no longer
-            self._settle(conn, item, held)
+                item.attempts = 0  # it moves: what failed before counts no longer
+                self._settle(item, held)
+        # Last, because what is held for each of them was built before the others were told.
+        for item, was in before:
+            self._tell_sharers(conn, item, was)
 
     def believe(
         self,
@@ -143,6 +147,19 @@ class Batch:
         Where another job is linked to the jobcode or location, the database refuses; the item
         then leaves the batch, and both look again: one of the two records is out of date.
         """
+        was = item.held
+        if self._write(conn, item, held, look=look, attempts=attempts):
+            self._tell_sharers(conn, item, was)
+
+    def _write(
+        self,
+        conn: Connection,
+        item: Item,
+        held: Held,
+        *,
+        look: LookKind | None = None,
+        attempts: int | None = None,
+    ) -> bool:
         columns: LinkValues = {**links.held_columns(held), **NO_INTENT, "look": look}
         if attempts is not None:
             columns["attempts"] = attempts
@@ -153,26 +170,26 @@ class Batch:
             links.doubt(conn, held, but=item.job_id, look=LookKind.WHOLE, now=clock(conn))
             reason = "another job is linked to the same jobcode"
             self.postpone(conn, item, ErrorCode.CONFLICT, reason, LookKind.WHOLE)
-            return
-        self._settle(conn, item, held)
+            return False
+        self._settle(item, held)
+        return True
 
-    def _settle(self, conn: Connection, item: Item, held: Held) -> None:
-        self._tell_sharers(conn, item, held)
+    def _settle(self, item: Item, held: Held) -> None:
         item.held, item.intent, item.intent_at, item.look = held, None, None, None
 
-    def _tell_sharers(self, conn: Connection, item: Item, held: Held) -> None:
+    def _tell_sharers(self, conn: Connection, item: Item, was: Held) -> None:
         """Take the item's jobcode out of what others will send back for a location it left.
 
         A location's links are replaced as a whole: a job that sends back a link which is gone
         would bring it to life again.
         """
-        kept = {spare.location_id for spare in held.spares}
-        left = [spare for spare in item.held.spares if spare.location_id not in kept]
-        for spare in left if item.held.jobcode_id is not None else ():
+        kept = {spare.location_id for spare in item.held.spares}
+        left = [spare for spare in was.spares if spare.location_id not in kept]
+        for spare in left if was.jobcode_id is not None else ():
             for job_id in links.with_jobcodes(conn, spare.others).values():
                 row = links.get(conn, job_id, to_write=True)
                 theirs = row.held if row else Held()
-                theirs = theirs.without_sharer(spare.location_id, item.held.jobcode_id)
+                theirs = theirs.without_sharer(spare.location_id, was.jobcode_id)
                 links.set_held(conn, job_id, theirs)
                 if job_id in self.items:
                     self.items[job_id].held = theirs

@@ -207,7 +207,7 @@ def push(world: World, later: list[tuple[int, int, Wanted, bool]] | None = None)
     raise AssertionError(f"still due after {RINGS} rings: {world.rows()}")
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(start=starts())
 def test_pushing_converges_from_any_state_with_any_answer_lost(db: Database, start: Start) -> None:
     world = build(db, start)
@@ -321,6 +321,20 @@ def test_a_shared_location_loses_our_link_and_keeps_its_others(db: Database) -> 
     assert (place.address, place.active, place.jobcode_ids) == (ADDRESSES[1], True, (other,)), (
         "it stays as it was for the other jobcode"
     )
+
+
+def test_two_jobs_of_a_batch_that_leave_one_location_both_leave_it(db: Database) -> None:
+    """The second to leave must not send back the link of the first, which left a request before."""
+    world = World(db, TIME)
+    one, two, shop = (world.add_jobcode(name) for name in ("N1", "N2", "Shop"))
+    world.add_location(ADDRESSES[1], two, shop)
+    world.add_location(ADDRESSES[2], one, two)
+    for job_id, name in enumerate(("N1", "N2"), 1):
+        world.record(job_id, Wanted(name=name, address=NOWHERE))
+    world.snapshot()
+    world.ring()
+    assert {row.state for row in world.rows().values()} == {links.IN_SYNC}
+    assert_promise(world)
 
 
 def test_what_is_held_survives_the_database() -> None:

@@ -20,8 +20,8 @@ def places(office: Office, *, active: bool = True) -> list[dict[str, Any]]:
     return [place for place in found if place["active"] == active]
 
 
-def in_step(office: Office) -> None:
-    assert office.broken() == []
+def in_step(office: Office, *unmanaged: str) -> None:
+    assert office.broken(*unmanaged) == []
     counts = office.counts()
     assert (counts["due"], counts["parked"]) == (0, 0), counts
 
@@ -122,7 +122,7 @@ def test_a_job_renamed_to_a_closed_jobs_number_moves_that_jobcode_aside(office: 
     office.put(job(1, "A-1", jobProgress="Lost Lead"))
     office.put(job(2, "A-1"))
     assert sorted(c["name"] for c in codes(office)) == ["A-1", "A-1 ~1"]
-    in_step(office)
+    in_step(office, "A-1 ~1")
 
 
 def test_the_second_of_two_jobs_with_one_number_is_parked_and_says_whose_it_is(
@@ -201,7 +201,7 @@ def test_a_location_that_other_jobcodes_share_only_loses_our_link(office: Office
         addr1="5 Yard Road", linked_objects={"jobcodes": [ours, other]}
     )
     office.put(job(1, "A-1"))
-    in_step(office)
+    in_step(office, "Warehouse")
     (place,) = [p for p in places(office) if p["id"] == shared]
     assert place["linked_objects"] == {"jobcodes": [other]}
 
@@ -277,7 +277,7 @@ def test_the_old_number_of_a_job_whose_new_one_was_refused_is_free_for_another(
     ring_again(office.app.db, [1])
     office.push()
     assert {c["id"]: c["name"] for c in codes(office)}[first["id"]] == "BMS-1"
-    in_step(office)
+    in_step(office, "BMS-1 by hand")
 
 
 def test_four_changed_jobs_cost_at_most_four_calls(office: Office) -> None:
