@@ -333,7 +333,7 @@ def test_two_jobs_of_a_batch_that_leave_one_location_both_leave_it(db: Database)
         world.record(job_id, Wanted(name=name, address=NOWHERE))
     world.snapshot()
     world.ring()
-    assert {row.state for row in world.rows().values()} == {links.IN_SYNC}
+    assert {row.state for row in world.rows().values()} == {LinkState.IN_SYNC}
     assert_promise(world)
 
 

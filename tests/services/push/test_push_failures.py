@@ -182,7 +182,8 @@ def test_an_expired_token_is_renewed_once_and_the_new_pair_is_kept(
 def test_a_hand_made_token_that_is_refused_stops_the_push(
     sandbox: Sandbox, make_office: MakeOffice
 ) -> None:
-    office = make_office(QBT_REFRESH_TOKEN="", QBT_ACCESS_TOKEN="wrong")
+    by_hand = dict.fromkeys(("QBT_CLIENT_ID", "QBT_CLIENT_SECRET", "QBT_REFRESH_TOKEN"), "")
+    office = make_office(**by_hand, QBT_ACCESS_TOKEN="wrong")
     office.put(job(1, "A-1"))
     with office.app.db.read() as conn:
         why = stop.stopped(conn)
