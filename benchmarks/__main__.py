@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.stage import bare, broker_alone, product, queue_lengths, wait_for
-from cprqueue.mapping import read_job
+from cprqueue.domain.mapping import read_job
 from cprqueue.sandbox.dataset import make_jobs
 from cprqueue.sandbox.server import Sandbox
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from celery import Celery
 
-from cprqueue import broker_guard, config
+from cprqueue import config
 from cprqueue.celery import celery_settings
+from cprqueue.runtime import kombu_patch
 
 settings = config.load()
-broker_guard.install()
+kombu_patch.install()
 app = Celery("bare")
 app.conf.update({**celery_settings(settings), "include": [], "task_routes": {
     "bare.emit": {"queue": "fetch"},

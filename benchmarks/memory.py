@@ -23,8 +23,8 @@ def main() -> None:
     """Fetch all jobs and send their messages; print the number of jobs and the peak in MB."""
     app = application()
     schema.upgrade(app.db)
-    run = app.pull.start(None, complete=True)
-    _send_all(app.pull, run)
+    run = app.fetch.start(None, complete=True)
+    _send_all(app.fetch, run)
     print(run.emitted, f"{peak_mb():.0f}")
 
 

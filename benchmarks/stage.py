@@ -13,13 +13,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cprqueue import broker, config
+from cprqueue import config
 from cprqueue.bootstrap import Application
-from cprqueue.cli import programs
+from cprqueue.runtime import broker, programs
+from cprqueue.runtime.supervisor import Event, Program, Supervisor
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.store import links, runs, schema
-from cprqueue.supervisor import Event, Program, Supervisor
 
 MANY_CALLS = 100_000
 """The budget is lifted, so that the machine is measured and not the five-minute window."""
@@ -35,7 +35,7 @@ class System:
 
     def sync(self, *, full: bool = True, seconds: float = 900) -> tuple[float, dict[str, int]]:
         """Fetch and push everything; return the seconds and the counts."""
-        run_id = self.app.pull.request(complete=full, requested_by="benchmark")
+        run_id = self.app.fetch.request(complete=full, requested_by="benchmark")
         order = f"app.send_task('cpr.fetch_jobs', kwargs={{'full': {full}, 'run_id': {run_id}}})"
         code = f"from cprqueue.celery import app; {order}"
         started = time.monotonic()
@@ -45,7 +45,7 @@ class System:
         return time.monotonic() - started, self.counts()
 
     def _ended(self, run_id: int) -> bool:
-        self.app.pull.close()  # as `sync --wait` does: without beat no sweep closes a long run
+        self.app.fetch.close()  # as `sync --wait` does: without beat no sweep closes a long run
         with self.app.db.read() as conn:
             run = runs.get(conn, run_id)
             state = run.state if run else ""
@@ -81,8 +81,8 @@ def bare() -> Iterator[dict[str, str]]:
     """Run the bare pipeline's broker and workers; yields the environment to reach them."""
     with tempfile.TemporaryDirectory(prefix="cpr-bench-") as place:
         env = _env(Path(place), **environment("http://127.0.0.1:9"))
-        crew = programs.all_programs(config.load(env), env, beat=False)
-        with _running([_on_bare(program) for program in crew]):
+        programs_to_run = programs.all_programs(config.load(env), env, beat=False)
+        with _running([_on_bare(program) for program in programs_to_run]):
             yield env
 
 
@@ -106,7 +106,7 @@ def _on_bare(program: Program) -> Program:
 
 
 @contextmanager
-def _running(crew: list[Program]) -> Iterator[None]:
+def _running(programs_to_run: list[Program]) -> Iterator[None]:
     ready = threading.Event()
     lines: list[str] = []
 
@@ -116,7 +116,7 @@ def _running(crew: list[Program]) -> Iterator[None]:
         elif event.kind in ("output", "died"):
             lines.append(f"{event.program}: {event.detail}")
 
-    supervisor = Supervisor(crew, on_event=take)
+    supervisor = Supervisor(programs_to_run, on_event=take)
     thread = threading.Thread(target=supervisor.run)
     thread.start()
     try:

@@ -12,25 +12,25 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from random import Random
 
-from cprqueue import alerts, config, fuse
-from cprqueue.brake import Limits
-from cprqueue.budget import Budget
+from cprqueue import alerts, config, failpoints
+from cprqueue.clients.budget import Budget
+from cprqueue.clients.qbtime import QuickBooksTime
+from cprqueue.clients.rm import RestorationManager
+from cprqueue.clients.token import Grant, Token
+from cprqueue.clients.transport import Transport
+from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.prune_plan import Limits
 from cprqueue.errors import AccessStopped
-from cprqueue.mapping import ActiveRules
-from cprqueue.qbtime import QuickBooksTime
-from cprqueue.rm import RestorationManager
-from cprqueue.services.archive import Archive
-from cprqueue.services.prune import Prune
-from cprqueue.services.pull import Pull
-from cprqueue.services.push import Push
-from cprqueue.services.remove_all import RemoveAll
+from cprqueue.services.fetch.fetch import Fetch
+from cprqueue.services.prune.archive import Archive
+from cprqueue.services.prune.prune import Prune
+from cprqueue.services.prune.remove_all import RemoveAll
+from cprqueue.services.prune.undo import Undo
+from cprqueue.services.push.executor import Executor
+from cprqueue.services.push.push import Push
 from cprqueue.services.resync import Resync
-from cprqueue.services.snapshot import Pause, Snapshot
-from cprqueue.services.token import Grant, Token
-from cprqueue.services.undo import Undo
-from cprqueue.services.work import Work
+from cprqueue.services.snapshot.snapshot import Pause, Snapshot
 from cprqueue.store.database import Database
-from cprqueue.transport import Transport
 
 
 class Application:
@@ -38,7 +38,7 @@ class Application:
 
     def __init__(self, settings: config.Settings | None = None) -> None:
         self.settings = settings or config.load()
-        fuse.arm(config.test_hook("CPR_FUSE"), self.settings.var_dir)
+        failpoints.arm(config.test_hook("CPR_FUSE"), self.settings.var_dir)
 
     @cached_property
     def db(self) -> Database:
@@ -130,9 +130,9 @@ class Application:
         return Token(self.durable_db, Transport("QuickBooks Time", settings.qbt_base_url), grant)
 
     @cached_property
-    def pull(self) -> Pull:
+    def fetch(self) -> Fetch:
         """Fetches."""
-        return Pull(self.db, self.rm, self.settings.var_dir, lock_limit=self.settings.lease)
+        return Fetch(self.db, self.rm, self.settings.var_dir, lock_limit=self.settings.lease)
 
     @cached_property
     def push(self) -> Push:
@@ -145,7 +145,7 @@ class Application:
         return self._push(urgent=True)
 
     def _push(self, *, urgent: bool) -> Push:
-        work = Work(
+        work = Executor(
             db=self.durable_db,
             qbt=self.qbt(urgent=urgent),
             retry_base=self.settings.qbt_retry_base,

@@ -19,8 +19,9 @@ from typing import Any
 from celery import Celery, Task, signals
 from kombu import Exchange, Queue
 
-from cprqueue import bootstrap, broker, broker_guard, config, log, private
+from cprqueue import bootstrap, config, log, private_files
 from cprqueue.errors import CprqueueError, DatabaseUnavailable, SettingsError
+from cprqueue.runtime import broker, kombu_patch
 
 QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
 
@@ -142,7 +143,7 @@ def _tell_of_the_database(error: BaseException) -> None:
 
 def build(settings: config.Settings) -> Celery:
     """Build the app from settings."""
-    broker_guard.install()
+    kombu_patch.install()
     made = _App("cprqueue", task_cls=CprTask)
     made.conf.update(celery_settings(settings))
     return made
@@ -156,7 +157,7 @@ def _load() -> config.Settings:
     try:
         found = config.load()
         config.leave_nothing_to_celery()
-        private.keep_new_files_private()
+        private_files.keep_new_files_private()
         found.make_var_dir()
         return found
     except SettingsError as error:

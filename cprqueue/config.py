@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import URL
 
-from cprqueue import alerts, dotenv_file, private
-from cprqueue import setting_values as values
+from cprqueue import alerts, private_files
 from cprqueue.errors import SettingsError
-from cprqueue.setting_reader import PREFIXES, SettingReader, unknown, unknown_names
+from cprqueue.settings import dotenv_file, values
+from cprqueue.settings.reader import PREFIXES, SettingReader, unknown, unknown_names
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class Settings:
         """Make the directory for data, ours alone. Raises SettingsError where it cannot be used."""
         try:
             for place in (self.var_dir, self.var_dir / "beat", self.var_dir / "flower"):
-                private.make_directory(place)
+                private_files.make_directory(place)
         except OSError as error:
             raise SettingsError(
                 f"CPR_VAR_DIR is {self.var_dir}, where nothing can be written: {error.strerror}"
@@ -121,7 +121,7 @@ class Settings:
     def full_disk(self) -> str:
         """Return one line about a disk on which nothing can be written any more, or ""."""
         try:
-            private.raise_if_full(self.var_dir)
+            private_files.raise_if_full(self.var_dir)
         except FileNotFoundError:
             return ""  # nothing was ever written there
         except OSError as error:

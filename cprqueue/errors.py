@@ -149,5 +149,5 @@ class AlreadyDone(Permanent):
     """The order has been carried out before, or given up: nothing is left to do for it."""
 
 
-class Held(Permanent):
+class NeedsApproval(Permanent):
     """Safe as it stands, but a person must approve before it goes on."""

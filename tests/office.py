@@ -19,13 +19,13 @@ from typing import Any
 
 from cprqueue import config
 from cprqueue.bootstrap import Application
+from cprqueue.domain.mapping import read_job
+from cprqueue.domain.records import RunKind, RunState
 from cprqueue.errors import CprqueueError, Transient
-from cprqueue.mapping import read_job
-from cprqueue.records import RunKind, RunState
 from cprqueue.sandbox.audit import audit
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.services.push import Rung
+from cprqueue.services.push.push import WakeUpResult
 from cprqueue.services.record import Sighting, record_in
 from cprqueue.store import jobs, links, runs, schema
 from cprqueue.store.database import Database, clock
@@ -135,7 +135,7 @@ class Office:
         self.fetch()
         self.push()
 
-    def push(self, *, seconds: float = 20) -> list[Rung]:
+    def push(self, *, seconds: float = 20) -> list[WakeUpResult]:
         """Ring until no job is due any more."""
         rungs, deadline = [], time.monotonic() + seconds
         while self.counts()["due"] and time.monotonic() < deadline:
@@ -144,12 +144,12 @@ class Office:
                 break
         return rungs
 
-    def ring(self) -> Rung:
+    def ring(self) -> WakeUpResult:
         """Ring as the workers do: an export that is ordered is taken before the next ring."""
-        rung = self.app.push.ring()
-        self._ordered = rung.export or self._ordered
+        result = self.app.push.push_due()
+        self._ordered = result.export or self._ordered
         if self._ordered is None:
-            return rung
+            return result
         try:
             self.app.snapshot.take(self._ordered)
         except Transient as error:
@@ -158,7 +158,7 @@ class Office:
             self._ordered = None
             return self.app.push.halted(error)
         self._ordered = None
-        return self.app.push.ring()
+        return self.app.push.push_due()
 
     def counts(self) -> dict[str, int]:
         """Count jobs by state."""

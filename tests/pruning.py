@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from cprqueue.errors import AlreadyRunning, Transient
-from cprqueue.services import orders, suspension
-from cprqueue.store import plans, runs
+from cprqueue.services import gates
+from cprqueue.services.prune import orders
+from cprqueue.store import plan_items, runs
 from tests.office import Office, job
 
 CLOSED = {"jobProgress": "Paid in Full - File Closed"}
@@ -58,7 +59,7 @@ def remove_all(office: Office, *, include_unmanaged: bool = False) -> int:
 def outcomes(office: Office, run_id: int) -> dict[str, int]:
     """Count what came of a plan's items."""
     with office.app.db.read() as conn:
-        return {str(outcome): n for outcome, n in plans.counts(conn, run_id).items()}
+        return {str(outcome): n for outcome, n in plan_items.counts(conn, run_id).items()}
 
 
 def run_of(office: Office, run_id: int) -> Any:
@@ -70,7 +71,7 @@ def run_of(office: Office, run_id: int) -> Any:
 def suspended(office: Office) -> bool:
     """Tell whether a remove-all suspends the sync."""
     with office.app.db.read() as conn:
-        return suspension.suspended(conn) is not None
+        return gates.suspended(conn) is not None
 
 
 def fault(office: Office, **values: Any) -> None:

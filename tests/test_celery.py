@@ -14,8 +14,8 @@ from celery.app import defaults
 
 from cprqueue import config
 from cprqueue.celery import QUEUES, ROUTES, app, celery_settings
-from cprqueue.mapping import read_job
-from cprqueue.models import Job
+from cprqueue.domain.mapping import read_job
+from cprqueue.domain.models import Job
 from cprqueue.sandbox import dataset
 from tests.running import ROOT
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from cprqueue import config, fuse, setting_values
+from cprqueue import config, failpoints
 from cprqueue.errors import SettingsError
+from cprqueue.settings import values
 
 TOGETHER = {
     "QBT_CLIENT_ID": "id",
@@ -191,7 +192,7 @@ def test_the_environment_wins_over_the_file(
     ],
 )
 def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
-    assert setting_values.is_loopback(host) is loopback
+    assert values.is_loopback(host) is loopback
 
 
 def test_of_several_alert_urls_the_one_that_is_wrong_is_told_by_its_place() -> None:
@@ -200,11 +201,11 @@ def test_of_several_alert_urls_the_one_that_is_wrong_is_told_by_its_place() -> N
 
 
 def test_every_point_at_which_a_test_may_blow_the_fuse_is_known() -> None:
-    root = Path(fuse.__file__).parent
+    root = Path(failpoints.__file__).parent
     used = {
         name
         for path in root.rglob("*.py")
         for name in re.findall(r'fuse\.point\(f?"([^"]+)"\)', path.read_text())
     }
     kinds = ("create_jobcode", "change_jobcode", "create_location", "change_location")
-    assert {name.format(kind=kind) for name in used for kind in kinds} == fuse.POINTS
+    assert {name.format(kind=kind) for name in used for kind in kinds} == failpoints.POINTS

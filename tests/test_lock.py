@@ -66,11 +66,11 @@ LISTED = {
 @pytest.mark.parametrize("lock", LISTED)
 def test_a_lock_holds_all_that_is_listed_as_it_is_listed(lock: str) -> None:
     locked = pins(lock)
-    for name, wanted in LISTED[lock].items():
-        assert name in locked, f"{lock} lacks {wanted}: {CURE}"
+    for name, desired in LISTED[lock].items():
+        assert name in locked, f"{lock} lacks {desired}: {CURE}"
         found = locked[name].requirement
-        assert found.specifier == wanted.specifier, f"{lock} has {found}, not {wanted}: {CURE}"
-        assert found.extras >= wanted.extras, f"{lock} has {found}, not {wanted}: {CURE}"
+        assert found.specifier == desired.specifier, f"{lock} has {found}, not {desired}: {CURE}"
+        assert found.extras >= desired.extras, f"{lock} has {found}, not {desired}: {CURE}"
 
 
 @pytest.mark.parametrize("lock", LISTED)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cprqueue import config, dotenv_file
+from cprqueue import config
 from cprqueue.errors import SettingsError
+from cprqueue.settings import dotenv_file
 from tests.real_processes import marked
 from tests.running import System, clean_environment
 

@@ -15,23 +15,23 @@ from typing import Any
 
 from sqlalchemy import Row, delete, event, func, select, update
 
+from cprqueue.clients.qbtime import QuickBooksTime
+from cprqueue.clients.transport import Reply, Transport
+from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.models import Address, Desired, Job, Observed
+from cprqueue.domain.records import LinkState
 from cprqueue.errors import ServiceUnreachable
-from cprqueue.mapping import ActiveRules
-from cprqueue.models import Address, Held, Job, Wanted
-from cprqueue.qbtime import QuickBooksTime
-from cprqueue.records import LinkState
 from cprqueue.sandbox.quickbooks_time import Account, Switches
 from cprqueue.sandbox.wire import Request
-from cprqueue.services import leftovers
-from cprqueue.services.batch import Batch, read_item
+from cprqueue.services.push import orphaned_creates
+from cprqueue.services.push.batch import Batch, read_item
+from cprqueue.services.push.executor import Executor
 from cprqueue.services.record import Sighting, record_in
-from cprqueue.services.snapshot import Snapshot
-from cprqueue.services.work import Work
-from cprqueue.store import links, schema
+from cprqueue.services.snapshot.snapshot import Snapshot
+from cprqueue.store import links, push_queue, schema
 from cprqueue.store.database import Database, clock
-from cprqueue.tables import events, jobs, qbt_export, runs
-from cprqueue.tables import links as link_rows
-from cprqueue.transport import Reply, Transport
+from cprqueue.store.tables import events, jobs, qbt_export, runs
+from cprqueue.store.tables import links as link_rows
 
 ANSWERED, LOST_BEFORE, LOST_AFTER = "answered", "lost before the act", "lost after the act"
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -125,7 +125,7 @@ class World:
         self.qbt = QuickBooksTime(
             self.transport, token=lambda: "sandbox-token", renew=str, spend=nullcontext
         )
-        self.work = Work(
+        self.work = Executor(
             db=db,
             qbt=self.qbt,
             retry_base=timedelta(seconds=1),
@@ -154,28 +154,28 @@ class World:
 
     # --- our record ---
 
-    def record(self, job_id: int, wanted: Wanted, *, active: bool = True) -> None:
+    def record(self, job_id: int, desired: Desired, *, active: bool = True) -> None:
         """Record the job as RestorationManager has it now."""
         progress = "Work in Progress" if active else "Lost Lead"
         job = Job(
             job_id=job_id,
-            job_number=wanted.name,
+            job_number=desired.name,
             job_name="",
             site_id=8,
             status="Active",
             progress=progress,
-            address=wanted.address,
+            address=desired.address,
         )
         with self.db.begin() as conn:
             sighting = Sighting(run_id=1, complete=False, observed_at=clock(conn))
             record_in(conn, RULES, job, sighting)
 
-    def link(self, job_id: int, held: Held, *, look: str | None = None) -> None:
+    def link(self, job_id: int, observed: Observed, *, verification: str | None = None) -> None:
         """Put on record what the job's jobcode is believed to be."""
         with self.db.begin() as conn:
-            links.set_held(conn, job_id, held)
+            links.set_observed(conn, job_id, observed)
             own = update(link_rows).where(link_rows.c.job_id == job_id)
-            conn.execute(own.values(look=look))
+            conn.execute(own.values(verification=verification))
 
     def rows(self) -> dict[int, Row[Any]]:
         """Return every job with its link, by job id; a job without one has no state."""
@@ -211,7 +211,7 @@ class World:
         with self.db.begin() as conn:
             now = clock(conn)
             batch = Batch(db=self.db, lease=now.isoformat(), lease_time=LEASE)
-            rows = links.claim(conn, batch.lease, now=now, limit=self.batch, until=now + LEASE)
+            rows = push_queue.claim(conn, batch.lease, now=now, limit=self.batch, until=now + LEASE)
             batch.items.update((row.job_id, read_item(row)) for row in rows)
         self.work.do(batch)
         batch.close()
@@ -219,7 +219,7 @@ class World:
     def settle(self) -> None:
         """Link what was created for jobs that closed meanwhile, as the sweep does."""
         self.wait()
-        leftovers.settle(self.db, self.qbt, quiet=timedelta(0))
+        orphaned_creates.settle(self.db, self.qbt, quiet=timedelta(0))
 
 
 __all__ = ["ANSWERED", "LOST_AFTER", "LOST_BEFORE", "Clock", "World", "make_database"]

@@ -9,9 +9,9 @@ from cprqueue import log
 from cprqueue.bootstrap import application
 from cprqueue.celery import LONG_TASK_SECONDS, app
 from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError, Transient
-from cprqueue.services.pull import Pull, PullRun
+from cprqueue.services.fetch.fetch import Fetch, FetchRun
 from workers.insert import insert_job
-from workers.upsert import ring_due
+from workers.upsert import wake_up_due
 
 BUSY_SECONDS = 2
 BATCH_OF_MESSAGES = 500
@@ -31,9 +31,9 @@ def fetch_jobs(self: Any, full: bool = False, run_id: int | None = None) -> str:
     While another fetch is under way, one that somebody asked for comes again; beat's own is
     dropped, because the next one is never far.
     """
-    pull = application().pull
+    fetch = application().fetch
     try:
-        run = pull.start(run_id, complete=full)
+        run = fetch.start(run_id, complete=full)
     except AlreadyDone as over:
         return str(over)
     except AlreadyRunning as busy:
@@ -43,26 +43,26 @@ def fetch_jobs(self: Any, full: bool = False, run_id: int | None = None) -> str:
     except Transient as error:
         raise self.retry(exc=error, countdown=BUSY_SECONDS * 5) from None
     with log.bound(run_id=run.run_id):
-        return _carry_out(pull, run)
+        return _carry_out(fetch, run)
 
 
-def _carry_out(pull: Pull, run: PullRun) -> str:
+def _carry_out(fetch: Fetch, run: FetchRun) -> str:
     try:
-        _send_all(pull, run)
+        _send_all(fetch, run)
     except CprqueueError as error:
-        pull.failed(run, error)
+        fetch.failed(run, error)
         raise
     except Exception as error:
         # Nobody foresaw it, but whoever waits for the run must hear of its end.
         name = type(error).__name__
-        pull.failed(run, CprqueueError(f"unexpected {name}: see the log of the fetch worker"))
+        fetch.failed(run, CprqueueError(f"unexpected {name}: see the log of the fetch worker"))
         raise
-    pull.sent(run)
-    _watch(pull)
+    fetch.sent(run)
+    _watch(fetch)
     return f"run {run.run_id}: {run.emitted} jobs sent"
 
 
-def _send_all(pull: Pull, run: PullRun) -> None:
+def _send_all(fetch: Fetch, run: FetchRun) -> None:
     """Send the messages in pipelined groups: one round trip for many."""
     sighting = {
         "run_id": run.run_id,
@@ -70,7 +70,7 @@ def _send_all(pull: Pull, run: PullRun) -> None:
         "observed_at": run.observed_at.isoformat(),
     }
     with app.producer_or_acquire() as producer, producer.batch(max_size=BATCH_OF_MESSAGES):
-        for job in pull.messages(run):
+        for job in fetch.messages(run):
             insert_job.apply_async(
                 kwargs={"job": job.as_message(), **sighting},
                 argsrepr=job.label,
@@ -79,11 +79,11 @@ def _send_all(pull: Pull, run: PullRun) -> None:
             )
 
 
-def _watch(pull: Pull) -> None:
+def _watch(fetch: Fetch) -> None:
     """Close the run as soon as it is recorded; the sweep closes one that takes longer."""
     deadline = time.monotonic() + WATCH_SECONDS
-    while pull.close():
+    while fetch.close():
         if time.monotonic() > deadline:
             return
         time.sleep(0.2)  # between two looks at the count of what is recorded
-    ring_due()
+    wake_up_due()

@@ -7,10 +7,10 @@ from typing import Any
 
 from cprqueue.bootstrap import application
 from cprqueue.celery import app
+from cprqueue.domain.models import Job
 from cprqueue.errors import Transient
-from cprqueue.models import Job
 from cprqueue.services.record import Sighting, record
-from workers.upsert import ring
+from workers.upsert import wake_up
 
 LONGEST_COUNTDOWN_SECONDS = 60
 
@@ -31,4 +31,4 @@ def insert_job(
         # A retry forgets how the message is shown, and then Flower would show the address.
         raise self.retry(exc=error, countdown=wait, argsrepr=value.label, kwargsrepr="") from None
     for job_id in due:
-        ring(job_id, value.label if job_id == value.job_id else f"RM job {job_id}")
+        wake_up(job_id, value.label if job_id == value.job_id else f"RM job {job_id}")

@@ -8,12 +8,16 @@ from celery import chain
 
 from cprqueue.bootstrap import Application, application
 from cprqueue.celery import LONG_TASK_SECONDS, app, ending
+from cprqueue.domain.retry import countdown_seconds
 from cprqueue.errors import CprqueueError, OutOfCalls, Transient
-from cprqueue.retry import countdown_seconds
-from cprqueue.services import closing, drift, leftovers, orders, stop
-from cprqueue.services.snapshot import newest_run_id
-from cprqueue.services.tidy import tidy
-from workers.upsert import ring_due
+from cprqueue.services import gates
+from cprqueue.services.fetch import closing
+from cprqueue.services.prune import orders
+from cprqueue.services.push import orphaned_creates
+from cprqueue.services.snapshot import drift
+from cprqueue.services.snapshot.snapshot import newest_run_id
+from cprqueue.services.sweep import tidy
+from workers.upsert import wake_up_due
 
 LONG = {
     "soft_time_limit": LONG_TASK_SECONDS - 60,
@@ -30,13 +34,13 @@ def sweep() -> str:
     So nothing ever waits for a message that was lost.
     """
     here = application()
-    here.pull.close()
+    here.fetch.close()
     tidy(here.db)
-    take_up_again(here)
-    if not stop.probe(here.db, here.push.work.qbt, here.alert):
+    resend_lost_orders(here)
+    if not gates.probe_push(here.db, here.push.work.qbt, here.alert):
         return "the push is stopped"
-    leftovers.settle(here.db, here.push.work.qbt, quiet=here.settings.lease)
-    return f"{ring_due()} batches are due"
+    orphaned_creates.settle(here.db, here.push.work.qbt, quiet=here.settings.lease)
+    return f"{wake_up_due()} batches are due"
 
 
 @app.task(name="cpr.snapshot_export", **LONG)
@@ -59,7 +63,7 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
             here.alert("prune failed", f"run {for_run}: its snapshot failed: {error}")
         raise
     if drifted or first:
-        ring_due()
+        wake_up_due()
     return f"run {done}, {len(drifted)} drifted"
 
 
@@ -98,9 +102,9 @@ def remove_all(self: Any, run_id: int) -> str:
         raise again(self, error) from None
 
 
-def take_up_again(here: Application) -> None:
+def resend_lost_orders(here: Application) -> None:
     """Send the orders again of runs whose messages or workers were lost."""
-    for run in closing.retakes(here.db, messages_in, quiet=here.settings.lease):
+    for run in closing.lost_fetches(here.db, messages_in, quiet=here.settings.lease):
         app.send_task("cpr.fetch_jobs", kwargs={"full": run.complete, "run_id": run.run_id})
     for task, kwargs in orders.interrupted(here.db, quiet=here.settings.lease):
         app.send_task(task, kwargs=kwargs)

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from cprqueue.bootstrap import application
 from cprqueue.celery import app
-from cprqueue.models import BATCH
-from cprqueue.services.push import Rung
-from cprqueue.store import links, locks
+from cprqueue.domain.models import BATCH
+from cprqueue.services.push.push import WakeUpResult
+from cprqueue.store import app_state, push_queue
 from cprqueue.store.database import clock
 
 LONGEST_COUNTDOWN = timedelta(seconds=60)
@@ -18,11 +18,11 @@ SHORTEST_COUNTDOWN = timedelta(seconds=0.5)
 @app.task(name="cpr.upsert_job")
 def upsert_job(job_id: int | None = None) -> str:
     """A doorbell: push up to 50 due jobs. ``job_id`` says who rang; it is not an order."""
-    rung = application().push.ring()
-    if rung.export:
-        app.send_task("cpr.snapshot_export", kwargs={"run_id": rung.export})
-    wake(rung)
-    return rung.said
+    result = application().push.push_due()
+    if result.export:
+        app.send_task("cpr.snapshot_export", kwargs={"run_id": result.export})
+    wake_up_later(result)
+    return result.said
 
 
 @app.task(name="cpr.resync_job")
@@ -32,34 +32,34 @@ def resync_job(job: str | int, run_id: int | None = None) -> str:
     return "; ".join(report.steps[-1].text for report in reports)
 
 
-def ring(job_id: int, label: str) -> None:
+def wake_up(job_id: int, label: str) -> None:
     """Ring the doorbell for one job."""
     upsert_job.apply_async((job_id,), argsrepr=label)
 
 
-def ring_due() -> int:
+def wake_up_due() -> int:
     """Ring once for each batch that is due; return how often."""
     db = application().db
     with db.read() as conn:
-        ids = links.due_to_ring(conn, now=clock(conn), every=BATCH)
+        ids = push_queue.one_of_each_batch(conn, now=clock(conn), every=BATCH)
     for job_id in ids:
-        ring(job_id, f"RM job {job_id} and others")
+        wake_up(job_id, f"RM job {job_id} and others")
     return len(ids)
 
 
-def wake(rung: Rung) -> None:
+def wake_up_later(result: WakeUpResult) -> None:
     """Have the doorbell rung again when the next job is due; one wake-up serves all workers.
 
     The sweep rings for whatever lies further ahead than a minute.
     """
-    if rung.wake_in is None or rung.wake_in > LONGEST_COUNTDOWN:
+    if result.next_in is None or result.next_in > LONGEST_COUNTDOWN:
         return
-    if rung.pushed and not rung.wake_in:
+    if result.pushed and not result.next_in:
         upsert_job.apply_async(argsrepr="more is due")
         return
-    wait = max(rung.wake_in, SHORTEST_COUNTDOWN)
+    wait = max(result.next_in, SHORTEST_COUNTDOWN)
     with application().db.begin() as conn:
         now = clock(conn)
-        if not locks.claim_moment(conn, "wake", now=now, moment=now + wait):
+        if not app_state.claim_moment(conn, "wake", now=now, moment=now + wait):
             return
     upsert_job.apply_async(argsrepr="wake-up", countdown=wait.total_seconds())

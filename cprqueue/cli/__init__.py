@@ -13,7 +13,7 @@ import sys
 import typer
 from typer.exceptions import Abort, TyperException
 
-from cprqueue import config, log, private
+from cprqueue import config, log, private_files
 from cprqueue.cli.console import say_error
 from cprqueue.errors import CprqueueError
 
@@ -33,11 +33,11 @@ def _register() -> None:
     from cprqueue.cli import (
         check,
         demo,
-        files,
-        inspect,
+        job_files,
         migrate,
         prune,
         remove_all,
+        reports,
         resync,
         sandbox,
         sync,
@@ -47,14 +47,14 @@ def _register() -> None:
     app.command(rich_help_panel="Run")(up.up)
     app.command(hidden=True)(migrate.migrate)
     app.command(rich_help_panel="Run")(sync.sync)
-    app.command(rich_help_panel="Run")(files.fetch)
-    app.command("import", rich_help_panel="Run")(files.import_)
+    app.command(rich_help_panel="Run")(job_files.fetch)
+    app.command("import", rich_help_panel="Run")(job_files.import_)
     app.command(rich_help_panel="Run")(resync.resync)
-    app.command(rich_help_panel="Look")(inspect.status)
-    app.command(rich_help_panel="Look")(inspect.failures)
-    app.command(rich_help_panel="Run")(inspect.retry)
-    app.command(rich_help_panel="Look")(inspect.history)
-    app.command(rich_help_panel="Look")(inspect.explain)
+    app.command(rich_help_panel="Look")(reports.status)
+    app.command(rich_help_panel="Look")(reports.failures)
+    app.command(rich_help_panel="Run")(reports.retry)
+    app.command(rich_help_panel="Look")(reports.history)
+    app.command(rich_help_panel="Look")(reports.explain)
     app.command(rich_help_panel="Look")(check.check)
     app.command(rich_help_panel="Clean up")(prune.snapshot)
     app.add_typer(prune.prune, name="prune", rich_help_panel="Clean up")
@@ -72,7 +72,7 @@ def _command(error: TyperException) -> str:
 def main() -> None:
     """Run the command line; errors that we raise on purpose are lines, never tracebacks."""
     try:
-        private.keep_new_files_private()
+        private_files.keep_new_files_private()
         log.set_up(config.log_format(), logging.WARNING)
         logging.getLogger(log.RUNS).setLevel(logging.CRITICAL)  # commands say it themselves
         _register()

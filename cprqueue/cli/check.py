@@ -13,8 +13,8 @@ from rich.text import Text
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli.console import out, print_json
 from cprqueue.errors import ServiceUnreachable, SettingsError
-from cprqueue.services.checkup import Checkup, Parts
-from cprqueue.services.findings import (
+from cprqueue.services.reports.checkup import Checkup, Parts
+from cprqueue.services.reports.findings import (
     OK,
     PROBLEM,
     SETTINGS,
@@ -84,10 +84,10 @@ def parts(app: Application) -> Parts:
 
 
 def _broker_problem() -> str:
-    from cprqueue.cli import queues
+    from cprqueue.cli import broker_state
 
     try:
-        with queues.connection():
+        with broker_state.connection():
             return ""
     except ServiceUnreachable as error:
         return str(error)

@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.text import Text
 
 from cprqueue.cli.console import note, out, pairs, print_json, table
-from cprqueue.plan import Compared
-from cprqueue.records import Event, LinkState
-from cprqueue.services.explain import MOST_HITS, Explanation, Hit
+from cprqueue.domain.push_plan import Compared
+from cprqueue.domain.records import Event, LinkState
+from cprqueue.services.reports.explain import MOST_HITS, Explanation, Hit
 
 
 def show_choice(text: str, found: list[Hit], *, as_json: bool) -> None:
@@ -63,7 +63,7 @@ def _show_differences(compared: list[Compared]) -> None:
     rows.title = None
     for row in compared:
         mark = "" if row.equal else "[bold yellow]differs[/]"
-        rows.add_row(row.field, escape(row.wanted), escape(row.held), mark)
+        rows.add_row(row.field, escape(row.desired), escape(row.observed), mark)
     out.print(rows)
 
 

@@ -9,8 +9,8 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cprqueue.cli.console import err, note
-from cprqueue.records import RunState
-from cprqueue.services.progress import Progress as Look
+from cprqueue.domain.records import RunState
+from cprqueue.services.reports.progress import SyncProgress
 
 LINE_EVERY_SECONDS = 10.0
 
@@ -21,9 +21,9 @@ class SyncDisplay:
     def __init__(self) -> None:
         self._live = _Bars() if err.is_terminal else _Lines()
 
-    def show(self, look: Look) -> None:
+    def show(self, current: SyncProgress) -> None:
         """Bring the picture up to date."""
-        self._live.show(look)
+        self._live.show(current)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -48,8 +48,8 @@ class _Bars:
             TextColumn("{task.fields[said]}", style="dim"),
             console=err,
         )
-        self._fetch = self._progress.add_task("recorded", total=None, said="")
-        self._push = self._progress.add_task("pushed", total=None, said="")
+        self._fetch = self._progress.add_task("recorded", total=None, text="")
+        self._push = self._progress.add_task("pushed", total=None, text="")
 
     def start(self) -> None:
         self._progress.start()
@@ -57,28 +57,28 @@ class _Bars:
     def stop(self) -> None:
         self._progress.stop()
 
-    def show(self, look: Look) -> None:
-        sent = look.state in (RunState.EMITTED, RunState.DONE)
+    def show(self, current: SyncProgress) -> None:
+        sent = current.state in (RunState.RECORDING, RunState.DONE)
         self._progress.update(
             self._fetch,
-            total=look.emitted if sent else None,
-            completed=look.recorded,
-            said=_WAITING.get(look.state, ""),
+            total=current.emitted if sent else None,
+            completed=current.recorded,
+            text=_WAITING.get(current.state, ""),
         )
-        all_active = look.in_sync + look.due + look.parked
+        all_active = current.in_sync + current.due + current.parked
         self._progress.update(
             self._push,
             total=all_active if sent else None,
-            completed=look.in_sync + look.parked,
-            said=look.stopped or f"{look.parked} parked, {look.calls} calls",
+            completed=current.in_sync + current.parked,
+            text=current.stopped or f"{current.parked} parked, {current.calls} calls",
         )
 
 
 class _Lines:
     def __init__(self) -> None:
         self._next = time.monotonic() + LINE_EVERY_SECONDS / 5
-        self._last: Look | None = None
-        self._said: Look | None = None
+        self._last: SyncProgress | None = None
+        self._said: SyncProgress | None = None
 
     def start(self) -> None:
         pass
@@ -87,16 +87,16 @@ class _Lines:
         if self._last is not None:
             self._say(self._last)
 
-    def show(self, look: Look) -> None:
-        self._last = look
+    def show(self, current: SyncProgress) -> None:
+        self._last = current
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_EVERY_SECONDS
-            self._say(look)
+            self._say(current)
 
-    def _say(self, look: Look) -> None:
-        if look != self._said:
-            note(_line(look))
-        self._said = look
+    def _say(self, current: SyncProgress) -> None:
+        if current != self._said:
+            note(_line(current))
+        self._said = current
 
 
 _WAITING = {
@@ -106,8 +106,10 @@ _WAITING = {
 }
 
 
-def _line(look: Look) -> str:
+def _line(current: SyncProgress) -> str:
+    emitted = current.emitted or "?"
     return (
-        f"run {look.run_id} {look.state}: {look.recorded} of {look.emitted or '?'} recorded, "
-        f"{look.in_sync} in step, {look.due} due, {look.parked} parked, {look.calls} calls"
+        f"run {current.run_id} {current.state}: {current.recorded} of {emitted} recorded, "
+        f"{current.in_sync} in step, {current.due} due, {current.parked} parked, "
+        f"{current.calls} calls"
     )

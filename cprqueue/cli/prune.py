@@ -10,16 +10,16 @@ import typer
 from rich.markup import escape
 
 from cprqueue.bootstrap import Application, application
-from cprqueue.brake import PrunePlan
 from cprqueue.cli import watch
 from cprqueue.cli.console import err, note, out, print_json, say_error, table
+from cprqueue.domain.prune_plan import PrunePlan
+from cprqueue.domain.records import Outcome, PlanItem, Run, RunKind, RunState
 from cprqueue.errors import AlreadyRunning, OutOfCalls, UsageError
-from cprqueue.records import Outcome, PlanItem, Run, RunKind, RunState
-from cprqueue.services import orders as run_orders
-from cprqueue.services.prune import outcome_text
-from cprqueue.services.prune_facts import plan_json
-from cprqueue.services.undo import KINDS, Undone
-from cprqueue.store import plans, runs, schema
+from cprqueue.services.prune import orders as run_orders
+from cprqueue.services.prune.facts import plan_json
+from cprqueue.services.prune.prune import outcome_text
+from cprqueue.services.prune.undo import KINDS, UndoResult
+from cprqueue.store import plan_items, runs, schema
 from cprqueue.store.database import clock
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -51,14 +51,14 @@ def snapshot(
 
     Example: cprqueue snapshot
     """
-    from cprqueue.cli import orders
+    from cprqueue.cli import send
 
     app = _ready()
     if wait:
-        orders.require_workers(["maintenance"])
+        send.require_workers(["maintenance"])
     with app.db.begin() as conn:
         run_id = runs.create(conn, RunKind.SNAPSHOT, now=clock(conn), requested_by="operator")
-    orders.send("cpr.snapshot_export", run_id=run_id)
+    send.send("cpr.snapshot_export", run_id=run_id)
     if not wait:
         note(f"snapshot {run_id} is queued")
         return
@@ -94,12 +94,12 @@ def run(timeout: Timeout = 3600, json: Json = False) -> None:
 
     Example: cprqueue prune run
     """
-    from cprqueue.cli import orders
+    from cprqueue.cli import send
 
     app = _ready()
-    orders.require_workers(["maintenance"])
+    send.require_workers(["maintenance"])
     run_id = run_orders.request_prune(app.db, "operator")
-    orders.send("cpr.snapshot_and_prune", run_id=run_id)
+    send.send("cpr.snapshot_and_prune", run_id=run_id)
     _follow(app, run_id, timeout, json=json)
 
 
@@ -109,15 +109,15 @@ def approve(run_id: RunId, timeout: Timeout = 3600, json: Json = False) -> None:
 
     Example: cprqueue prune approve 41
     """
-    from cprqueue.cli import orders
+    from cprqueue.cli import send
 
     app = _ready()
     with app.db.read() as conn:
         run_orders.require_held(conn, run_id)
-    orders.require_workers(["maintenance"])
+    send.require_workers(["maintenance"])
     with app.db.begin() as conn:
         run_orders.note_approval(conn, run_id)
-    orders.send("cpr.snapshot_and_prune", run_id=run_id, approve=True)
+    send.send("cpr.snapshot_and_prune", run_id=run_id, approve=True)
     _follow(app, run_id, timeout, json=json)
 
 
@@ -135,7 +135,7 @@ def _follow(app: Application, run_id: int, timeout: float, *, json: bool) -> Non
 def _progress(app: Application) -> Callable[[Run], str]:
     def said(row: Run) -> str:
         with app.db.read() as conn:
-            found = plans.counts(conn, row.run_id)
+            found = plan_items.counts(conn, row.run_id)
         return outcome_text(found) if found else "snapshot and plan"
 
     return said
@@ -158,7 +158,7 @@ def show(run_id: RunId, json: Json = False) -> None:
 
 def _report(app: Application, row: Run, *, json: bool, with_note: bool = True) -> None:
     with app.db.read() as conn:
-        items = plans.of_run(conn, row.run_id)
+        items = plan_items.of_run(conn, row.run_id)
     if json:
         print_json(report_json(row, items))
     else:
@@ -261,7 +261,7 @@ def undo(
     raise typer.Exit(1 if lost else 0)
 
 
-def _bring_back(app: Application, undo_id: int) -> Undone:
+def _bring_back(app: Application, undo_id: int) -> UndoResult:
     while True:
         try:
             with err.status("bringing jobcodes back ..."):

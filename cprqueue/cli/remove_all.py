@@ -10,10 +10,10 @@ from rich.markup import escape
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli import watch
 from cprqueue.cli.console import err, note, out, print_json
-from cprqueue.records import Run, RunState
-from cprqueue.services.prune import outcome_text
-from cprqueue.services.remove_all import Rehearsal
-from cprqueue.store import plans, schema
+from cprqueue.domain.records import Run, RunState
+from cprqueue.services.prune.prune import outcome_text
+from cprqueue.services.prune.remove_all import Rehearsal
+from cprqueue.store import plan_items, schema
 
 NAMES_SHOWN = 20
 
@@ -80,13 +80,13 @@ def _show(seen: Rehearsal, *, include_unmanaged: bool) -> None:
 def _carry_out(
     app: Application, phrase: str, timeout: float, *, include_unmanaged: bool, json: bool
 ) -> None:
-    from cprqueue.cli import orders
+    from cprqueue.cli import send
 
-    orders.require_workers(["maintenance"])
+    send.require_workers(["maintenance"])
     run_id = app.remove_all.resumable(phrase) or app.remove_all.request(
         _fresh_export(app), phrase, include_unmanaged=include_unmanaged
     )
-    orders.send("cpr.remove_all", run_id=run_id)
+    send.send("cpr.remove_all", run_id=run_id)
     try:
         row = _follow(app, run_id, timeout)
     except KeyboardInterrupt:
@@ -109,6 +109,6 @@ def _say(row: Run) -> None:
 def _follow(app: Application, run_id: int, timeout: float) -> Run:
     def said(row: Run) -> str:
         with app.db.read() as conn:
-            return f"{outcome_text(plans.counts(conn, run_id))} of {row.emitted}"
+            return f"{outcome_text(plan_items.counts(conn, run_id))} of {row.emitted}"
 
     return watch.until_ended(app, run_id, what="remove-all", timeout_seconds=timeout, said=said)

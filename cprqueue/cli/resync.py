@@ -12,7 +12,7 @@ from rich.table import Table
 from cprqueue.bootstrap import application
 from cprqueue.cli import watch
 from cprqueue.cli.console import note, out, print_json, table
-from cprqueue.plan import Compared
+from cprqueue.domain.push_plan import Compared
 from cprqueue.services.resync import Report, reports_of
 from cprqueue.store import schema
 
@@ -27,16 +27,16 @@ def resync(
 
     Example: cprqueue resync BMS-25-00008M
     """
-    from cprqueue.cli import orders
+    from cprqueue.cli import send
 
     app = application()
     app.settings.require_services()
     schema.require_current(app.db)
     if wait:
-        orders.require_workers(["urgent"])
+        send.require_workers(["urgent"])
     run_ids = {job: app.resync.request(job) for job in jobs}
     for job, run_id in run_ids.items():
-        orders.send("cpr.resync_job", job=job, run_id=run_id)
+        send.send("cpr.resync_job", job=job, run_id=run_id)
     if not wait:
         note(f"{len(jobs)} resyncs are queued: see `cprqueue history`")
         return
@@ -66,8 +66,8 @@ def _show(report: Report) -> None:
 
 
 def _fields(rows: list[Compared]) -> Table:
-    fields = table("Compared before the push", "field", "wanted", "held", "")
+    fields = table("Compared before the push", "field", "desired", "observed", "")
     for row in rows:
         sign = "" if row.equal else "[yellow]differed[/]"
-        fields.add_row(row.field, escape(row.wanted), escape(row.held), sign)
+        fields.add_row(row.field, escape(row.desired), escape(row.observed), sign)
     return fields

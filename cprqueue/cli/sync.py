@@ -10,10 +10,11 @@ import typer
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli.console import note, print_json, say_error
 from cprqueue.cli.progress_bar import SyncDisplay
+from cprqueue.domain.records import RunState
 from cprqueue.errors import ServiceUnreachable
-from cprqueue.records import RunState
-from cprqueue.services import first_export, progress
-from cprqueue.services.progress import Progress
+from cprqueue.services.push import first_export
+from cprqueue.services.reports import progress
+from cprqueue.services.reports.progress import SyncProgress
 from cprqueue.store import schema
 
 POLL_SECONDS = 0.25
@@ -36,7 +37,7 @@ def sync(
 
     The workers do it: `cprqueue up` must be running.
     """
-    from cprqueue.cli import orders  # not at the top: reads the settings at once
+    from cprqueue.cli import send  # not at the top: reads the settings at once
 
     app = application()
     app.settings.require_services()
@@ -45,12 +46,12 @@ def sync(
         _require_workers(app)
     with app.db.read() as conn:
         before = app.budget.calls_so_far(conn)
-    run_id = app.pull.request(complete=full, requested_by="sync")
-    orders.send("cpr.fetch_jobs", full=full, run_id=run_id)
+    run_id = app.fetch.request(complete=full, requested_by="sync")
+    send.send("cpr.fetch_jobs", full=full, run_id=run_id)
     if wait:
         end = _watch(app, run_id, calls_before=before, timeout_seconds=timeout)
     else:
-        end = progress.look(app.db, app.budget, run_id, calls_before=before)
+        end = progress.read_progress(app.db, app.budget, run_id, calls_before=before)
     if json:
         print_json(end.as_json())
     raise typer.Exit(_verdict(end) if wait else _queued(end))
@@ -58,26 +59,28 @@ def sync(
 
 def _require_workers(app: Application) -> None:
     """Raise ServiceUnreachable unless all that the sync needs is at work."""
-    from cprqueue.cli import orders
+    from cprqueue.cli import send
 
     with app.db.read() as conn:
         exported = first_export.taken(conn)
-    orders.require_workers(orders.FOR_SYNC if exported else orders.FOR_FIRST_SYNC)
+    send.require_workers(send.FOR_SYNC if exported else send.FOR_FIRST_SYNC)
 
 
-def _watch(app: Application, run_id: int, *, calls_before: int, timeout_seconds: float) -> Progress:
+def _watch(
+    app: Application, run_id: int, *, calls_before: int, timeout_seconds: float
+) -> SyncProgress:
     """Return the last look: all done, out of time, or nobody left to wait for."""
     deadline = time.monotonic() + timeout_seconds
-    pulse, closer = _Pulse(app), _Closer(app)
+    liveness, closer = _Liveness(app), _Closer(app)
     with SyncDisplay() as display:
         while True:
-            look = progress.look(app.db, app.budget, run_id, calls_before=calls_before)
-            display.show(look)
-            closer.see(look)
-            if look.finished or time.monotonic() > deadline or not pulse.beats(look):
-                return look
-            if look.stopped and look.state is RunState.DONE:
-                return look
+            current = progress.read_progress(app.db, app.budget, run_id, calls_before=calls_before)
+            display.show(current)
+            closer.see(current)
+            if current.finished or time.monotonic() > deadline or not liveness.is_alive(current):
+                return current
+            if current.stopped and current.state is RunState.DONE:
+                return current
             time.sleep(POLL_SECONDS)  # between two looks
 
 
@@ -92,36 +95,36 @@ class _Closer:
         self._recorded_at: float | None = None
         self._asked = False
 
-    def see(self, look: Progress) -> None:
+    def see(self, current: SyncProgress) -> None:
         """Take a look; it may show the run as still open for the last time."""
-        if look.state != "emitted":
-            self._app.pull.close()
+        if current.state != RunState.RECORDING:
+            self._app.fetch.close()
             return
-        if look.recorded < look.emitted:
+        if current.recorded < current.emitted:
             return
         self._recorded_at = self._recorded_at or time.monotonic()
         waited = time.monotonic() - self._recorded_at
         if waited > OURSELVES_SECONDS:
-            self._app.pull.close()
+            self._app.fetch.close()
         elif waited > ASK_SECONDS and not self._asked:
-            from cprqueue.cli import orders
+            from cprqueue.cli import send
 
             self._asked = True
-            orders.send("cpr.sweep")
+            send.send("cpr.sweep")
 
 
-class _Pulse:
+class _Liveness:
     """Tells whether it makes sense to go on waiting."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
-        self._last: Progress | None = None
+        self._last: SyncProgress | None = None
         self._quiet_since = time.monotonic()
 
-    def beats(self, look: Progress) -> bool:
+    def is_alive(self, current: SyncProgress) -> bool:
         """True if something moved lately, or else if the workers answer."""
-        if look != self._last:
-            self._last, self._quiet_since = look, time.monotonic()
+        if current != self._last:
+            self._last, self._quiet_since = current, time.monotonic()
         elif time.monotonic() - self._quiet_since > SILENCE_SECONDS:
             self._quiet_since = time.monotonic()
             try:
@@ -132,7 +135,7 @@ class _Pulse:
         return True
 
 
-def _verdict(end: Progress) -> int:
+def _verdict(end: SyncProgress) -> int:
     """Say in one line what went wrong, if anything; return the exit code."""
     if end.state is RunState.FAILED:
         say_error(end.note)
@@ -149,6 +152,6 @@ def _verdict(end: Progress) -> int:
     return DONE
 
 
-def _queued(end: Progress) -> int:
+def _queued(end: SyncProgress) -> int:
     note(f"run {end.run_id} is queued: see `cprqueue status`")
     return DONE

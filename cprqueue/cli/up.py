@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from cprqueue import broker, config, log
-from cprqueue.cli import programs
-from cprqueue.cli.voice import Voice
+from cprqueue import config, log
+from cprqueue.cli.event_log import EventLog
 from cprqueue.errors import AlreadyRunning, ServiceUnreachable, UsageError
+from cprqueue.runtime import broker, programs
+from cprqueue.runtime.supervisor import Program, Supervisor
 from cprqueue.store import schema
 from cprqueue.store.database import Database
-from cprqueue.supervisor import Program, Supervisor
 
 BROKER_PATIENCE_SECONDS = 10
 
@@ -33,18 +33,18 @@ def up(
     if beat:  # who starts everything twice should not hear of a port first
         _raise_if_up(settings)
     port = free_port(flower_port) if flower else None
-    crew = _prepare(settings, environ, beat=beat, flower_port=port)
+    programs_to_run = _prepare(settings, environ, beat=beat, flower_port=port)
 
     def all_ready() -> None:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         if port is not None:
-            voice.say(f"Flower: http://{programs.FLOWER_ADDRESS}:{port}/")
-        voice.say("Ctrl-C ends everything")
+            event_log.say(f"Flower: http://{programs.FLOWER_ADDRESS}:{port}/")
+        event_log.say("Ctrl-C ends everything")
 
-    voice = Voice(as_json=settings.log_format == "json", on_all_ready=all_ready)
-    voice.say(f"starting {', '.join(program.name for program in crew)}")
-    raise typer.Exit(Supervisor(crew, on_event=voice).run())
+    event_log = EventLog(as_json=settings.log_format == "json", on_all_ready=all_ready)
+    event_log.say(f"starting {', '.join(program.name for program in programs_to_run)}")
+    raise typer.Exit(Supervisor(programs_to_run, on_event=event_log).run())
 
 
 def free_port(port: int) -> int:
@@ -85,7 +85,9 @@ def _prepare(
     if full := settings.full_disk():
         raise ServiceUnreachable(full)
     try:
-        crew = programs.all_programs(settings, environ, beat=beat, flower_port=flower_port)
+        programs_to_run = programs.all_programs(
+            settings, environ, beat=beat, flower_port=flower_port
+        )
     except AlreadyRunning as error:
         raise UsageError(str(error)) from None
     if not settings.broker_is_embedded:
@@ -95,4 +97,4 @@ def _prepare(
         schema.upgrade(db)
     finally:
         db.close()
-    return crew
+    return programs_to_run

@@ -9,8 +9,8 @@ from rich.status import Status
 
 from cprqueue.bootstrap import Application
 from cprqueue.cli.console import err
+from cprqueue.domain.records import Run
 from cprqueue.errors import ServiceUnreachable
-from cprqueue.records import Run
 from cprqueue.store import runs
 
 POLL_SECONDS = 0.2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from cprqueue.tables import metadata
+from cprqueue.store.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -14,10 +14,10 @@ from datetime import datetime
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError
 
-from cprqueue.mapping import ActiveRules
-from cprqueue.models import Job, Verdict, Wanted, nameless
-from cprqueue.records import Event, LinkState, Recorded
-from cprqueue.store import events, jobs, links
+from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.models import Desired, Job, Verdict, unnamed_job
+from cprqueue.domain.records import Event, LinkState, Recorded
+from cprqueue.store import events, jobs, links, push_queue
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def _note_refused(conn: Connection, job_id: int, sighting: Sighting) -> None:
     """Leave what is on record as it is: a job is not archived because it cannot be read."""
     row = jobs.recorded(conn, job_id)
     if row is None:
-        _add(conn, nameless(job_id), Verdict(active=False, rule=REFUSED), sighting)
+        _add(conn, unnamed_job(job_id), Verdict(active=False, rule=REFUSED), sighting)
         return
     latest = max(row.observed_at, sighting.observed_at)
     jobs.change(conn, row, job_id, {**_seen(row, sighting), "observed_at": latest})
@@ -117,7 +117,7 @@ def _add(conn: Connection, job: Job, verdict: Verdict, sighting: Sighting) -> li
     events.add(conn, [_event(job, f"new: {verdict.rule}", now, sighting)])
     if not verdict.active:
         return []
-    links.add_due(conn, job.job_id, wanted(job).digest(), now=now)
+    push_queue.add(conn, job.job_id, desired(job).digest(), now=now)
     return [job.job_id]
 
 
@@ -137,7 +137,7 @@ def _change(
     jobs.change(conn, row, job.job_id, values | moment | seen)
     ring = _settle_link(conn, row, job, verdict, now)
     left = row.active and (not verdict.active or row.name_key != values["name_key"])
-    return ring + (links.ring_rivals(conn, row.name_key, now=now) if left else [])
+    return ring + (push_queue.requeue_name_conflicts(conn, row.name_key, now=now) if left else [])
 
 
 def _settle_link(
@@ -146,23 +146,23 @@ def _settle_link(
     """Make the job due if QuickBooks Time should now hold something else."""
     if not verdict.active:
         if row.state:
-            links.set_idle(conn, [job.job_id])
+            push_queue.set_idle(conn, [job.job_id])
         return []
-    digest = wanted(job).digest()
+    digest = desired(job).digest()
     if row.state is LinkState.IDLE:
-        links.doubt_idle(conn, job.job_id)
+        links.assume_archived(conn, job.job_id)
     if row.state is None:
-        links.add_due(conn, job.job_id, digest, now=now)
-    elif row.state is LinkState.IDLE or row.wanted_hash != digest:
-        links.set_due(conn, job.job_id, digest, now=now)
+        push_queue.add(conn, job.job_id, digest, now=now)
+    elif row.state is LinkState.IDLE or row.desired_hash != digest:
+        push_queue.set_due(conn, job.job_id, digest, now=now)
     else:
         return []
     return [job.job_id]
 
 
-def wanted(job: Job) -> Wanted:
+def desired(job: Job) -> Desired:
     """Return what QuickBooks Time should hold for this job while it is active."""
-    return Wanted(name=job.job_number, address=job.address)
+    return Desired(name=job.job_number, address=job.address)
 
 
 def _event(job: Job, text: str, now: datetime, sighting: Sighting) -> Event:

@@ -17,17 +17,25 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from cprqueue import log as logs
+from cprqueue.clients.job_list import read_job_list
+from cprqueue.clients.rm import BEGINNING, RestorationManager
+from cprqueue.domain.mapping import ActiveRules, read_job
+from cprqueue.domain.models import Job, Json, name_key
+from cprqueue.domain.push_plan import Compared, differences
+from cprqueue.domain.records import (
+    JobRecord,
+    LinkState,
+    Run,
+    RunKind,
+    RunState,
+    VerificationKind,
+    built,
+)
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
-from cprqueue.job_list import read_job_list
-from cprqueue.mapping import ActiveRules, read_job
-from cprqueue.models import Job, Json, name_key
-from cprqueue.plan import Compared, differences
-from cprqueue.records import JobRecord, LinkState, LookKind, Run, RunKind, RunState, built
-from cprqueue.rm import BEGINNING, RestorationManager
-from cprqueue.services.batch import Item
-from cprqueue.services.push import Push
-from cprqueue.services.record import Sighting, record_in, wanted
-from cprqueue.store import jobs, links, runs
+from cprqueue.services.push.batch import Item
+from cprqueue.services.push.push import Push
+from cprqueue.services.record import Sighting, desired, record_in
+from cprqueue.store import jobs, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 STEPS = ("found in RestorationManager", "rule", "recorded", "compared", "done")
@@ -182,15 +190,17 @@ class Resync:
             # Takes the row's lock: nothing newer gets between what was read and what is due.
             jobs.change(conn, row, job.job_id, {"recorded_at": row.recorded_at})
             if row.active:
-                digest = wanted(jobs.read_back(row)).digest()
-                links.set_due(conn, job.job_id, digest, now=clock(conn), look=LookKind.WHOLE)
+                digest = desired(jobs.read_back(row)).digest()
+                push_queue.set_due(
+                    conn, job.job_id, digest, now=clock(conn), verification=VerificationKind.FULL
+                )
             return row
 
         return self.db.retrying(work)
 
     def _push(self, job: Job, report: Report) -> None:
         def compared(item: Item) -> None:
-            rows = differences(item.wanted, item.held)
+            rows = differences(item.desired, item.observed)
             report.fields = rows
             unequal = [row.field for row in rows if not row.equal]
             report.step(f"differs in {', '.join(unequal)}" if unequal else "all fields are equal")

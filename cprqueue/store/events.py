@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select
 
-from cprqueue.records import Event
-from cprqueue.tables import events
+from cprqueue.domain.records import Event
+from cprqueue.store.tables import events
 
 
 def event(job_id: int, kind: str, text: str, *, at: datetime, run_id: int | None = None) -> Event:

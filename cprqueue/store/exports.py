@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 
+from cprqueue.domain.models import Address, Jobcode, Location, name_key
+from cprqueue.domain.records import ExportRow, Run
 from cprqueue.errors import Transient
-from cprqueue.models import Address, Jobcode, Location, name_key
-from cprqueue.records import ExportRow, Run
 from cprqueue.store.jobs import chunks
-from cprqueue.tables import qbt_export
+from cprqueue.store.tables import qbt_export
 
 WRITE_ROWS = 500
 

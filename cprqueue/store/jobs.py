@@ -7,11 +7,11 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
 
+from cprqueue.domain.models import Address, Job, Verdict, name_key
+from cprqueue.domain.naming import Claimant
+from cprqueue.domain.records import Intent, JobRecord, LinkState, Recorded
 from cprqueue.errors import Overtaken
-from cprqueue.models import Address, Job, Verdict, name_key
-from cprqueue.names import Claimant
-from cprqueue.records import Intent, JobRecord, LinkState, Recorded
-from cprqueue.tables import jobs, links
+from cprqueue.store.tables import jobs, links
 
 
 def get(conn: Connection, job_id: int) -> JobRecord | None:
@@ -36,7 +36,7 @@ _RECORDED = (
         jobs.c.rule,
         jobs.c.name_key,
         links.c.state,
-        links.c.wanted_hash,
+        links.c.desired_hash,
     )
     .select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
     .where(jobs.c.job_id == bindparam("id"))
@@ -146,18 +146,18 @@ def claimants(conn: Connection, keys: Sequence[str]) -> list[Claimant]:
         jobs.c.name_key,
         jobs.c.active,
         jobs.c.first_run_id,
-        links.c.held_key,
+        links.c.observed_key,
         links.c.jobcode_id,
         links.c.intent,
         links.c.state,
     ).select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
-    found = conn.execute(statement.where(or_(wants, links.c.held_key.in_(keys))))
+    found = conn.execute(statement.where(or_(wants, links.c.observed_key.in_(keys))))
     return [
         Claimant(
             job_id=row.job_id,
             label=f"RM job {row.job_id} ({row.job_number})",
-            wanted_key=row.name_key if row.active else "",
-            held_key=row.held_key or "",
+            desired_key=row.name_key if row.active else "",
+            observed_key=row.observed_key or "",
             jobcode_id=row.jobcode_id,
             creating=row.intent is Intent.CREATE_JOBCODE,
             parked=row.state is LinkState.PARKED,

@@ -7,218 +7,40 @@ lost it can no longer change anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypedDict
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     and_,
-    bindparam,
     func,
-    insert,
-    not_,
-    or_,
     select,
     update,
 )
 
-from cprqueue.models import Held, Jobcode, name_key
-from cprqueue.records import (
-    REFUSED,
-    ClaimedLink,
-    ErrorCode,
-    Intent,
+from cprqueue.domain.models import Jobcode, Observed, name_key
+from cprqueue.domain.records import (
     Link,
     LinkState,
-    LookKind,
+    VerificationKind,
 )
-from cprqueue.tables import jobs, links
+from cprqueue.store import push_queue
+from cprqueue.store.tables import jobs, links
 
 
-class LinkValues(TypedDict, total=False):
-    """Columns to write; ``Link`` says what they are."""
-
-    job_id: int
-    state: LinkState
-    jobcode_id: int | None
-    location_id: int | None
-    held: str
-    held_key: str
-    wanted_hash: str
-    pushed_at: datetime | None
-    attempts: int
-    due_since: datetime
-    next_attempt_at: datetime | None
-    lease: str | None
-    lease_until: datetime | None
-    intent: Intent | None
-    intent_at: datetime | None
-    look: LookKind | None
-    error_code: str | None
-    error_reason: str | None
-
-
-FRESH: LinkValues = {"attempts": 0, "error_code": None, "error_reason": None}
-NO_LEASE: LinkValues = {"lease": None, "lease_until": None}
-NO_INTENT: LinkValues = {"intent": None, "intent_at": None}
-
-
-def add_due(conn: Connection, job_id: int, wanted_hash: str, *, now: datetime) -> None:
-    """Give a job its link row, due now."""
-    values = {"job_id": job_id, "wanted_hash": wanted_hash, **_due(now)}
-    conn.execute(insert(links), values)
-
-
-def set_due(
-    conn: Connection, job_id: int, wanted_hash: str, *, now: datetime, look: LookKind | None = None
-) -> None:
-    """Make the job due now; a running lease stays, so that its holder ends in peace.
-
-    ``look``: how the push must look before it writes anything; None leaves that as it is.
-    """
-    values = {"wanted_hash": wanted_hash, **_due(now), **({"look": look} if look else {})}
-    conn.execute(update(links).where(links.c.job_id == bindparam("id")), {"id": job_id, **values})
-
-
-def ring(conn: Connection, job_id: int, *, now: datetime, look: LookKind | None = None) -> None:
-    """Make the job due now; what is wanted stays as it is on record. ``look``: as above."""
-    own = update(links).where(links.c.job_id == job_id)
-    conn.execute(own.values(**_due(now), **({"look": look} if look else {})))
-
-
-def _due(now: datetime) -> LinkValues:
-    return {"state": LinkState.DUE, "due_since": now, "next_attempt_at": now, **FRESH}
-
-
-def set_idle(conn: Connection, job_ids: Iterable[int]) -> None:
-    """Take inactive jobs out of the push; their link stays."""
-    statement = update(links).where(links.c.job_id.in_(list(job_ids)))
-    conn.execute(statement.values(state=LinkState.IDLE, next_attempt_at=None, **FRESH))
-
-
-def ring_again(
-    conn: Connection, *, now: datetime, job_ids: Sequence[int] | None = None
-) -> list[int]:
-    """Make parked jobs due, and waiting ones due now; all of them where no ids are given."""
-    where: ColumnElement[bool] = links.c.state.in_((LinkState.PARKED, LinkState.DUE))
-    if job_ids is not None:
-        where = and_(where, links.c.job_id.in_(job_ids))
-    ids = list(conn.execute(select(links.c.job_id).where(where)).scalars())
-    if ids:
-        conn.execute(update(links).where(where).values(**_due(now)))
-    return ids
-
-
-def ring_rivals(conn: Connection, key: str, *, now: datetime) -> list[int]:
-    """Make due whoever was parked because something else had the number ``key``."""
-    same = select(jobs.c.job_id).where(jobs.c.name_key == key, jobs.c.active)
-    doubled = links.c.error_code == ErrorCode.DOUBLED_NUMBER
-    where = and_(
-        links.c.state == LinkState.PARKED,
-        or_(doubled, links.c.error_code.like(f"{REFUSED}%")),
-        links.c.job_id.in_(same),
-    )
-    ids = list(conn.execute(select(links.c.job_id).where(where)).scalars())
-    if ids:
-        conn.execute(update(links).where(where).values(**_due(now)))
-    return ids
-
-
-def ring_if_all_wait(conn: Connection, key: str, *, but: int, now: datetime) -> None:
-    """Make due the others with the number ``key`` where each of them was parked for another.
-
-    Who came first may change when a look corrects the record; then all would wait for ever.
-    """
-    doubled = links.c.error_code == ErrorCode.DOUBLED_NUMBER
-    waits = and_(links.c.state == LinkState.PARKED, doubled)
-    same = select(links.c.job_id).select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
-    same = same.where(jobs.c.name_key == key, jobs.c.active, links.c.job_id != but)
-    if conn.execute(same.where(not_(waits)).limit(1)).first() is None:
-        ids = list(conn.execute(same).scalars())
-        conn.execute(update(links).where(links.c.job_id.in_(ids)).values(**_due(now)))
-
-
-def seen(conn: Connection, job_id: int, code: Jobcode, *, now: datetime) -> None:
+def refresh_observed(conn: Connection, job_id: int, code: Jobcode, *, now: datetime) -> None:
     """Correct the record of a job whose jobcode was just seen; due again where it differs."""
     row = get(conn, job_id, to_write=True)
-    before = row.held if row else Held()
+    before = row.observed if row else Observed()
     after = replace(
         before, name=code.name, active=code.active, assigned_to_all=code.assigned_to_all
     )
     if after != before:
-        set_held(conn, job_id, after)
+        set_observed(conn, job_id, after)
         in_sync = and_(links.c.job_id == job_id, links.c.state == LinkState.IN_SYNC)
-        conn.execute(update(links).where(in_sync).values(**_due(now)))
-
-
-def free(now: datetime) -> ColumnElement[bool]:
-    """Nobody works on the job: it has no lease, or one that has ended by itself."""
-    return or_(links.c.lease_until.is_(None), links.c.lease_until < now)
-
-
-def _claimable(now: datetime) -> ColumnElement[bool]:
-    return and_(links.c.state == LinkState.DUE, links.c.next_attempt_at <= now, free(now))
-
-
-def due_now(conn: Connection, *, now: datetime, at_most: int = 51) -> tuple[int, datetime | None]:
-    """Count claimable rows (up to ``at_most``) and tell since when the oldest is due."""
-    part = select(links.c.due_since).where(_claimable(now)).limit(at_most).subquery()
-    number, oldest = conn.execute(select(func.count(), func.min(part.c.due_since))).one()
-    return int(number), oldest
-
-
-def claim(
-    conn: Connection,
-    lease: str,
-    *,
-    now: datetime,
-    limit: int,
-    until: datetime,
-    only: int | None = None,
-    at_least: int = 1,
-) -> list[ClaimedLink]:
-    """Lease up to ``limit`` due rows (``only``: this job), or none if fewer than ``at_least``.
-
-    Returns the rows joined with their jobs, by job id. Two callers never get one row.
-    """
-    ready = select(links.c.job_id).where(_claimable(now))
-    if only is not None:
-        ready = ready.where(links.c.job_id == only)
-    order = links.c.next_attempt_at, links.c.job_id
-    ids = list(conn.execute(ready.order_by(*order).limit(limit)).scalars())
-    if len(ids) < at_least or not ids:
-        return []
-    taken = update(links).where(links.c.job_id.in_(sorted(ids)), _claimable(now))
-    conn.execute(taken.values(lease=lease, lease_until=until))
-    return leased(conn, lease)
-
-
-_WITH_JOB = select(
-    links,
-    *(jobs.c[name] for name in ("job_number", "name_key", "active", "first_run_id")),
-    *(jobs.c[name] for name in ("addr1", "addr2", "city", "zip")),
-    jobs.c.state.label("address_state"),
-).select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
-
-
-def leased(conn: Connection, lease: str) -> list[ClaimedLink]:
-    """Return the rows under ``lease`` with their jobs."""
-    return _with_job(conn, links.c.lease == lease)
-
-
-def with_jobs(conn: Connection, job_ids: Sequence[int]) -> list[ClaimedLink]:
-    """Return these rows with their jobs, by job id."""
-    return _with_job(conn, links.c.job_id.in_(job_ids))
-
-
-def _with_job(
-    conn: Connection, where: ColumnElement[bool], *order: ColumnElement[str]
-) -> list[ClaimedLink]:
-    found = conn.execute(_WITH_JOB.where(where).order_by(*order, links.c.job_id)).mappings()
-    return [ClaimedLink.from_row(row) for row in found]
+        conn.execute(update(links).where(in_sync).values(**push_queue.due_values(now)))
 
 
 def managed_ids(conn: Connection) -> list[int]:
@@ -227,96 +49,13 @@ def managed_ids(conn: Connection) -> list[int]:
     return list(conn.execute(statement.order_by(links.c.job_id)).scalars())
 
 
-def renew(conn: Connection, lease: str, until: datetime) -> int:
-    """Prolong the lease; return how many rows it still covers."""
-    statement = update(links).where(links.c.lease == lease)
-    return conn.execute(statement.values(lease_until=until)).rowcount
-
-
-def write(
-    conn: Connection,
-    job_id: int,
-    lease: str,
-    values: LinkValues,
-    only: LinkValues | None = None,
-) -> bool:
-    """Update a row under our lease, and where the columns in ``only`` are as given.
-
-    False where the lease was lost or the row has changed.
-    """
-    statement = update(links).where(links.c.job_id == job_id, links.c.lease == lease)
-    for name, value in (only or {}).items():
-        statement = statement.where(links.c[name] == value)
-    return conn.execute(statement.values(**values)).rowcount == 1
-
-
-def write_each(conn: Connection, lease: str, rows: Sequence[LinkValues]) -> None:
-    """Update many rows under our lease, each with its own values: dicts of one shape, job_id
-    among them. Rows whose lease was lost stay as they are; ``still_leased`` tells which.
-    """
-    if rows:
-        names = [name for name in rows[0] if name != "job_id"]
-        statement = update(links).where(
-            links.c.job_id == bindparam("b_job_id"), links.c.lease == bindparam("b_lease")
-        )
-        statement = statement.values({name: bindparam(f"b_{name}") for name in names})
-        conn.execute(statement, [_bound(row, lease) for row in rows])
-
-
-def finish_each(
-    conn: Connection, lease: str, wanted_hashes: dict[int, str], values: LinkValues
-) -> set[int]:
-    """End many jobs alike unless they changed meanwhile; return the ids of those ended.
-
-    Those that changed stay due and are given back; those whose lease was lost are left alone.
-    """
-    ours = still_leased(conn, lease) & set(wanted_hashes)
-    statement = update(links).where(
-        links.c.job_id == bindparam("b_job_id"),
-        links.c.lease == bindparam("b_lease"),
-        links.c.state == LinkState.DUE,
-        links.c.wanted_hash == bindparam("b_wanted_hash"),
-    )
-    statement = statement.values(pushed_hash=bindparam("b_wanted_hash"), **values, lease=None)
-    rows = [{"job_id": job_id, "wanted_hash": h} for job_id, h in wanted_hashes.items()]
-    conn.execute(statement, [_bound(row, lease) for row in rows])
-    changed = still_leased(conn, lease) & ours
-    if changed:
-        given_back = update(links).where(links.c.lease == lease, links.c.job_id.in_(changed))
-        conn.execute(given_back.values(**NO_LEASE))
-    return ours - changed
-
-
-def still_leased(conn: Connection, lease: str) -> set[int]:
-    """Return the ids of the jobs that are under ``lease``."""
-    return set(conn.execute(select(links.c.job_id).where(links.c.lease == lease)).scalars())
-
-
-def _bound(row: Mapping[str, object], lease: str) -> dict[str, object]:
-    return {"b_lease": lease, **{f"b_{name}": value for name, value in row.items()}}
-
-
-def lease_jobcodes(
-    conn: Connection, lease: str, jobcode_ids: Sequence[int], *, now: datetime, until: datetime
-) -> set[int]:
-    """Take the jobs of these jobcodes under ``lease``, whatever their state.
-
-    Returns the jobcodes that nobody else pushes now; those without a job are among them.
-    """
-    ids = links.c.jobcode_id.in_(jobcode_ids)
-    ours = or_(links.c.lease == lease, free(now))
-    conn.execute(update(links).where(ids, ours).values(lease=lease, lease_until=until))
-    others = select(links.c.jobcode_id).where(ids, links.c.lease != lease)
-    return set(jobcode_ids) - set(conn.execute(others).scalars())
-
-
 def note_active(
     conn: Connection,
     jobcode_id: int,
     *,
     active: bool,
     assigned_to_all: bool,
-    look: LookKind,
+    verification: VerificationKind,
     lease: str,
     now: datetime,
     guard: timedelta,
@@ -330,77 +69,77 @@ def note_active(
     row = _one(conn, links.c.jobcode_id == jobcode_id, to_write=True)
     if row is None:
         return
-    held = replace(row.held, active=active, assigned_to_all=assigned_to_all)
-    values: LinkValues = {**held_columns(held), "pushed_at": now}
+    observed = replace(row.observed, active=active, assigned_to_all=assigned_to_all)
+    values: push_queue.LinkValues = {**observed_columns(observed), "pushed_at": now}
     wants = conn.execute(select(jobs.c.active).where(jobs.c.job_id == row.job_id)).scalar()
     if wants:
-        values |= _due(now)
-        values["look"] = look
+        values |= push_queue.due_values(now)
+        values["verification"] = verification
     if row.lease not in (None, lease):
-        values |= NO_LEASE
+        values |= push_queue.NO_LEASE
         if wants:
             values["next_attempt_at"] = now + guard
     conn.execute(update(links).where(links.c.job_id == row.job_id).values(**values))
 
 
-def release(conn: Connection, lease: str) -> None:
-    """Give back whatever is still under the lease; the rows stay as they are."""
-    statement = update(links).where(links.c.lease == lease)
-    conn.execute(statement.values(**NO_LEASE))
-
-
-def held_columns(held: Held) -> LinkValues:
+def observed_columns(observed: Observed) -> push_queue.LinkValues:
     """Return the columns that say what QuickBooks Time holds."""
     return {
-        "jobcode_id": held.jobcode_id,
-        "location_id": held.location_id,
-        "held": held.to_json(),
-        "held_key": name_key(held.name) if held.jobcode_id is not None else "",
+        "jobcode_id": observed.jobcode_id,
+        "location_id": observed.location_id,
+        "observed": observed.to_json(),
+        "observed_key": name_key(observed.name) if observed.jobcode_id is not None else "",
     }
 
 
-def correct_held(
-    conn: Connection, job_id: int, held: Held, *, was: str | None, now: datetime
+def correct_observed(
+    conn: Connection, job_id: int, observed: Observed, *, was: str | None, now: datetime
 ) -> bool:
     """Do ``set_held`` for a job that nobody pushes and whose ``held_text`` is still ``was``.
 
     False where it is not so. Raises IntegrityError where another job is linked to the same
     jobcode or location.
     """
-    nobody = and_(links.c.job_id == job_id, free(now), links.c.held == was)
-    return conn.execute(update(links).where(nobody).values(**held_columns(held))).rowcount == 1
+    nobody = and_(links.c.job_id == job_id, push_queue.unleased(now), links.c.observed == was)
+    return (
+        conn.execute(update(links).where(nobody).values(**observed_columns(observed))).rowcount == 1
+    )
 
 
-def set_held(conn: Connection, job_id: int, held: Held) -> None:
+def set_observed(conn: Connection, job_id: int, observed: Observed) -> None:
     """Replace what we believe that QuickBooks Time holds for a job, lease or not."""
-    conn.execute(update(links).where(links.c.job_id == job_id).values(**held_columns(held)))
+    conn.execute(update(links).where(links.c.job_id == job_id).values(**observed_columns(observed)))
 
 
-def doubt(conn: Connection, held: Held, *, but: int, look: LookKind, now: datetime) -> None:
+def mark_unverified(
+    conn: Connection, observed: Observed, *, but: int, verification: VerificationKind, now: datetime
+) -> None:
     """Let the other jobs on record with this jobcode or location look before they write.
 
     ``held`` was just read, so their records are out of date. A location is taken off them at
     once, because a job that nobody pushes would keep it for ever.
     """
     for column, lost in ((links.c.jobcode_id, {}), (links.c.location_id, {"location_id": None})):
-        value = getattr(held, column.name)
+        value = getattr(observed, column.name)
         if value is None:
             continue
         others = select(links.c.job_id).where(column == value, links.c.job_id != but)
         ids = list(conn.execute(others).scalars())
         own = update(links).where(links.c.job_id.in_(ids))
-        conn.execute(own.values(look=look, **lost))
-        conn.execute(own.where(links.c.state == LinkState.IN_SYNC).values(**_due(now)))
+        conn.execute(own.values(verification=verification, **lost))
+        conn.execute(
+            own.where(links.c.state == LinkState.IN_SYNC).values(**push_queue.due_values(now))
+        )
 
 
-def doubt_idle(conn: Connection, job_id: int) -> None:
+def assume_archived(conn: Connection, job_id: int) -> None:
     """Believe that an idle job's jobcode is archived, because nobody watched it.
 
     The next push then restores it, which changes nothing where it was never archived.
     """
     row = get(conn, job_id, to_write=True)
     if row is not None and row.jobcode_id is not None:
-        set_held(conn, job_id, replace(row.held, active=False))
+        set_observed(conn, job_id, replace(row.observed, active=False))
 
 
 def get(conn: Connection, job_id: int, *, to_write: bool = False) -> Link | None:
@@ -421,11 +160,11 @@ def _one(conn: Connection, where: ColumnElement[bool], *, to_write: bool) -> Lin
     return Link.from_row(row) if row else None
 
 
-def give_up(conn: Connection, job_id: int) -> None:
+def unlink(conn: Connection, job_id: int) -> None:
     """Forget a job's jobcode, because another job takes it over."""
-    set_held(conn, job_id, Held())
+    set_observed(conn, job_id, Observed())
     own = update(links).where(links.c.job_id == job_id)
-    conn.execute(own.values(**NO_INTENT, look=None))
+    conn.execute(own.values(**push_queue.NO_INTENT, verification=None))
 
 
 def with_jobcodes(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, int]:
@@ -433,20 +172,6 @@ def with_jobcodes(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, int
     statement = select(links.c.jobcode_id, links.c.job_id)
     found = conn.execute(statement.where(links.c.jobcode_id.in_(jobcode_ids)))
     return {int(jobcode): int(job) for jobcode, job in found}
-
-
-def due_to_ring(conn: Connection, *, now: datetime, every: int) -> list[int]:
-    """Return one due job of each ``every``: as many doorbells as there are batches."""
-    statement = select(links.c.job_id).where(_claimable(now)).order_by(links.c.next_attempt_at)
-    return list(conn.execute(statement).scalars())[::every]
-
-
-def next_due_in(conn: Connection, *, now: datetime) -> timedelta | None:
-    """Return how long until the next row that nobody holds is due; None if there is none."""
-    moment = conn.execute(
-        select(func.min(links.c.next_attempt_at)).where(links.c.state == LinkState.DUE, free(now))
-    ).scalar()
-    return max(moment - now, timedelta(0)) if moment else None
 
 
 def counts(conn: Connection) -> dict[str, int]:
@@ -465,10 +190,3 @@ def counts(conn: Connection) -> dict[str, int]:
         if state in result:
             result[state] += number
     return result
-
-
-def failing(conn: Connection) -> list[ClaimedLink]:
-    """Return parked jobs, and due ones that have failed at least once."""
-    tried = and_(links.c.state == LinkState.DUE, links.c.error_code.is_not(None))
-    where = and_(jobs.c.active, or_(links.c.state == LinkState.PARKED, tried))
-    return _with_job(conn, where, links.c.state.desc(), jobs.c.job_number)

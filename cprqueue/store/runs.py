@@ -16,13 +16,13 @@ from typing import TypedDict, Unpack
 from sqlalchemy import ColumnElement, Connection, and_, false, func, insert, select, update
 
 from cprqueue import log as logs
-from cprqueue.records import LinkState, Run, RunKind, RunState
+from cprqueue.domain.records import LinkState, Run, RunKind, RunState
 from cprqueue.store.database import count
-from cprqueue.tables import jobs, links, runs
+from cprqueue.store.tables import jobs, links, runs
 
 log = logging.getLogger(logs.RUNS)
 
-OPEN = (RunState.QUEUED, RunState.RUNNING, RunState.EMITTED)
+OPEN = (RunState.QUEUED, RunState.RUNNING, RunState.RECORDING)
 ENDED = (RunState.DONE, RunState.FAILED, RunState.HELD, RunState.STOPPED)
 """Nothing goes on by itself from here."""
 

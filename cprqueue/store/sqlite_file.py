@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from cprqueue import private
+from cprqueue import private_files
 from cprqueue.errors import DatabaseUnavailable, SettingsError
 
 _RESTORE = "restore a backup, as docs/operations.md says"
@@ -43,7 +43,7 @@ def watch(engine: Engine, path: Path) -> None:
     """
     _make_directory(path.parent)
     try:
-        first = private.make_file(path)
+        first = private_files.make_file(path)
     except IsADirectoryError:
         return  # SQLite itself says what is wrong with it, at the first use
     except OSError as error:

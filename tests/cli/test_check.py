@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from cprqueue.cli import check
 from cprqueue.errors import AccessStopped
-from cprqueue.services import stop
-from cprqueue.services.checkup import Checkup
-from cprqueue.services.findings import clocks, jobcode_limit, token_end
+from cprqueue.services import gates
+from cprqueue.services.reports.checkup import Checkup
+from cprqueue.services.reports.findings import clocks, jobcode_limit, token_end
 from tests.office import MakeOffice, Office, job
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -208,11 +208,13 @@ def test_the_clocks_that_are_wrong_are_named() -> None:
 
 def stopped(office: Office) -> Any:
     with office.app.db.read() as conn:
-        return stop.stopped(conn)
+        return gates.push_stopped(conn)
 
 
 def test_a_stopped_push_goes_on_once_quickbooks_time_accepts_us(office: Office) -> None:
-    stop.stop(office.app.db, AccessStopped("QuickBooks Time answered 402", 402), office.app.alert)
+    gates.stop_push(
+        office.app.db, AccessStopped("QuickBooks Time answered 402", 402), office.app.alert
+    )
     code, found = looked_at(office)
     assert code == 0
     assert found["push"]["text"].startswith("goes on now; it was stopped since 20")
@@ -223,7 +225,9 @@ def test_a_stopped_push_goes_on_once_quickbooks_time_accepts_us(office: Office) 
 def test_a_stopped_push_stays_stopped_while_something_is_wrong(
     office: Office, switch: dict[str, Any]
 ) -> None:
-    stop.stop(office.app.db, AccessStopped("QuickBooks Time answered 402", 402), office.app.alert)
+    gates.stop_push(
+        office.app.db, AccessStopped("QuickBooks Time answered 402", 402), office.app.alert
+    )
     office.sandbox.qbt.switches.update(switch)
     code, found = looked_at(office)
     assert (code, found["push"]["state"]) == (1, "problem")

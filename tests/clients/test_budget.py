@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from cprqueue.budget import LONGEST_BLOCK_MS, Budget
+from cprqueue.clients.budget import LONGEST_BLOCK_MS, Budget
 from cprqueue.errors import OutOfCalls, RateLimited
 from cprqueue.store.database import Database, now_ms
-from cprqueue.tables import call_slots
+from cprqueue.store.tables import call_slots
 from tests.real_processes import wait_until
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from cprqueue import errors
-from cprqueue.models import Address, ItemResult
-from cprqueue.qbtime import QuickBooksTime
+from cprqueue.clients.qbtime import QuickBooksTime
+from cprqueue.clients.transport import Transport
+from cprqueue.domain.models import Address, ItemResult
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.transport import Transport
 
 FOUND = {"_status_code": 200, "_status_message": "Created", "id": 7}
 

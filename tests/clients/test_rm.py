@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from cprqueue import errors
-from cprqueue.job_list import read_job_list
-from cprqueue.rm import BEGINNING, RestorationManager
+from cprqueue.clients.job_list import read_job_list
+from cprqueue.clients.rm import BEGINNING, RestorationManager
+from cprqueue.clients.transport import Transport
 from cprqueue.sandbox import credentials
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.transport import Transport
 
 JOBS = [{"jobId": n, "jobJobId": f"A-{n}", "jobStatus": "Active"} for n in (1, 2, 3)]
 

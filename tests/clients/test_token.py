@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from cprqueue.clients.token import LOCK_LIMIT, NAME
+from cprqueue.clients.transport import CONNECT_SECONDS, READ_SECONDS
 from cprqueue.errors import AccessStopped, ServiceUnreachable
 from cprqueue.sandbox.credentials import QBT_ACCESS_TOKEN
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.services.token import LOCK_LIMIT, NAME
-from cprqueue.store import locks
+from cprqueue.store import app_state
 from cprqueue.store.database import clock
-from cprqueue.tables import locks as locks_table
-from cprqueue.transport import CONNECT_SECONDS, READ_SECONDS
+from cprqueue.store.tables import locks as locks_table
 from tests.office import MakeOffice, Office
 from tests.real_processes import wait_until
 
@@ -30,11 +30,11 @@ def age(office: Office, by: timedelta) -> None:
     """Let the stored pair be older by this much."""
     with office.app.durable_db.begin() as conn:
         name_of_pair = f"{NAME}:{office.app.token.grant.origin}"
-        pair: Any = locks.get_value(conn, name_of_pair)
+        pair: Any = app_state.get(conn, name_of_pair)
         for name in ("expires_at", "renewed_from"):
             moment = clock(conn).fromisoformat(pair[name]) - by
             pair[name] = moment.isoformat()
-        locks.set_value(conn, name_of_pair, pair, now=clock(conn))
+        app_state.put(conn, name_of_pair, pair, now=clock(conn))
 
 
 def test_an_expired_token_is_renewed_and_the_new_pair_is_kept(office: Office) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from cprqueue import errors
+from cprqueue.clients.transport import Reply, Transport, error_for
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.transport import Reply, Transport, error_for
 
 pytestmark = pytest.mark.xdist_group("transport")  # one server for all of them
 

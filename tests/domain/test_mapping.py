@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cprqueue.errors import UnreadableAnswer
-from cprqueue.mapping import (
+from cprqueue.domain.mapping import (
     ActiveRules,
     plain,
     read_item_result,
@@ -24,7 +23,8 @@ from cprqueue.mapping import (
     read_zip,
     truth,
 )
-from cprqueue.models import Address, Job, name_key
+from cprqueue.domain.models import Address, Job, name_key
+from cprqueue.errors import UnreadableAnswer
 
 RULES = ActiveRules.build(
     site_ids=[8, 33],

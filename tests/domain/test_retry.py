@@ -7,14 +7,14 @@ from random import Random
 
 import pytest
 
-from cprqueue.retry import (
+from cprqueue.domain.retry import (
     LONGEST_WAIT,
     Again,
     GiveUp,
     after_item_failure,
     backoff,
-    before_a_look,
     countdown_seconds,
+    verification_delay,
 )
 
 
@@ -47,7 +47,7 @@ def test_jitter_reaches_from_nothing_to_all() -> None:
 
 @pytest.mark.parametrize(("draw", "seconds"), [(0.0, 6), (0.5, 8), (1.0, 10)])
 def test_nobody_looks_at_once_after_a_write_without_an_answer(draw: float, seconds: float) -> None:
-    wait = before_a_look(1, base=timedelta(seconds=2), rng=Fixed(draw))
+    wait = verification_delay(1, base=timedelta(seconds=2), rng=Fixed(draw))
     assert wait == timedelta(seconds=seconds)
 
 

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from cprqueue import supervised
-from cprqueue.supervisor import Event, Program, Supervisor, loop, restart_delay
+from cprqueue.runtime import supervised
+from cprqueue.runtime.supervisor import Event, Program, Supervisor, loop, restart_delay
 from tests.real_processes import killed_at_the_end, marked, no_process_left_behind, wait_until
 from tests.running import ROOT
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
 
 
-class Stage:
+class DemoSystem:
     """A supervisor running in a thread, and all its events."""
 
     def __init__(self, *programs: Program) -> None:
@@ -72,62 +72,64 @@ def waiting(name: str, mark: Path, **changes: object) -> Program:
 def test_the_first_program_is_ready_before_the_others_start_and_ends_after_them(
     mark: Path,
 ) -> None:
-    stage = Stage(waiting("a", mark), waiting("broker", mark, first=True), waiting("b", mark))
-    stage.wait_for("all_ready")
-    assert stage.end() == 0
-    starts = stage.order("started", "ready")
+    system = DemoSystem(waiting("a", mark), waiting("broker", mark, first=True), waiting("b", mark))
+    system.wait_for("all_ready")
+    assert system.end() == 0
+    starts = system.order("started", "ready")
     assert starts[:2] == [("started", "broker"), ("ready", "broker")]
     assert starts[2:4] == [("started", "a"), ("started", "b")]
-    assert [name for _, name in stage.order("stopped")][2] == "broker"
-    assert {event.detail for event in stage.of("stopped")} == {"signal SIGTERM"}
+    assert [name for _, name in system.order("stopped")][2] == "broker"
+    assert {event.detail for event in system.of("stopped")} == {"signal SIGTERM"}
 
 
 def test_without_a_ready_line_a_program_is_ready_once_started(mark: Path) -> None:
-    stage = Stage(python(mark, "import time; time.sleep(600)", first=True), waiting("other", mark))
-    stage.wait_for("all_ready")
-    assert stage.end() == 0
+    system = DemoSystem(
+        python(mark, "import time; time.sleep(600)", first=True), waiting("other", mark)
+    )
+    system.wait_for("all_ready")
+    assert system.end() == 0
 
 
 def test_what_dies_is_restarted_and_the_event_says_why(mark: Path) -> None:
-    stage = Stage(waiting("worker", mark))
-    pid = stage.wait_for("ready", "worker").pid
+    system = DemoSystem(waiting("worker", mark))
+    pid = system.wait_for("ready", "worker").pid
     assert pid
     os.kill(pid, signal.SIGKILL)
-    died = stage.wait_for("died", "worker")
+    died = system.wait_for("died", "worker")
     assert (died.pid, died.detail) == (pid, "signal SIGKILL")
-    delay = stage.wait_for("restarting", "worker").delay_seconds
+    delay = system.wait_for("restarting", "worker").delay_seconds
     assert delay is not None
     assert delay <= 0.5
-    assert stage.wait_for("ready", "worker", times=2).pid != pid
-    assert stage.end() == 0
-    assert len(stage.of("all_ready")) == 1
+    assert system.wait_for("ready", "worker", times=2).pid != pid
+    assert system.end() == 0
+    assert len(system.of("all_ready")) == 1
 
 
 def test_a_program_that_does_not_exist_is_reported_and_tried_again(mark: Path) -> None:
-    stage = Stage(Program(name="typo", argv=("/no/such/program",), env={"MARK": str(mark)}))
-    assert stage.wait_for("died", times=2).detail == "exit code 127"
+    system = DemoSystem(Program(name="typo", argv=("/no/such/program",), env={"MARK": str(mark)}))
+    assert system.wait_for("died", times=2).detail == "exit code 127"
     assert (
-        stage.of("output")[0].detail == "cannot start /no/such/program: No such file or directory"
+        system.of("output")[0].detail == "cannot start /no/such/program: No such file or directory"
     )
-    assert stage.end() == 0
+    assert system.end() == 0
 
 
 def test_stop_before_the_first_program_is_ready_ends_at_once(mark: Path) -> None:
-    stage = Stage(waiting("never", mark, first=True, ready_line="?"), waiting("b", mark))
-    stage.wait_for("output", "never")
-    assert stage.end() == 0
-    assert not stage.of("started", "b")
+    system = DemoSystem(waiting("never", mark, first=True, ready_line="?"), waiting("b", mark))
+    system.wait_for("output", "never")
+    assert system.end() == 0
+    assert not system.of("started", "b")
 
 
 def test_a_program_that_ignores_sigterm_is_killed_with_its_descendants(mark: Path) -> None:
     code = f"""{STUBBORN} import subprocess, sys
 subprocess.Popen([sys.executable, "-c", {STUBBORN + "time.sleep(600)"!r}])
 print("is up"); time.sleep(600)"""
-    stage = Stage(python(mark, code, ready_line="is up", stop_seconds=0.3))
-    stage.wait_for("all_ready")
+    system = DemoSystem(python(mark, code, ready_line="is up", stop_seconds=0.3))
+    system.wait_for("all_ready")
     wait_until(lambda: len(marked(mark)) == 2)
-    assert stage.end() == 1
-    assert stage.of("stopped")[0].detail == "signal SIGKILL"
+    assert system.end() == 1
+    assert system.of("stopped")[0].detail == "signal SIGKILL"
     assert marked(mark) == []
 
 
@@ -135,22 +137,22 @@ def test_descendants_of_a_dead_program_are_gone_before_it_is_restarted(mark: Pat
     code = """import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(child.pid)"""
-    stage = Stage(python(mark, code))
-    orphan = stage.wait_for("output").detail
-    stage.wait_for("restarting")
+    system = DemoSystem(python(mark, code))
+    orphan = system.wait_for("output").detail
+    system.wait_for("restarting")
     assert int(orphan) not in marked(mark)
-    assert stage.end() == 0
+    assert system.end() == 0
 
 
 def test_the_last_words_of_a_program_come_before_its_death_and_none_is_lost(mark: Path) -> None:
     log = mark / "one.log"
     code = "for n in range(20_000): print('line', n)\nprint('no newline', end='')"
-    stage = Stage(python(mark, code, log_path=log))
-    stage.wait_for("died")
-    death = next(n for n, event in enumerate(stage.events) if event.kind == "died")
-    lines = [event.detail for event in stage.events[:death] if event.kind == "output"]
+    system = DemoSystem(python(mark, code, log_path=log))
+    system.wait_for("died")
+    death = next(n for n, event in enumerate(system.events) if event.kind == "died")
+    lines = [event.detail for event in system.events[:death] if event.kind == "output"]
     assert lines == [*(f"line {n}" for n in range(20_000)), "no newline"]
-    assert stage.end() == 0
+    assert system.end() == 0
     assert log.read_text().startswith("line 0\nline 1\n")
 
 
@@ -198,8 +200,8 @@ def test_what_nobody_reads_in_time_is_counted_and_the_ready_line_still_found(
 
 def test_a_second_process_is_refused_while_the_first_holds_the_lock(mark: Path) -> None:
     lock = mark / "lock"
-    stage = Stage(waiting("holder", mark, lock_path=lock))
-    pid = stage.wait_for("ready").pid
+    system = DemoSystem(waiting("holder", mark, lock_path=lock))
+    pid = system.wait_for("ready").pid
     second = subprocess.run(
         [sys.executable, supervised.__file__, str(os.getpid()), str(lock), "true"],
         capture_output=True,
@@ -208,7 +210,7 @@ def test_a_second_process_is_refused_while_the_first_holds_the_lock(mark: Path) 
     )
     assert second.returncode == supervised.EXIT_LOCKED
     assert second.stderr == f"another process (pid {pid}) is using {mark}; stop it first\n"
-    assert stage.end() == 0
+    assert system.end() == 0
     descriptor = supervised.take_lock(lock, patience_seconds=0)
     assert descriptor is not None
     os.close(descriptor)

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from cprqueue.mapping import ActiveRules
-from cprqueue.models import Address, Held, Job
-from cprqueue.records import LinkState
+from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.models import Address, Job, Observed
+from cprqueue.domain.records import LinkState
 from cprqueue.services.record import Sighting, record
-from cprqueue.store import events, jobs, links
+from cprqueue.store import events, jobs, links, push_queue
 from cprqueue.store.database import Database, clock
-from cprqueue.store.links import LinkValues
+from cprqueue.store.push_queue import LinkValues
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 JOB = Job(
@@ -54,12 +54,12 @@ def job_row(db: Database, job_id: int = 4711) -> Any:
 def settle(db: Database, job_id: int = 4711, **values: Any) -> None:
     """Let the job be as if its push was over."""
     with db.begin() as conn:
-        links.claim(
+        push_queue.claim(
             conn, "x", now=clock(conn), limit=9, until=clock(conn) + timedelta(1), only=job_id
         )
         end: dict[str, Any] = {"state": LinkState.IN_SYNC, "next_attempt_at": None}
         end |= {"lease": None, "lease_until": None, **values}
-        assert links.write(conn, job_id, "x", cast("LinkValues", end)), "the job was not due"
+        assert push_queue.write(conn, job_id, "x", cast("LinkValues", end)), "the job was not due"
 
 
 def park(db: Database, job_id: int, code: str) -> None:
@@ -145,7 +145,7 @@ def test_a_change_rings_only_where_quickbooks_time_should_differ(
 
 def test_a_closed_job_leaves_the_push_and_a_reopened_one_comes_back(db: Database) -> None:
     record(db, RULES, JOB, seen(1))
-    settle(db, **links.held_columns(Held(jobcode_id=5, name="BMS-25-00008M", active=True)))
+    settle(db, **links.observed_columns(Observed(jobcode_id=5, name="BMS-25-00008M", active=True)))
     closed = replace(JOB, progress="Paid in Full = File Closed")
     assert record(db, RULES, closed, seen(2, minutes=1)) == []
     assert (state(db), job_row(db).active) == ("idle", False)
@@ -180,7 +180,7 @@ def test_a_running_lease_survives_a_change(db: Database) -> None:
     record(db, RULES, JOB, seen(1))
     with db.begin() as conn:
         now = clock(conn)
-        assert links.claim(conn, "mine", now=now, limit=9, until=now + timedelta(minutes=1))
+        assert push_queue.claim(conn, "mine", now=now, limit=9, until=now + timedelta(minutes=1))
     record(db, RULES, replace(JOB, address=Address()), seen(2, minutes=1))
     with db.read() as conn:
         row = links.get(conn, 4711)
@@ -221,7 +221,7 @@ def test_a_job_that_vanished_twice_is_inactive_and_comes_back_when_seen(db: Data
         assert jobs.mark_vanished(conn, 1, now=now, observed_at=NOON, rule="vanished") == {}
         gone = jobs.mark_vanished(conn, 2, now=now, observed_at=NOON, rule="vanished")
         assert gone == {4711: "bms-25-00008m"}
-        links.set_idle(conn, [4711])
+        push_queue.set_idle(conn, [4711])
     assert (job_row(db).rule, state(db)) == ("vanished", "idle")
     assert record(db, RULES, JOB, seen(4, minutes=9)) == [4711]
     assert (job_row(db).active, state(db)) == (True, "due")

@@ -15,9 +15,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from cprqueue import tables
 from cprqueue.errors import ServiceUnreachable, SettingsError, UsageError
-from cprqueue.store import locks, schema
+from cprqueue.store import locks, schema, tables
 from cprqueue.store.database import Database, clock
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from celery import Celery
 
-from cprqueue import broker_guard
+from cprqueue.runtime import kombu_patch
 
 if os.environ["GUARD"] == "yes":
-    broker_guard.install()
+    kombu_patch.install()
 
 app = Celery("guarded", broker=os.environ["BROKER_URL"])
 app.conf.update(

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from kombu.connection import Connection
 
-from cprqueue import broker, broker_start, errors
-from cprqueue.supervisor import Event, Supervisor
+from cprqueue import errors
+from cprqueue.runtime import broker, broker_start
+from cprqueue.runtime.supervisor import Event, Supervisor
 from tests.real_processes import no_process_left_behind, wait_until
 
 

@@ -13,7 +13,7 @@ import pytest
 from celery import Celery
 from redis import Redis
 
-from cprqueue import broker
+from cprqueue.runtime import broker
 from cprqueue.sandbox.server import Sandbox
 from tests.office import broken, job
 from tests.real_processes import no_process_left_behind, wait_until

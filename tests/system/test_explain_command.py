@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from cprqueue.services.explain import explain
+from cprqueue.services.reports.explain import explain
 from tests.office import Office, job
 from tests.running import System
 

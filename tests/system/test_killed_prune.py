@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from cprqueue.domain.records import Outcome
 from cprqueue.errors import AlreadyRunning, Permanent
-from cprqueue.records import Outcome
-from cprqueue.services import orders
-from cprqueue.store import plans
+from cprqueue.services.prune import orders
+from cprqueue.store import plan_items
 from cprqueue.store.database import clock
-from cprqueue.tables import runs as runs_table
+from cprqueue.store.tables import runs as runs_table
 from tests.office import Office, die_at, job
 from tests.pruning import CLOSED, close, names, order, resumed, run_of
 from tests.real_processes import wait_until
@@ -37,7 +37,7 @@ def test_a_prune_that_is_killed_is_finished_by_the_next_run(office: Office, poin
     assert run_of(office, run_id).note == "45 archived"
     assert names(office, active=False) == {f"A-{n}" for n in range(1, 46)}
     with office.app.db.read() as conn:
-        items = plans.of_run(conn, run_id, Outcome.ARCHIVED)
+        items = plan_items.of_run(conn, run_id, Outcome.ARCHIVED)
     assert all(item.state_before.name == item.name for item in items)
 
 

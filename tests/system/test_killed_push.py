@@ -27,7 +27,7 @@ POINTS = [
 RING = """
 from cprqueue.bootstrap import application
 for _ in range(100):
-    application().push.ring()
+    application().push.push_due()
 """
 
 

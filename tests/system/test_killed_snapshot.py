@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from cprqueue.errors import AlreadyRunning
-from cprqueue.services.snapshot import newest_run_id
+from cprqueue.services.snapshot.snapshot import newest_run_id
 from cprqueue.store import exports
 from tests.office import Office
 from tests.real_processes import wait_until

@@ -17,14 +17,14 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 from sqlalchemy.engine import make_url
 
-from cprqueue.budget import Budget
+from cprqueue.clients.budget import Budget
+from cprqueue.domain.mapping import read_job
 from cprqueue.errors import OutOfCalls, ServiceUnreachable
-from cprqueue.mapping import read_job
 from cprqueue.services.record import REFUSED, Sighting, record, record_in
-from cprqueue.store import jobs, links, locks, runs, schema
+from cprqueue.store import app_state, jobs, locks, push_queue, runs, schema
 from cprqueue.store.database import Database, clock
 from cprqueue.store.events import of_job as events_of_job
-from cprqueue.tables import VIEWS, events, metadata
+from cprqueue.store.tables import VIEWS, events, metadata
 from tests.office import MakeOffice, Office, job
 from tests.other_servers import new_database
 from tests.real_processes import wait_until
@@ -132,7 +132,7 @@ def test_a_job_is_recorded_as_it_is_and_claimed_by_one_worker_only(office: Offic
         assert row is not None
         assert (row.job_name, row.active, row.recorded_at.tzinfo) == (name, True, now.tzinfo)
         assert abs(now - row.recorded_at) < timedelta(seconds=60)
-        assert links.due_now(conn, now=now)[0] == 51
+        assert push_queue.due_now(conn, now=now)[0] == 51
         assert [found.job_id for found in jobs.find(conn, "main street", limit=3)] == [1, 2, 3]
         assert [found.job_id for found in jobs.find(conn, "a-42")] == [42]
         assert conn.execute(select(events.c.at)).scalars().first() is not None
@@ -143,20 +143,20 @@ def test_a_job_is_recorded_as_it_is_and_claimed_by_one_worker_only(office: Offic
             found = db.retrying(
                 lambda conn: [
                     row.job_id
-                    for row in links.claim(
+                    for row in push_queue.claim(
                         conn, lease, now=now, limit=20, until=now + timedelta(seconds=90)
                     )
                 ]
             )
             claimed.extend(set(found) - set(claimed))
             with db.begin() as conn:
-                mine[lease] = [row.job_id for row in links.leased(conn, lease)]
+                mine[lease] = [row.job_id for row in push_queue.leased(conn, lease)]
 
     mine: dict[str, list[int]] = {}
     in_threads(2, [threading.Thread(target=worker, args=(f"lease-{n}",)) for n in range(2)])
-    held = [job_id for jobs_of_one in mine.values() for job_id in jobs_of_one]
-    assert len(held) == len(set(held))
-    assert set(held) == set(claimed)
+    observed = [job_id for jobs_of_one in mine.values() for job_id in jobs_of_one]
+    assert len(observed) == len(set(observed))
+    assert set(observed) == set(claimed)
 
 
 def _waits_for_a_row(db: Database) -> bool:
@@ -198,17 +198,17 @@ def test_an_older_message_that_read_before_a_newer_one_was_written_changes_nothi
 def test_a_job_that_the_database_refuses_keeps_no_fetch_from_its_end(office: Office) -> None:
     office.put(job(1, "A-1"))
     office.sandbox.rm.put_jobs([job(1, "A-1"), job(2, "A-2"), job(3, "A-3")])
-    db, rules, pull = office.app.db, office.app.rules, office.app.pull
+    db, rules, fetch = office.app.db, office.app.rules, office.app.fetch
     for _ in range(2):
-        run = pull.start(None, complete=True)
-        messages = list(pull.messages(run))
-        pull.sent(run)
+        run = fetch.start(None, complete=True)
+        messages = list(fetch.messages(run))
+        fetch.sent(run)
         sighting = Sighting(run_id=run.run_id, complete=True, observed_at=run.observed_at)
         for message in messages:
             refused = message.job_id in (1, 2)
             what = replace(message, job_name="x" * 300) if refused else message
             record(db, rules, what, sighting)
-        assert not pull.close()
+        assert not fetch.close()
     office.push()
     assert [office.row(n).active for n in (1, 2, 3)] == [True, False, True]
     assert (office.row(1).job_name, office.link(1).state) == ("Customer 1", "in_sync")
@@ -239,12 +239,12 @@ def test_a_first_sync_and_changes_end_with_quickbooks_time_in_step(office: Offic
 
 def test_a_fetch_run_is_counted_and_closed(office: Office) -> None:
     office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 11)])
-    pull = office.app.pull
-    run = pull.start(None, complete=True)
+    fetch = office.app.fetch
+    run = fetch.start(None, complete=True)
     office.record((j for j in office.sandbox.rm.jobs()), run.run_id)
-    assert len(list(pull.messages(run))) == 10
-    pull.sent(run)
-    assert not pull.close()
+    assert len(list(fetch.messages(run))) == 10
+    fetch.sent(run)
+    assert not fetch.close()
     with office.app.db.read() as conn:
         row = runs.get(conn, run.run_id)
         assert row is not None
@@ -260,10 +260,10 @@ def test_a_lock_belongs_to_one_holder_until_its_time_is_up(db: Database) -> None
         assert not locks.take(conn, locks.FETCH, "two", now=now, limit=limit)
         assert locks.take(conn, locks.FETCH, "one", now=now, limit=limit)
         assert locks.take(conn, locks.FETCH, "two", now=now + 2 * limit, limit=limit)
-        locks.set_value(conn, "greeting", {"text": "grüß dich"}, now=now)
-        assert locks.get_value(conn, "greeting") == {"text": "grüß dich"}
-        assert locks.claim_moment(conn, "wake", now=now, moment=now + limit)
-        assert not locks.claim_moment(conn, "wake", now=now, moment=now + limit)
+        app_state.put(conn, "greeting", {"text": "grüß dich"}, now=now)
+        assert app_state.get(conn, "greeting") == {"text": "grüß dich"}
+        assert app_state.claim_moment(conn, "wake", now=now, moment=now + limit)
+        assert not app_state.claim_moment(conn, "wake", now=now, moment=now + limit)
 
 
 def test_a_database_that_is_gone_is_one_plain_line(url: str) -> None:

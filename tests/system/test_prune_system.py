@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from cprqueue import broker
-from cprqueue.records import RunKind, RunState
+from cprqueue.domain.records import RunKind, RunState
+from cprqueue.runtime import broker
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.services import months
-from cprqueue.store import plans, runs
+from cprqueue.services.prune import months
+from cprqueue.store import plan_items, runs
 from cprqueue.store.database import Database, clock
 from tests.office import broken, job
 from tests.real_processes import wait_until
@@ -76,7 +76,7 @@ class Place:
 
     def items(self, run_id: int) -> list[Any]:
         with self.db.read() as conn:
-            return plans.of_run(conn, run_id)
+            return plan_items.of_run(conn, run_id)
 
     def state_of(self, run_id: int) -> str:
         with self.db.read() as conn:

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from kombu.connection import Connection
 
-from cprqueue.broker import wait_until_answering
 from cprqueue.celery import QUEUES
 from cprqueue.errors import ServiceUnreachable
+from cprqueue.runtime.broker import wait_until_answering
 from cprqueue.sandbox.server import Sandbox
 from tests.office import broken
 from tests.other_servers import url_of

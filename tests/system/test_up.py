@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from cprqueue import supervised
+from cprqueue.runtime import supervised
 from cprqueue.sandbox.server import Sandbox
 from tests.real_processes import marked, wait_until
 from tests.running import PATIENT, System, Up

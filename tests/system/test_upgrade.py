@@ -67,13 +67,13 @@ def test_a_system_that_was_killed_in_mid_sync_goes_on(
 ) -> None:
     url = request.getfixturevalue("postgres_url") if database == "postgresql" else ""
     left = load("killed")
-    ((held,),) = left.rows("SELECT run_id FROM runs WHERE kind = 'prune'")
+    ((observed,),) = left.rows("SELECT run_id FROM runs WHERE kind = 'prune'")
     with taken_over(left, tmp_path, url) as (system, _):
         assert synced(system, left).leftover == 54
-        approved = found(system, "prune", "approve", str(held))
-        assert (approved["run_id"], approved["state"]) == (held, "done")
+        approved = found(system, "prune", "approve", str(observed))
+        assert (approved["run_id"], approved["state"]) == (observed, "done")
         assert in_step(system).leftover == 0
-        undone = found(system, "undo", str(held))
+        undone = found(system, "undo", str(observed))
         assert (undone["restored"], undone["lost"]) == (54, [])
         assert in_step(system).leftover == 54
 
@@ -93,8 +93,8 @@ def test_waiting_messages_of_every_kind_are_carried_out(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_a_held_prune_can_be_undone_instead(tmp_path: Path) -> None:
     left = load("killed")
-    ((held,),) = left.rows("SELECT run_id FROM runs WHERE kind = 'prune'")
+    ((observed,),) = left.rows("SELECT run_id FROM runs WHERE kind = 'prune'")
     with taken_over(left, tmp_path, "") as (system, _):
-        assert found(system, "undo", str(held))["restored"] == 0
+        assert found(system, "undo", str(observed))["restored"] == 0
         assert synced(system, left).leftover == 54
-        assert system.run("prune", "approve", str(held)).returncode == 2
+        assert system.run("prune", "approve", str(observed)).returncode == 2

@@ -11,9 +11,9 @@ import typer
 from cprqueue.cli.console import err, out
 from cprqueue.cli.demo import changes, report
 from cprqueue.cli.demo.report import Round
-from cprqueue.cli.demo.stage import Stage, open_stage
+from cprqueue.cli.demo.system import DemoSystem, open_system
 from cprqueue.sandbox.audit import Audit, audit
-from cprqueue.store import links
+from cprqueue.store import push_queue
 
 OTHERS = ("Office", "Shop", "Drive time")
 """Jobcodes that somebody made by hand; nobody may touch them."""
@@ -27,34 +27,34 @@ def demo(
 ) -> None:
     """See the whole system at work on made-up jobs: no account, nothing left behind."""
     out.print(f"[bold]cprqueue demo[/]: {jobs} made-up jobs, local services, nothing to set up")
-    with open_stage(jobs) as stage:
-        good = _perform(stage)
+    with open_system(jobs) as system:
+        good = _perform(system)
         if keep:
-            _invite(stage)
+            _invite(system)
             signal.pause()
     raise typer.Exit(0 if good else 1)
 
 
-def _perform(stage: Stage) -> bool:
+def _perform(system: DemoSystem) -> bool:
     with err.status("starting sandbox, broker, workers, beat and Flower"):
-        others = {stage.sandbox.qbt.add_jobcode(name=name) for name in OTHERS}
-        stage.wait_until_ready()
-    out.print(f"Flower shows every task: {stage.flower_url}", highlight=False)
+        others = {system.sandbox.qbt.add_jobcode(name=name) for name in OTHERS}
+        system.wait_until_ready()
+    out.print(f"Flower shows every task: {system.flower_url}", highlight=False)
     out.print("\n[bold]First sync[/]: everything is new")
-    first = _round(stage, "first sync", others)
-    plan = changes.invent(stage.sandbox.rm.jobs(), random.Random(1))  # noqa: S311 - for play
-    stage.sandbox.rm.put_jobs(plan.all())
+    first = _round(system, "first sync", others)
+    plan = changes.invent(system.sandbox.rm.jobs(), random.Random(1))  # noqa: S311 - for play
+    system.sandbox.rm.put_jobs(plan.all())
     out.print("\n[bold]Second sync[/]: some jobs changed")
-    second = _round(stage, "second sync", others, least=plan.least_calls())
-    _report(stage, plan, [first, second])
+    second = _round(system, "second sync", others, least=plan.least_calls())
+    _report(system, plan, [first, second])
     return not (first.audit.wrong or second.audit.wrong)
 
 
-def _round(stage: Stage, name: str, others: set[int], *, least: int | None = None) -> Round:
-    before = len(stage.sandbox.call_log.select("qbt"))
-    said = stage.sync()
-    calls = len(stage.sandbox.call_log.select("qbt")) - before
-    found = audit(stage.sandbox.rm.jobs(), stage.sandbox.qbt.state(), unmanaged=others)
+def _round(system: DemoSystem, name: str, others: set[int], *, least: int | None = None) -> Round:
+    before = len(system.sandbox.call_log.select("qbt"))
+    said = system.sync()
+    calls = len(system.sandbox.call_log.select("qbt")) - before
+    found = audit(system.sandbox.rm.jobs(), system.sandbox.qbt.state(), unmanaged=others)
     least = _least_for_all(found) if least is None else least
     return Round(name=name, said=said, calls=calls, least=least, audit=found)
 
@@ -64,12 +64,12 @@ def _least_for_all(found: Audit) -> int:
     return created + LISTING_CALLS
 
 
-def _report(stage: Stage, plan: changes.Changes, rounds: list[Round]) -> None:
+def _report(system: DemoSystem, plan: changes.Changes, rounds: list[Round]) -> None:
     report.show_rounds(rounds)
     report.show_changes(plan)
     report.show_audits(rounds)
-    with stage.db.read() as conn:
-        report.show_parked(links.failing(conn))
+    with system.db.read() as conn:
+        report.show_parked(push_queue.failing(conn))
     out.print()
     if any(one.audit.wrong for one in rounds):
         out.print("[bold red]Something is wrong: see above.[/]")
@@ -77,8 +77,8 @@ def _report(stage: Stage, plan: changes.Changes, rounds: list[Round]) -> None:
         out.print("[bold green]All as it should be.[/]")
 
 
-def _invite(stage: Stage) -> None:
-    out.print(f"\nStill running. Flower: {stage.flower_url}", highlight=False)
+def _invite(system: DemoSystem) -> None:
+    out.print(f"\nStill running. Flower: {system.flower_url}", highlight=False)
     out.print("In another terminal, try the commands on it:", highlight=False)
-    out.print(f"  cd {stage.directory} && cprqueue status", highlight=False, soft_wrap=True)
+    out.print(f"  cd {system.directory} && cprqueue status", highlight=False, soft_wrap=True)
     out.print("Ctrl-C ends it and removes everything.")

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from cprqueue.cli.console import out, table
 from cprqueue.cli.demo.changes import Changes
-from cprqueue.records import ClaimedLink
+from cprqueue.domain.records import ClaimedLink
 from cprqueue.sandbox.audit import Audit
 
 SHOWN_FAULTS = 10

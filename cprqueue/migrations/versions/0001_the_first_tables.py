@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from cprqueue.tables import UtcDateTime, view_statements
+from cprqueue.store.tables import UtcDateTime, view_statements
 
 revision = "0001"
 down_revision = None

@@ -9,11 +9,7 @@ from typing import Any, Literal
 
 from cprqueue.sandbox.quickbooks_time import values
 from cprqueue.sandbox.quickbooks_time.company import Company
-from cprqueue.sandbox.quickbooks_time.refusals import (
-    ItemRefusedError,
-    NameExistsError,
-    conflict,
-)
+from cprqueue.sandbox.quickbooks_time.refusals import ItemRefusedError, NameExistsError, conflict
 from cprqueue.sandbox.quickbooks_time.rows import Jobcode
 from cprqueue.sandbox.quickbooks_time.views import Views
 

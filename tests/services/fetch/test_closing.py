@@ -6,29 +6,29 @@ from datetime import timedelta
 
 import pytest
 
+from cprqueue.domain.models import Job
+from cprqueue.domain.records import RunKind
 from cprqueue.errors import AlreadyDone, AlreadyRunning
-from cprqueue.models import Job
-from cprqueue.records import RunKind
-from cprqueue.services import progress
-from cprqueue.services.closing import STALLED_AFTER, retakes
-from cprqueue.services.pull import PullRun
+from cprqueue.services.fetch.closing import STALLED_AFTER, lost_fetches
+from cprqueue.services.fetch.fetch import FetchRun
 from cprqueue.services.record import Sighting, record
+from cprqueue.services.reports import progress
 from cprqueue.store import runs
 from tests.office import Office, job
 
 
-def start(office: Office, run_id: int | None = None) -> PullRun:
-    return office.app.pull.start(run_id, complete=True)
+def start(office: Office, run_id: int | None = None) -> FetchRun:
+    return office.app.fetch.start(run_id, complete=True)
 
 
-def send(office: Office, run: PullRun) -> list[Job]:
+def send(office: Office, run: FetchRun) -> list[Job]:
     """Do what the fetch worker does; return the messages that wait in the queue."""
-    messages = list(office.app.pull.messages(run))
-    office.app.pull.sent(run)
+    messages = list(office.app.fetch.messages(run))
+    office.app.fetch.sent(run)
     return messages
 
 
-def insert(office: Office, run: PullRun, messages: list[Job]) -> None:
+def insert(office: Office, run: FetchRun, messages: list[Job]) -> None:
     """Do what the insert workers do."""
     for message in messages:
         sighting = Sighting(run_id=run.run_id, complete=run.complete, observed_at=run.observed_at)
@@ -39,11 +39,11 @@ def fetch(office: Office) -> None:
     """Fetch everything, from the request to the end."""
     run = start(office)
     insert(office, run, send(office, run))
-    assert not office.app.pull.close()
+    assert not office.app.fetch.close()
 
 
-def look(office: Office, run_id: int) -> progress.Progress:
-    return progress.look(office.app.db, office.app.budget, run_id, calls_before=0)
+def verification(office: Office, run_id: int) -> progress.SyncProgress:
+    return progress.read_progress(office.app.db, office.app.budget, run_id, calls_before=0)
 
 
 def pass_time(office: Office, time: timedelta, *, but: int = 0) -> None:
@@ -71,17 +71,20 @@ def test_a_fetch_that_was_queued_first_but_began_later_waits_for_its_own_message
     office: Office,
 ) -> None:
     office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 6)])
-    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    ordered = office.app.fetch.request(complete=True, requested_by="sync")
     fetch(office)  # beat's own: its number is higher, and it is through first
     office.push()
     office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="1 New Street")])
     run = start(office, ordered)
     messages = send(office, run)
-    assert office.app.pull.close()
-    assert (look(office, ordered).recorded, look(office, ordered).finished) == (0, False)
+    assert office.app.fetch.close()
+    assert (verification(office, ordered).recorded, verification(office, ordered).finished) == (
+        0,
+        False,
+    )
     insert(office, run, messages)
-    assert not office.app.pull.close()
-    end = look(office, ordered)
+    assert not office.app.fetch.close()
+    end = verification(office, ordered)
     assert (end.state, end.recorded, end.in_sync, end.due) == ("done", 5, 4, 1)
 
 
@@ -89,42 +92,42 @@ def test_a_fetch_that_is_taken_up_again_counts_from_the_start(office: Office) ->
     office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 4)])
     run = start(office)
     insert(office, run, send(office, run)[:2])  # the third message is lost
-    assert office.app.pull.close()
-    (again,) = retakes(office.app.db, lambda _queue: 0, quiet=timedelta(seconds=-1))
+    assert office.app.fetch.close()
+    (again,) = lost_fetches(office.app.db, lambda _queue: 0, quiet=timedelta(seconds=-1))
     second = start(office, again.run_id)
-    assert look(office, run.run_id).recorded == 0
+    assert verification(office, run.run_id).recorded == 0
     insert(office, second, send(office, second))
-    assert not office.app.pull.close()
-    assert look(office, run.run_id).recorded == 3
+    assert not office.app.fetch.close()
+    assert verification(office, run.run_id).recorded == 3
 
 
 def test_a_fetch_that_waits_for_another_one_has_not_got_stuck(office: Office) -> None:
     office.sandbox.rm.put_jobs([job(1, "A-1")])
     running = start(office)
-    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    ordered = office.app.fetch.request(complete=True, requested_by="sync")
     pass_time(office, STALLED_AFTER, but=running.run_id)
     with pytest.raises(AlreadyRunning):
         start(office, ordered)
     insert(office, running, send(office, running))
-    assert not office.app.pull.close()
+    assert not office.app.fetch.close()
     assert start(office, ordered).run_id == ordered
 
 
 def test_a_fetch_whose_worker_is_busy_with_another_one_has_not_got_stuck(office: Office) -> None:
     office.sandbox.rm.put_jobs([job(1, "A-1")])
     running = start(office)
-    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    ordered = office.app.fetch.request(complete=True, requested_by="sync")
     pass_time(office, STALLED_AFTER, but=running.run_id)
-    office.app.pull.close()  # the sweep does it each minute
+    office.app.fetch.close()  # the sweep does it each minute
     insert(office, running, send(office, running))
-    assert not office.app.pull.close()
+    assert not office.app.fetch.close()
     assert start(office, ordered).run_id == ordered
 
 
 def test_a_fetch_that_nobody_takes_up_is_called_failed(office: Office) -> None:
-    ordered = office.app.pull.request(complete=True, requested_by="sync")
+    ordered = office.app.fetch.request(complete=True, requested_by="sync")
     pass_time(office, STALLED_AFTER)
-    office.app.pull.close()
-    assert look(office, ordered).note.startswith("never started")
+    office.app.fetch.close()
+    assert verification(office, ordered).note.startswith("never started")
     with pytest.raises(AlreadyDone):
         start(office, ordered)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from cprqueue.domain.records import RunKind, RunState
 from cprqueue.errors import ServiceFailed, ServiceUnreachable, UnreadableAnswer, UsageError
-from cprqueue.records import RunKind, RunState
-from cprqueue.services import files
-from cprqueue.services.closing import close_finished
-from cprqueue.services.pull import next_since
+from cprqueue.services.fetch import job_files
+from cprqueue.services.fetch.closing import close_finished
+from cprqueue.services.fetch.fetch import next_since
 from cprqueue.store import jobs, runs
 from cprqueue.store.database import clock
 from tests.office import Office, job, written
@@ -47,8 +47,10 @@ def test_whatever_is_wrong_with_an_answer_the_next_fetch_may_begin_at_once(
     assert fetched(office, path).jobs == 3
 
 
-def fetched(office: Office, path: Path) -> files.Fetched:
-    return files.fetch_file(office.app.pull, full=True, output=path, loaded=silent, counted=silent)
+def fetched(office: Office, path: Path) -> job_files.Fetched:
+    return job_files.fetch_file(
+        office.app.fetch, full=True, output=path, loaded=silent, counted=silent
+    )
 
 
 def silent(_so_far: int) -> None:
@@ -58,8 +60,8 @@ def silent(_so_far: int) -> None:
 # --- import -------------------------------------------------------------------------------
 
 
-def imported(office: Office, path: Path) -> files.Imported:
-    work = files.Import(office.app.db, office.app.rules)
+def imported(office: Office, path: Path) -> job_files.Imported:
+    work = job_files.Import(office.app.db, office.app.rules)
     return work.run(path, work.open(path), recorded=silent)
 
 
@@ -85,7 +87,7 @@ def test_a_file_that_cannot_be_used_is_said_to_be_so(
 ) -> None:
     path = tmp_path / "missing.json" if content is None else written(tmp_path, content)
     with pytest.raises(UsageError, match=words):
-        files.Import(office.app.db, office.app.rules).open(path)
+        job_files.Import(office.app.db, office.app.rules).open(path)
 
 
 def test_a_file_older_than_the_record_changes_nothing(tmp_path: Path, office: Office) -> None:
@@ -128,10 +130,10 @@ def test_an_import_does_not_pass_for_what_a_running_fetch_still_has_to_record(
 ) -> None:
     with office.app.db.begin() as conn:
         now = clock(conn)
-        run_id = runs.create(conn, RunKind.FETCH, now=now, state=RunState.EMITTED, complete=True)
+        run_id = runs.create(conn, RunKind.FETCH, now=now, state=RunState.RECORDING, complete=True)
         runs.change(conn, run_id, emitted=3, observed_at=now)
     imported(office, written(tmp_path, ITEMS))
-    assert office.app.pull.close()
+    assert office.app.fetch.close()
 
 
 def test_an_old_file_brings_no_vanished_job_back(tmp_path: Path, office: Office) -> None:

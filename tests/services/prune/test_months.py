@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cprqueue.records import RunKind, RunState
-from cprqueue.services import months, orders
+from cprqueue.domain.records import RunKind, RunState
+from cprqueue.services.prune import months, orders
 from cprqueue.store import runs
 from cprqueue.store.database import Database, clock
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from cprqueue.domain.models import Jobcode
+from cprqueue.domain.records import NewPlanItem, Outcome, RunKind, RunState, StateBefore
 from cprqueue.errors import ServiceUnreachable
-from cprqueue.models import Jobcode
-from cprqueue.records import NewPlanItem, Outcome, RunKind, RunState, StateBefore
-from cprqueue.services import orders
-from cprqueue.store import plans, runs
+from cprqueue.services.prune import orders
+from cprqueue.store import plan_items, runs
 from cprqueue.store.database import Database, clock
 
 QUIET = timedelta(seconds=60)
@@ -34,7 +34,7 @@ def a_run(
     with db.begin() as conn:
         then = clock(conn) - ago
         run_id = runs.create(conn, kind, now=then, state=state)
-        plans.add(conn, run_id, [ITEM] if planned else [])
+        plan_items.add(conn, run_id, [ITEM] if planned else [])
     return run_id
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from cprqueue.errors import Held, Permanent, Transient, UsageError
-from cprqueue.records import Outcome, RunKind, RunState
-from cprqueue.services import drift
-from cprqueue.services.remove_all import phrase
-from cprqueue.services.snapshot import KEPT
-from cprqueue.store import exports, plans, runs
+from cprqueue.domain.records import Outcome, RunKind, RunState
+from cprqueue.errors import NeedsApproval, Permanent, Transient, UsageError
+from cprqueue.services.prune.remove_all import phrase
+from cprqueue.services.snapshot import drift
+from cprqueue.services.snapshot.snapshot import KEPT
+from cprqueue.store import exports, plan_items, runs
 from tests.office import Office, job
 from tests.pruning import (
     CLOSED,
@@ -68,7 +68,7 @@ def test_exactly_the_closed_jobs_leave(office: Office) -> None:
     assert text == "5 archived, 1 held back"
     assert names(office, active=False) == {"A-1", "A-2", "A-3", "A-4", "A-5"}
     with office.app.db.read() as conn:
-        (held,) = plans.of_run(conn, run_id, Outcome.HELD_BACK)
+        (held,) = plan_items.of_run(conn, run_id, Outcome.HELD_BACK)
     assert (held.job_number, held.note) == ("A-6", "has an active child: Phase 1")
     assert office.broken("Shop", "Yard", "Training", "Vacation", "Phase 1") == []
 
@@ -81,7 +81,7 @@ def test_whoever_is_on_the_clock_holds_the_job_back_by_name(office: Office) -> N
     run_id, text = prune(office)
     assert text == "1 archived, 1 held back"
     with office.app.db.read() as conn:
-        (held,) = plans.of_run(conn, run_id, Outcome.HELD_BACK)
+        (held,) = plan_items.of_run(conn, run_id, Outcome.HELD_BACK)
     assert (held.job_number, held.note) == ("A-2", "1 on the clock right now")
 
 
@@ -116,7 +116,7 @@ def test_too_many_are_held_and_an_approval_takes_those_and_not_one_more(office: 
     office.put(*(job(n, f"A-{n}") for n in range(1, 201)))
     close(office, *range(1, 91))
     run_id = order(office)
-    with pytest.raises(Held) as held:
+    with pytest.raises(NeedsApproval) as held:
         office.app.prune.run(run_id, None)
     text = str(held.value)
     assert "90 of 200 managed jobcodes would leave (45%), the limit is 40: A-1, A-10" in text
@@ -161,7 +161,7 @@ def test_without_any_complete_fetch_nothing_leaves(office: Office) -> None:
 def test_no_active_job_at_all_trips_the_brake(office: Office) -> None:
     office.put(job(1, "A-1"))
     close(office, 1)
-    with pytest.raises(Held, match="no job at all is active"):
+    with pytest.raises(NeedsApproval, match="no job at all is active"):
         prune(office)
 
 
@@ -295,7 +295,7 @@ def test_the_ordinary_sync_does_not_bring_removed_jobs_back_but_a_full_one_does(
     for _ in range(3):
         assert office.ring().said.startswith("suspended by a remove-all")
     assert names(office, active=True) == set()
-    office.app.pull.request(complete=True, requested_by="operator")
+    office.app.fetch.request(complete=True, requested_by="operator")
     office.push()
     assert office.broken() == []
 

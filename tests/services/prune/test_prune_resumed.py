@@ -8,14 +8,22 @@ from typing import Any
 
 import pytest
 
-from cprqueue.errors import AccessStopped, AlreadyRunning, Held, OutOfCalls, Permanent, Transient
-from cprqueue.records import RunKind
-from cprqueue.services import drift, orders
-from cprqueue.services.look import standing
+from cprqueue.domain.records import RunKind
+from cprqueue.errors import (
+    AccessStopped,
+    AlreadyRunning,
+    NeedsApproval,
+    OutOfCalls,
+    Permanent,
+    Transient,
+)
+from cprqueue.services.prune import orders
+from cprqueue.services.reports.overview import read_status
+from cprqueue.services.snapshot import drift
 from cprqueue.store import runs
 from cprqueue.store.database import clock
-from cprqueue.tables import links
-from cprqueue.tables import runs as runs_table
+from cprqueue.store.tables import links
+from cprqueue.store.tables import runs as runs_table
 from tests.office import Office, job
 from tests.pruning import (
     close,
@@ -53,11 +61,11 @@ def test_a_held_prune_is_told_to_people_once(office: Office) -> None:
     jobs(office, 100)
     close(office, *range(1, 46))
     run_id = order(office)
-    with pytest.raises(Held):
+    with pytest.raises(NeedsApproval):
         office.app.prune.run(run_id, None)
     assert office.app.prune.run(run_id, None) == f"run {run_id} is held already"
     assert told == ["prune held"]
-    (warning,) = standing(office.app.db, office.app.budget).warnings
+    (warning,) = read_status(office.app.db, office.app.budget).warnings
     assert warning.startswith(f"the prune of run {run_id} is held: `cprqueue prune show {run_id}`")
 
 
@@ -79,7 +87,7 @@ def test_a_lost_approval_is_ordered_again(office: Office) -> None:
     jobs(office, 100)
     close(office, *range(1, 46))
     run_id = order(office)
-    with pytest.raises(Held):
+    with pytest.raises(NeedsApproval):
         office.app.prune.run(run_id, None)
     assert sweep(office) == []
     with office.app.db.begin() as conn:
@@ -180,7 +188,7 @@ def test_a_snapshot_from_before_a_remove_all_does_not_hide_what_it_archived(
     before = office.app.snapshot.take()
     office.app.remove_all.run(run_id)
     assert drift.find(office.app.db, before) == []
-    office.app.pull.request(complete=True, requested_by="operator")
+    office.app.fetch.request(complete=True, requested_by="operator")
     office.fetch()
     office.push()
     assert office.broken() == []
@@ -286,7 +294,7 @@ def test_a_remove_all_that_was_undone_in_the_middle_does_not_go_on(office: Offic
 def test_a_remove_all_stops_when_a_full_sync_brings_the_jobs_back(office: Office) -> None:
     jobs(office, 120)
     run_id = remove_all(office)
-    full = lambda: office.app.pull.request(complete=True, requested_by="operator")  # noqa: E731
+    full = lambda: office.app.fetch.request(complete=True, requested_by="operator")  # noqa: E731
     during(office, "sending", full)
     assert office.app.remove_all.run(run_id) == "50 archived"
     assert run_of(office, run_id).note == "stopped: 50 archived, 70 left"
@@ -300,7 +308,7 @@ def test_a_prune_that_failed_and_was_undone_is_not_taken_up_again(office: Office
     jobs(office, 400)
     close(office, *range(1, 51), *range(51, 81))
     run_id = order(office)
-    with pytest.raises(Held):
+    with pytest.raises(NeedsApproval):
         office.app.prune.run(run_id, None)
     fault(office, kind="status", status=402, method="PUT", path="/jobcodes", nth=[2])
     with pytest.raises(AccessStopped):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cprqueue.errors import Held, Transient
-from cprqueue.services.undo import Undone
-from cprqueue.store import links
+from cprqueue.errors import NeedsApproval, Transient
+from cprqueue.services.prune.undo import UndoResult
+from cprqueue.store import push_queue
 from cprqueue.store.database import clock
 from tests.office import Office, job
 from tests.pruning import close, fault, names, order, outcomes, prune, remove_all, run_of
@@ -29,7 +29,7 @@ def removed(office: Office, jobs: int) -> int:
     return run_id
 
 
-def undo(office: Office, run_id: int, *numbers: str) -> Undone:
+def undo(office: Office, run_id: int, *numbers: str) -> UndoResult:
     return office.app.undo.run(office.app.undo.request(run_id, numbers))
 
 
@@ -134,7 +134,7 @@ def test_an_undo_of_a_held_prune_puts_it_away(office: Office) -> None:
     office.put(*(job(n, f"A-{n}") for n in range(1, 101)))
     close(office, *range(1, 46))
     run_id = order(office)
-    with pytest.raises(Held):
+    with pytest.raises(NeedsApproval):
         office.app.prune.run(run_id, None)
     assert undo(office, run_id).restored == 0
     assert run_of(office, run_id).state == "done"
@@ -149,7 +149,7 @@ def test_active_jobs_whose_archive_was_never_written_down_come_back_by_the_sync(
     fault(office, kind="garbled", method="PUT", path="/jobcodes", times=1)
     with pytest.raises(Transient):
         office.app.remove_all.run(run_id)
-    office.app.pull.request(complete=True, requested_by="operator")
+    office.app.fetch.request(complete=True, requested_by="operator")
     assert undo(office, run_id).restored == 30
     office.push()
     assert office.broken() == []
@@ -163,7 +163,7 @@ def test_a_parked_one_is_told_of_by_each_undo_until_it_is_back(office: Office) -
     assert len(undo(office, run_id).lost) == 1
     office.sandbox.qbt.change_jobcode(blocking, name="Something else")
     with office.app.db.begin() as conn:
-        links.ring_again(conn, now=clock(conn))
+        push_queue.requeue(conn, now=clock(conn))
     office.push()
     assert undo(office, run_id).lost == []
     assert office.broken("Something else") == []

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from cprqueue.records import RunKind, RunState
-from cprqueue.services import first_export
-from cprqueue.store import locks, runs
+from cprqueue.domain.records import RunKind, RunState
+from cprqueue.services.push import first_export
+from cprqueue.store import app_state, runs
 from cprqueue.store.database import clock
 from tests.office import Office, job
 
@@ -25,22 +25,22 @@ def age(office: Office, run_id: int, state: RunState) -> None:
     with office.app.db.begin() as conn:
         long_ago = clock(conn) - 2 * QUIET
         runs.change(conn, run_id, touched_at=long_ago, state=state)
-        locks.set_value(conn, first_export.ORDER, None, now=long_ago)
+        app_state.put(conn, first_export.ORDER, None, now=long_ago)
 
 
 def test_a_doorbell_orders_the_export_and_pushes_nothing_before_it_is_there(
     office: Office,
 ) -> None:
     office.record([job(1, "A-1")])
-    rung = office.app.push.ring()
-    assert rung.said.startswith("waiting for the first export: ")
-    assert "maintenance" in rung.said, "whoever has no such worker reads it here"
-    assert rung.wake_in is not None
-    assert rung.export is not None
+    result = office.app.push.push_due()
+    assert result.said.startswith("waiting for the first export: ")
+    assert "maintenance" in result.said, "whoever has no such worker reads it here"
+    assert result.next_in is not None
+    assert result.export is not None
     assert office.sandbox.calls == []
-    assert office.app.push.ring().export is None, "ordered once"
-    office.app.snapshot.take(rung.export)
-    assert office.app.push.ring().pushed == 1
+    assert office.app.push.push_due().export is None, "ordered once"
+    office.app.snapshot.take(result.export)
+    assert office.app.push.push_due().pushed == 1
 
 
 def test_many_doorbells_at_once_order_it_once(office: Office) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cprqueue.services import leftovers, orders
+from cprqueue.services.prune import orders
+from cprqueue.services.push import orphaned_creates
 from cprqueue.store import events
 from tests.office import Office, job
 from tests.real_processes import wait_until
@@ -36,7 +37,7 @@ def close_unanswered(office: Office, *jobs: dict[str, Any], kind: str = "lost") 
 
 
 def settle(office: Office, quiet: timedelta = AT_ONCE) -> int:
-    return leftovers.settle(office.app.db, office.app.push.work.qbt, quiet=quiet)
+    return orphaned_creates.settle(office.app.db, office.app.push.work.qbt, quiet=quiet)
 
 
 def codes(office: Office) -> dict[str, int]:

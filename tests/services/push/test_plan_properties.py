@@ -12,10 +12,10 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from cprqueue.mapping import read_jobcode, read_location
-from cprqueue.models import Address, Held, Spare, Wanted, name_key
-from cprqueue.plan import observe
-from cprqueue.records import LinkState
+from cprqueue.domain.mapping import read_jobcode, read_location
+from cprqueue.domain.models import Address, Desired, Observed, Spare, name_key
+from cprqueue.domain.push_plan import observe
+from cprqueue.domain.records import LinkState
 from cprqueue.sandbox.audit import audit
 from cprqueue.store.database import Database
 from tests.office import job
@@ -26,7 +26,7 @@ SPELLINGS = ("{}", " {}", "{} ")
 NOWHERE = Address()
 ADDRESSES = (NOWHERE, Address("1 Elm St", "", "Mesa", "AZ", "85201"), Address("2 Oak Ave"))
 RINGS = 60
-WHOLE = "whole"
+FULL = "whole"
 OLD = timedelta(hours=2)
 TIME = Clock()
 
@@ -63,7 +63,7 @@ class Known:
     (``other_place``, a position) is another one.
     """
 
-    wanted: Wanted
+    desired: Desired
     active: bool
     code: int | None = None
     stale: bool = False
@@ -80,14 +80,14 @@ class Start:
     fates: list[str]
     batch: int
     old_export: bool
-    later: list[tuple[int, int, Wanted, bool]]
+    later: list[tuple[int, int, Desired, bool]]
 
 
 @st.composite
-def wanteds(draw: st.DrawFn) -> Wanted:
+def wanteds(draw: st.DrawFn) -> Desired:
     key = draw(st.sampled_from(KEYS))
     name = draw(st.sampled_from((key, key.lower())))
-    return Wanted(name=name, address=draw(st.sampled_from(ADDRESSES)))
+    return Desired(name=name, address=draw(st.sampled_from(ADDRESSES)))
 
 
 @st.composite
@@ -114,7 +114,7 @@ def starts(draw: st.DrawFn) -> Start:
     count = draw(st.integers(1, 4))
     jobs = []
     for _ in range(count):
-        known = Known(wanted=draw(wanteds()), active=draw(st.booleans()) or draw(st.booleans()))
+        known = Known(desired=draw(wanteds()), active=draw(st.booleans()) or draw(st.booleans()))
         if draw(st.booleans()) and free:
             known = replace(known, code=free.pop(), stale=draw(st.booleans()))
             if known.stale and places:
@@ -157,19 +157,22 @@ def build(db: Database, start: Start) -> World:
 def _record(world: World, jobs: list[Known], code_ids: list[int], place_ids: list[int]) -> None:
     taken: set[int] = set()
     for job_id, known in enumerate(jobs, 1):
-        world.record(job_id, known.wanted)
+        world.record(job_id, known.desired)
         if known.code is not None:
-            held = observed(world, code_ids[known.code], known.wanted.address)
+            observed = observed_by(world, code_ids[known.code], known.desired.address)
             if known.stale and known.other_place is not None:
-                held = replace(held, location_id=place_ids[known.other_place])
-            look = WHOLE if known.stale else None
-            if held.location_id in taken:  # the database links a location to one job at most
-                held, look = replace(held, location_id=None, location_linked=False), WHOLE
-            elif held.location_id is not None:
-                taken.add(held.location_id)
-            world.link(job_id, held, look=look)
+                observed = replace(observed, location_id=place_ids[known.other_place])
+            verification = FULL if known.stale else None
+            if observed.location_id in taken:  # the database links a location to one job at most
+                observed, verification = (
+                    replace(observed, location_id=None, location_linked=False),
+                    FULL,
+                )
+            elif observed.location_id is not None:
+                taken.add(observed.location_id)
+            world.link(job_id, observed, verification=verification)
         if not known.active:
-            world.record(job_id, known.wanted, active=False)
+            world.record(job_id, known.desired, active=False)
     for known in jobs:
         if known.code is not None and known.stale:
             _rename_by_hand(world, code_ids[known.code])
@@ -183,7 +186,7 @@ def _rename_by_hand(world: World, code_id: int) -> None:
         world.account.change_jobcode(code_id, active=False)
 
 
-def observed(world: World, code_id: int, address: Address) -> Held:
+def observed_by(world: World, code_id: int, address: Address) -> Observed:
     """Return what QuickBooks Time holds, as a look would find it."""
     state = world.state()
     code = next(c for c in map(read_jobcode, state["jobcodes"]) if c.id == code_id)
@@ -191,13 +194,13 @@ def observed(world: World, code_id: int, address: Address) -> Held:
     return observe(code, places, ours=None, address=address)
 
 
-def push(world: World, later: list[tuple[int, int, Wanted, bool]] | None = None) -> None:
+def push(world: World, later: list[tuple[int, int, Desired, bool]] | None = None) -> None:
     """Ring until nothing is due or left open, with what happens in between."""
     changes = later or []
     for ring in range(RINGS):
-        for at, job_id, wanted, active in changes:
+        for at, job_id, desired, active in changes:
             if at == ring:
-                world.record(job_id, wanted, active=active)
+                world.record(job_id, desired, active=active)
         world.ring()
         if world.due() or any(at > ring for at, *_ in changes):
             continue
@@ -236,7 +239,7 @@ def _shown(code: dict[str, Any]) -> tuple[Any, ...]:
 def assert_promise(world: World) -> None:
     """Each active job that is not parked is one jobcode with one location, as the audit sees it."""
     rows = [row for row in world.rows().values() if row.active and row.state == LinkState.IN_SYNC]
-    wanted = [
+    desired = [
         job(row.job_id, row.job_number, jobAddress1=row.addr1, jobAddress2=row.addr2,
             jobCity=row.city, jobStateCd=row.address_state, jobZip=row.zip)
         for row in rows
@@ -244,7 +247,7 @@ def assert_promise(world: World) -> None:
     state = world.state()
     ours = {row.jobcode_id for row in rows}
     others = {code["id"] for code in state["jobcodes"]} - ours
-    found = audit(wanted, state, unmanaged=others)
+    found = audit(desired, state, unmanaged=others)
     assert (found.wrong, found.right) == ([], len(rows))
 
 
@@ -283,8 +286,8 @@ def _assert_handed_round(
     world = World(db, TIME, batch=batch)
     for job_id, (old, new) in enumerate(pairs, 1):
         code_id = world.add_jobcode(old)
-        world.record(job_id, Wanted(name=new, address=ADDRESSES[job_id % 3]))
-        world.link(job_id, observed(world, code_id, NOWHERE))
+        world.record(job_id, Desired(name=new, address=ADDRESSES[job_id % 3]))
+        world.link(job_id, observed_by(world, code_id, NOWHERE))
     ids = {job_id: row.jobcode_id for job_id, row in world.rows().items()}
     world.lose(fates)
     push(world)
@@ -299,12 +302,12 @@ def test_a_spare_location_is_still_known_after_a_lost_answer(db: Database) -> No
     code = world.add_jobcode("N1")
     for address in (ADDRESSES[1], ADDRESSES[1], ADDRESSES[2]):
         world.add_location(address, code)
-    world.record(1, Wanted(name="N1", address=ADDRESSES[1]))
-    world.link(1, Held(jobcode_id=code, name="N1"), look="whole")
+    world.record(1, Desired(name="N1", address=ADDRESSES[1]))
+    world.link(1, Observed(jobcode_id=code, name="N1"), verification="whole")
     # The look is a listing of jobcodes and one of locations; then the first spare one goes.
     world.lose([ANSWERED, ANSWERED, LOST_BEFORE])
     push(world)
-    assert Held.from_json(world.rows()[1].held).spares == ()
+    assert Observed.from_json(world.rows()[1].observed).spares == ()
     assert_promise(world)
 
 
@@ -312,7 +315,7 @@ def test_a_shared_location_loses_our_link_and_keeps_its_others(db: Database) -> 
     world = World(db, TIME)
     ours, other = world.add_jobcode("N1"), world.add_jobcode("N2")
     shared = world.add_location(ADDRESSES[1], ours, other)
-    world.record(1, Wanted(name="N1", address=ADDRESSES[1]))
+    world.record(1, Desired(name="N1", address=ADDRESSES[1]))
     world.snapshot()
     world.ring()
     assert world.rows()[1].state == LinkState.IN_SYNC
@@ -330,7 +333,7 @@ def test_two_jobs_of_a_batch_that_leave_one_location_both_leave_it(db: Database)
     world.add_location(ADDRESSES[1], two, shop)
     world.add_location(ADDRESSES[2], one, two)
     for job_id, name in enumerate(("N1", "N2"), 1):
-        world.record(job_id, Wanted(name=name, address=NOWHERE))
+        world.record(job_id, Desired(name=name, address=NOWHERE))
     world.snapshot()
     world.ring()
     assert {row.state for row in world.rows().values()} == {LinkState.IN_SYNC}
@@ -338,6 +341,8 @@ def test_two_jobs_of_a_batch_that_leave_one_location_both_leave_it(db: Database)
 
 
 def test_what_is_held_survives_the_database() -> None:
-    held = Held(jobcode_id=1, name="ä", spares=(Spare(2, (3, 4)), Spare(5)), address=ADDRESSES[1])
-    assert Held.from_json(held.to_json()) == held
-    assert Held.from_json("") == Held.from_json(None) == Held()
+    observed = Observed(
+        jobcode_id=1, name="ä", spares=(Spare(2, (3, 4)), Spare(5)), address=ADDRESSES[1]
+    )
+    assert Observed.from_json(observed.to_json()) == observed
+    assert Observed.from_json("") == Observed.from_json(None) == Observed()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.services.look import ring_again
+from cprqueue.services.reports.overview import ring_again
 from tests.office import Office, job
 
 

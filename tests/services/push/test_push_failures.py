@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.services import stop
+from cprqueue.services import gates
 from tests.office import MakeOffice, Office, job, one_to_one
 
 pytestmark = pytest.mark.settings(QBT_RATE_LIMIT="5000")
@@ -99,7 +99,7 @@ def test_an_item_that_keeps_failing_in_passing_is_parked_after_the_last_attempt(
     link = office.link(1)
     assert (link.state, link.attempts) == ("parked", 3)
     assert link.error_reason.startswith("gave up after 3 tries")
-    assert link.look == "whole"  # the last try may have had an effect all the same
+    assert link.verification == "whole"  # the last try may have had an effect all the same
 
 
 def test_an_outage_parks_nobody(sandbox: Sandbox, make_office: MakeOffice) -> None:
@@ -120,10 +120,10 @@ def test_a_refusal_of_everything_stops_the_push_once_and_it_resumes_by_itself(
     office.put(job(1, "A-1"))
     office.sandbox.qbt.switches.update({"force_status": status})
     office.put(job(2, "A-2"), job(3, "A-3"))
-    rung = office.ring()
-    assert rung.said == "the push is stopped"
+    result = office.ring()
+    assert result.said == "the push is stopped"
     with office.app.db.read() as conn:
-        why = stop.stopped(conn)
+        why = gates.push_stopped(conn)
     assert why is not None
     assert why.status == status
     assert office.counts()["due"] == 2
@@ -131,9 +131,9 @@ def test_a_refusal_of_everything_stops_the_push_once_and_it_resumes_by_itself(
     for _ in range(20):
         office.ring()
     assert len(office.sandbox.calls) == before
-    assert not stop.probe(office.app.db, office.app.push.work.qbt, office.app.push.alert)
+    assert not gates.probe_push(office.app.db, office.app.push.work.qbt, office.app.push.alert)
     office.sandbox.qbt.switches.update({"force_status": None})
-    assert stop.probe(office.app.db, office.app.push.work.qbt, office.app.push.alert)
+    assert gates.probe_push(office.app.db, office.app.push.work.qbt, office.app.push.alert)
     office.push()
     one_to_one(office, 3)
     assert told == ["QuickBooks Time push stopped", "QuickBooks Time push goes on"]
@@ -147,8 +147,8 @@ def test_out_of_calls_the_doorbell_costs_nothing_and_says_when_to_ring(
     sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 301)])
     office.fetch()
     rungs = [office.ring() for _ in range(6)]
-    assert rungs[-1].wake_in is not None
-    assert 0 < rungs[-1].wake_in.total_seconds() <= 3
+    assert rungs[-1].next_in is not None
+    assert 0 < rungs[-1].next_in.total_seconds() <= 3
     office.push(seconds=30)
     one_to_one(office, 300)
     assert [c for c in sandbox.calls if c.status == 429] == []
@@ -186,6 +186,6 @@ def test_a_hand_made_token_that_is_refused_stops_the_push(
     office = make_office(**by_hand, QBT_ACCESS_TOKEN="wrong")
     office.put(job(1, "A-1"))
     with office.app.db.read() as conn:
-        why = stop.stopped(conn)
+        why = gates.push_stopped(conn)
     assert why is not None
     assert "QBT_ACCESS_TOKEN" in why.text

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cprqueue.sandbox.server import Sandbox
-from cprqueue.services import stop
+from cprqueue.services import gates
 from cprqueue.store.database import clock
 from tests.office import MakeOffice, Office, job, one_to_one
 from tests.real_processes import wait_until
@@ -46,7 +46,7 @@ def test_what_the_first_half_of_a_refused_batch_made_is_known_whatever_ends_the_
     office.ring()
     assert [bool(office.link(n).location_id) for n in range(1, 5)] == [True, True, False, False]
     office.sandbox.client.clear_faults()
-    assert stop.probe(office.app.db, office.app.push.work.qbt, office.app.push.alert)
+    assert gates.probe_push(office.app.db, office.app.push.work.qbt, office.app.push.alert)
     office.push()
     one_to_one(office, 4)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cprqueue.plan import Compared
-from cprqueue.services.explain import explain, search
+from cprqueue.domain.push_plan import Compared
+from cprqueue.services.reports.explain import explain, search
 from cprqueue.store.database import clock
 from tests.office import Office, job
 
@@ -107,7 +107,7 @@ def test_a_changed_address_shows_field_by_field_what_differs(office: Office) -> 
     office.record([job(1, "BMS-1", jobCity="Nampa")])
     found = explain(office.app.db, 1)
     assert [row for row in found.differences if not row.equal] == [
-        Compared(field="city", wanted="Nampa", held="Boise", equal=False)
+        Compared(field="city", desired="Nampa", observed="Boise", equal=False)
     ]
     assert [event.kind for event in found.events] == ["recorded", "pushed", "recorded"]
 

@@ -6,15 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from cprqueue.records import RunKind, RunState
-from cprqueue.services import look
+from cprqueue.domain.records import RunKind, RunState
+from cprqueue.services.reports import overview
 from cprqueue.store import runs
 from cprqueue.store.database import clock
 from tests.office import Office, job
 
 
-def standing(office: Office) -> look.Standing:
-    return look.standing(office.app.db, office.app.budget)
+def read_status(office: Office) -> overview.Status:
+    return overview.read_status(office.app.db, office.app.budget)
 
 
 # --- status -------------------------------------------------------------------------------
@@ -30,7 +30,7 @@ def test_a_stopped_push_a_failed_fetch_and_an_old_one_are_warned_of(office: Offi
         runs.change(conn, 1, observed_at=now - timedelta(hours=2))
         run_id = runs.create(conn, RunKind.FETCH, now=now, state=RunState.FAILED)
         runs.change(conn, run_id, note="RestorationManager's answer is empty")
-    found = standing(office)
+    found = read_status(office)
     assert found.push_stopped is not None
     assert found.push_stopped.status == 402
     assert [words[:28] for words in found.warnings] == [
@@ -41,7 +41,7 @@ def test_a_stopped_push_a_failed_fetch_and_an_old_one_are_warned_of(office: Offi
 
 
 def test_every_slot_is_free_before_the_first_call(office: Office) -> None:
-    assert standing(office).budget["free"] == 300
+    assert read_status(office).budget["free"] == 300
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_every_slot_is_free_before_the_first_call(office: Office) -> None:
 def test_what_is_due_waits_as_long_as_the_budget_makes_it(
     due: int, free: int, minutes: float
 ) -> None:
-    assert look.minutes_for(due, free=free, for_bulk=270, window_seconds=300) == minutes
+    assert overview.minutes_for(due, free=free, for_bulk=270, window_seconds=300) == minutes
 
 
 # --- failures and retry -------------------------------------------------------------------

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cprqueue.records import LinkState
-from cprqueue.services import drift
+from cprqueue.domain.records import LinkState
+from cprqueue.services.snapshot import drift
 from cprqueue.store import events, runs
-from cprqueue.tables import qbt_export
+from cprqueue.store.tables import qbt_export
 from tests.office import Office, job
 
 CLOSED = {"jobProgress": "Lost Lead"}
@@ -126,7 +126,7 @@ def test_the_record_of_an_idle_job_is_corrected_and_nothing_is_pushed(office: Of
     writes = len(office.writes())
     assert find(office) == []
     assert office.link(1).state == LinkState.IDLE
-    assert "Somebody's name" in office.link(1).held_text
+    assert "Somebody's name" in office.link(1).observed_text
     office.push()
     assert len(office.writes()) == writes
 

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from cprqueue.clients.listings import read_all
+from cprqueue.domain.mapping import read_jobcode
+from cprqueue.domain.records import RunKind
 from cprqueue.errors import AlreadyRunning, Transient, UnreadableAnswer
-from cprqueue.mapping import read_jobcode
-from cprqueue.records import RunKind
-from cprqueue.services.snapshot import KEPT, newest_run_id, read_all
+from cprqueue.services.snapshot.snapshot import KEPT, newest_run_id
 from cprqueue.store import exports, locks, runs
 from cprqueue.store.database import clock
-from cprqueue.tables import call_slots
-from cprqueue.tables import locks as lock_rows
+from cprqueue.store.tables import call_slots
+from cprqueue.store.tables import locks as lock_rows
 from tests.office import MakeOffice, Office
 from tests.real_processes import wait_until
 

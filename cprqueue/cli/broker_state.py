@@ -1,0 +1,92 @@
+"""What the broker says: how long the queues are, and which workers answer.
+
+Every question has a short time limit: a broker that is away is an answer, not a wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from cprqueue import log
+from cprqueue.errors import ServiceUnreachable
+
+CONNECT_SECONDS = 2
+PING_SECONDS = 1.0
+QUICK = {
+    "socket_timeout": CONNECT_SECONDS,
+    "socket_connect_timeout": CONNECT_SECONDS,
+    "retry_on_timeout": False,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """The broker's state. ``problem`` says why nothing else is known; "" where it answers."""
+
+    problem: str = ""
+    queues: dict[str, int] = field(default_factory=dict)
+    workers: list[str] = field(default_factory=list)
+
+
+def ask() -> Broker:
+    """Ask the broker; never raises where it is away, and never takes more than seconds."""
+    from cprqueue.celery import QUEUES, app
+
+    try:
+        with connection() as conn:
+            lengths = {name: _length(conn, name) for name in QUEUES}
+            answers = app.control.ping(timeout=PING_SECONDS, connection=conn)
+    except ServiceUnreachable as error:
+        return Broker(problem=str(error))
+    return Broker(queues=lengths, workers=sorted(name for answer in answers for name in answer))
+
+
+def send_wake_ups(job_ids: Sequence[int]) -> int:
+    """Send one doorbell for each batch of these jobs; return how many."""
+    from cprqueue.celery import app
+    from cprqueue.domain.models import BATCH
+
+    chosen = list(job_ids)[::BATCH]
+    with connection() as conn:
+        for job_id in chosen:
+            label = f"RM job {job_id}"
+            app.send_task("cpr.upsert_job", (job_id,), argsrepr=label, connection=conn)
+    return len(chosen)
+
+
+@contextmanager
+def connection() -> Iterator[Any]:
+    """Open a connection to the broker. Raises ServiceUnreachable where it does not answer."""
+    from kombu.exceptions import OperationalError
+
+    from cprqueue.celery import app
+
+    options = QUICK if app.conf.broker_url.startswith(("redis", "valkey", "sentinel")) else {}
+    conn = app.connection_for_write(connect_timeout=CONNECT_SECONDS, transport_options=options)
+    try:
+        with conn:
+            conn.ensure_connection(max_retries=1, timeout=CONNECT_SECONDS, interval_start=0.1)
+            yield conn
+    except (OSError, OperationalError, *conn.connection_errors, *conn.channel_errors) as error:
+        raise ServiceUnreachable(_away(error)) from None
+
+
+def _away(error: BaseException) -> str:
+    from cprqueue.celery import app, settings
+
+    if settings.broker_is_embedded:
+        return "the embedded broker is not running: start `cprqueue up`"
+    url, reason = log.without_password(app.conf.broker_url), type(error.__cause__ or error).__name__
+    return f"the broker {url} does not answer ({reason}): start it, or correct CELERY_BROKER_URL"
+
+
+def _length(conn: Any, queue: str) -> int:
+    """Return how many messages wait; a queue that nobody has used yet is empty."""
+    with conn.channel() as channel:
+        try:
+            return int(channel.queue_declare(queue=queue, passive=True).message_count)
+        except conn.channel_errors:
+            return 0

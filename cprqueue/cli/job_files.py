@@ -1,0 +1,124 @@
+"""``fetch`` and ``import``: the two steps by hand, with a file in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from cprqueue.bootstrap import Application, application
+from cprqueue.cli.console import err, say
+from cprqueue.errors import UsageError
+from cprqueue.services.fetch import job_files
+from cprqueue.store import schema
+
+Report = Callable[[int], None]
+
+
+def _ready() -> Application:
+    """Return the application with its tables made: these commands need no `up` before them."""
+    made = application()
+    schema.upgrade(made.db)
+    return made
+
+
+def fetch(
+    full: Annotated[
+        bool, typer.Option("--full", help="All jobs, not only those changed since the last run.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write to this file.")
+    ] = None,
+) -> None:
+    """Fetch the job list from RestorationManager into a file; nothing else is changed.
+
+    All jobs go to var/cpr_all_jobs.json, changed ones to var/cpr_changed_jobs.json.
+
+    Example:  cprqueue fetch --full --output jobs.json
+    """
+    if output is not None and output.is_dir():
+        raise UsageError(f"{output} is a directory: name a file in it")
+    app = _ready()
+    app.settings.require_services()
+    with _download_bar() as (loaded, counted):
+        try:
+            done = job_files.fetch_file(
+                app.fetch, full=full, output=output, loaded=loaded, counted=counted
+            )
+        except OSError as error:
+            raise UsageError(f"{output or app.settings.var_dir}: {error.strerror}") from None
+    kind = "jobs, all that there are" if done.complete else "jobs, changed since the last run"
+    say(f"{done.jobs} {kind}{_unreadable(done.unreadable)}: {done.path}")
+
+
+@contextmanager
+def _download_bar() -> Iterator[tuple[Report, Report]]:
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=30), DownloadColumn()
+    jobs = TextColumn("{task.fields[jobs]}"), TimeElapsedColumn()
+    with _bar(*columns, *jobs) as bar:
+        task = bar.add_task("fetching", total=None, jobs="")
+
+        def loaded(so_far: int) -> None:
+            bar.update(task, completed=so_far)
+
+        def counted(so_far: int) -> None:
+            bar.update(task, description="checking", jobs=f"{so_far} jobs")
+
+        yield loaded, counted
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    """Make a bar that is gone when the work is done, and never there without a terminal."""
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A JSON file with RM jobs.")],
+) -> None:
+    """Record the jobs of a JSON file in the database: the active ones are then pushed.
+
+    The file holds a list of jobs as RestorationManager sends them, bare or under "results",
+    "jobs" or "value". What is on record from a later time than the file's stays as it is.
+
+    Example:  cprqueue import var/cpr_all_jobs.json
+    """
+    app = _ready()
+    work = job_files.Import(app.db, app.rules)
+    survey = work.open(file)
+    with _record_bar(len(survey.last_index)) as recorded:
+        done = work.run(file, survey, recorded=recorded)
+    say(_imported(done))
+
+
+@contextmanager
+def _record_bar(total: int) -> Iterator[Report]:
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=40), MofNCompleteColumn()
+    with _bar(*columns, TimeElapsedColumn()) as bar:
+        task = bar.add_task("recording", total=total)
+        yield lambda so_far: bar.update(task, completed=so_far)
+
+
+def _imported(done: job_files.Imported) -> str:
+    older = f", {done.older} older than the record" if done.older else ""
+    due = f"; {len(done.due)} due for QuickBooks Time" if done.due else ""
+    return (
+        f"{done.jobs} jobs: {done.new} new, {done.changed} changed, {done.unchanged} unchanged"
+        f"{older}; {done.active} active, {done.inactive} inactive"
+        f"{_unreadable(done.unreadable)}{due}"
+    )
+
+
+def _unreadable(count: int) -> str:
+    return f"; {count} items without a job id left out" if count else ""

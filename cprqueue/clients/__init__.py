@@ -1,0 +1,1 @@
+"""The outside: RestorationManager and QuickBooks Time, with the call budget and the token."""

@@ -1,0 +1,260 @@
+"""QuickBooks Time (formerly TSheets): listings as iterators, writes in batches of 50.
+
+Facts come from its API documentation: sections "Pagination", "Jobcodes", "Locations",
+"Timesheets", "Current User" and "Authentication". Every call goes through ``spend``, which
+keeps the account's call budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from cprqueue.clients.transport import Query, Reply, Transport, error_for
+from cprqueue.domain.mapping import read_item_result, read_jobcode, read_location, truth
+from cprqueue.domain.models import BATCH, PAGE, ItemResult, Jobcode, Json, Location
+from cprqueue.errors import AccessStopped, Refused, ServiceFailed, UnreadableAnswer
+
+T = TypeVar("T")
+
+WITH_RESULTS = frozenset({200, 201, 207, 400, 404, 406, 409, 417})
+"""Statuses whose body may still name each item's own outcome."""
+
+OK = frozenset({200})
+ANY_STATUS = frozenset(range(100, 600))
+TOO_LARGE = 413
+
+
+class QuickBooksTime:
+    """The account behind one token.
+
+    ``token`` is asked for each request, so that a refreshed one is used at once. ``renew`` is
+    given a token that was refused with 401 and returns another one, or raises. ``spend`` is
+    entered around each call and raises OutOfCalls where the budget is used up.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        token: Callable[[], str],
+        renew: Callable[[str], str],
+        spend: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.transport = transport
+        self._token = token
+        self._renew = renew
+        self._spend = spend
+
+    # --- reading ---
+
+    def jobcodes(self, **filters: str | int) -> Iterator[Jobcode]:
+        """Yield jobcodes page by page. Without filters: active ones of type regular."""
+        return self._all("jobcodes", read_jobcode, filters)
+
+    def locations(self, **filters: str | int) -> Iterator[Location]:
+        """Yield locations page by page. Without filters: active ones."""
+        return self._all("locations", read_location, filters)
+
+    def pages(self, endpoint: str, filters: Query) -> Iterator[tuple[list[dict[str, Json]], bool]]:
+        """Yield (items, whether more follow) for each page; stops when no more follow."""
+        page = 1
+        while True:
+            query = {"limit": PAGE, "page": page, "supplemental_data": "no", **filters}
+            data = self._get(endpoint, query)
+            more = truth(data.get("more"))
+            items = _items(data, endpoint)
+            if more and not items:
+                raise UnreadableAnswer(
+                    f"QuickBooks Time: GET /{endpoint} promises more after the empty page {page}"
+                )
+            yield items, more
+            if not more:
+                return
+            page += 1
+
+    def _all(
+        self,
+        endpoint: str,
+        read: Callable[[Mapping[str, Json]], T],
+        filters: Query,
+    ) -> Iterator[T]:
+        for items, _more in self.pages(endpoint, filters):
+            yield from map(read, items)
+
+    def on_the_clock(self, jobcode_ids: Sequence[int], *, since: str) -> list[dict[str, Json]]:
+        """Return the running timesheets of these jobcodes and their children.
+
+        ``since`` (YYYY-MM-DD): the listing refuses to answer without a range of dates.
+        """
+        ids = ",".join(map(str, jobcode_ids))
+        filters = {"on_the_clock": "yes", "jobcode_ids": ids, "start_date": since}
+        return [item for items, _ in self.pages("timesheets", filters) for item in items]
+
+    def assignments(self) -> list[dict[str, Json]]:
+        """Return all active assignments of jobcodes to people; user 0 stands for everybody."""
+        filters = {"active": "yes", "type": "all"}
+        return [item for items, _ in self.pages("jobcode_assignments", filters) for item in items]
+
+    def assign(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+        """Assign jobcodes to people (``{"user_id", "jobcode_id"}``), at most 50."""
+        return self._write("POST", "jobcode_assignments", items)
+
+    def current_user(self) -> dict[str, Json]:
+        """Return the user whom the token belongs to, with ``permissions``."""
+        users = _items(self._get("current_user", {}), "users")
+        if not users:
+            raise UnreadableAnswer("QuickBooks Time: GET /current_user answered without a user")
+        return users[0]
+
+    def effective_settings(self) -> dict[str, Json]:
+        """Return the account's settings by section."""
+        results = self._get("effective_settings", {}).get("results")
+        found = results.get("effective_settings") if isinstance(results, Mapping) else None
+        return dict(found) if isinstance(found, Mapping) else {}
+
+    # --- writing ---
+
+    def create_jobcodes(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+        """Create at most 50 jobcodes; one result for each item, in their order.
+
+        A result of 202 means that the name exists already and nothing was created.
+        """
+        return self._write("POST", "jobcodes", items)
+
+    def change_jobcodes(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+        """Change, archive or restore at most 50 jobcodes; send only changed, writable fields."""
+        return self._write("PUT", "jobcodes", items)
+
+    def create_locations(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+        """Create at most 50 locations. Sending an item twice makes two of it."""
+        return self._write("POST", "locations", items)
+
+    def change_locations(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+        """Change, archive or restore at most 50 locations."""
+        return self._write("PUT", "locations", items)
+
+    # --- one call ---
+
+    def _get(self, endpoint: str, query: Query) -> dict[str, Json]:
+        return _object(self._call("GET", endpoint, params=query))
+
+    def _write(
+        self, method: str, endpoint: str, items: Sequence[Mapping[str, Json]]
+    ) -> list[ItemResult]:
+        if not 1 <= len(items) <= BATCH:
+            raise ValueError(f"a batch has 1 to {BATCH} items, not {len(items)}")
+        reply = self._call(method, endpoint, json_body={"data": list(items)}, accept=WITH_RESULTS)
+        return _item_results(reply, endpoint, len(items))
+
+    def _call(
+        self,
+        method: str,
+        endpoint: str,
+        *,
+        params: Query | None = None,
+        json_body: Json = None,
+        accept: frozenset[int] = OK,
+    ) -> Reply:
+        """Send one request; after a 401 once more with a renewed token."""
+
+        def send(token: str) -> Reply:
+            headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+            with self._spend():
+                reply = self.transport.request(
+                    method,
+                    f"/{endpoint}",
+                    params=params,
+                    headers=headers,
+                    json_body=json_body,
+                    accept=ANY_STATUS,
+                )
+                if reply.status not in accept:
+                    raise _error_of(reply)
+                return reply
+
+        token = self._token()
+        try:
+            return send(token)
+        except AccessStopped as error:
+            if error.status != 401:
+                raise
+            return send(self._renew(token))
+
+
+def _error_of(reply: Reply) -> Exception:
+    """Return the error for a status that is no success.
+
+    A refusal that is not in the service's own words comes from something on the way to it, a
+    gateway or a proxy: it says nothing about the items, nor whether the service got them. But
+    what was too large for anybody on the way has done nothing.
+    """
+    error = error_for(reply)
+    if not isinstance(error, Refused):
+        return error
+    if reply.status == TOO_LARGE or _own_words(reply):
+        return error
+    return ServiceFailed(f"{reply.what} answered {reply.status}, but not in its own words")
+
+
+def _own_words(reply: Reply) -> bool:
+    """Tell whether the body has one of the shapes of QuickBooks Time's errors."""
+    try:
+        data = reply.json()
+    except UnreadableAnswer:
+        return False
+    return isinstance(data, dict) and ("error" in data or "results" in data)
+
+
+def _object(reply: Reply) -> dict[str, Json]:
+    data = reply.json()
+    if data == []:  # an empty answer may come as an empty list
+        return {}
+    if not isinstance(data, dict):
+        raise UnreadableAnswer(f"{reply.what} answered with JSON that is no object")
+    return data
+
+
+def _items(data: Mapping[str, Json], section: str) -> list[dict[str, Json]]:
+    """Return the objects of a section, which may be a map, an empty list, or missing."""
+    results = data.get("results", {})
+    found = results.get(section, {}) if isinstance(results, Mapping) else results
+    values = list(found.values()) if isinstance(found, Mapping) else found
+    if not isinstance(values, list) or not all(isinstance(v, dict) for v in values):
+        raise UnreadableAnswer(
+            f"QuickBooks Time answered with a {section} section of no known form"
+        )
+    return values
+
+
+def _item_results(reply: Reply, endpoint: str, expected: int) -> list[ItemResult]:
+    """Return the results by position ("1", "2", ...); they may come even with a 4xx."""
+    try:
+        results = _object(reply).get("results", {})
+        found = results.get(endpoint, {}) if isinstance(results, Mapping) else {}
+    except UnreadableAnswer:
+        if reply.status >= 400:
+            raise _error_of(reply) from None
+        raise
+    if not found and reply.status >= 400:
+        raise _error_of(reply)
+    by_position = _by_position(found)
+    if set(by_position) != set(range(1, expected + 1)):
+        raise ServiceFailed(f"{reply.what} named {len(by_position)} outcomes for {expected} items")
+    return [read_item_result(by_position[n]) for n in range(1, expected + 1)]
+
+
+def whole(value: Json) -> int:
+    """Return a number that may come as text; 0 where there is none."""
+    return int(value or 0) if isinstance(value, (int, float, str)) else 0
+
+
+def _by_position(found: object) -> dict[int, Mapping[str, Json]]:
+    if isinstance(found, Mapping):
+        pairs = [(str(key), value) for key, value in found.items()]
+    elif isinstance(found, list):
+        pairs = [(str(n), value) for n, value in enumerate(found, 1)]
+    else:
+        pairs = []
+    return {int(k): v for k, v in pairs if k.isdigit() and isinstance(v, Mapping)}

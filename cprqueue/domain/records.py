@@ -1,0 +1,396 @@
+"""Pure: what the database holds, as frozen values; the words that its columns may hold.
+
+Each record names its columns. ``store`` builds them from rows and gives out nothing else; the
+texts of the words are on record in every database, so they never change.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from cprqueue.domain.models import Address, Jobcode, Json, Location, Observed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from sqlalchemy import RowMapping
+
+
+class RunState(StrEnum):
+    """What a run is at; ``recording``: a fetch whose messages are out."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    RECORDING = "recording"
+    APPROVED = "approved"
+    STOPPING = "stopping"
+    DONE = "done"
+    FAILED = "failed"
+    HELD = "held"
+    STOPPED = "stopped"
+
+
+class RunKind(StrEnum):
+    """What a run does."""
+
+    FETCH = "fetch"
+    IMPORT = "import"
+    RESYNC = "resync"
+    SNAPSHOT = "snapshot"
+    PRUNE = "prune"
+    REMOVE_ALL = "remove_all"
+    UNDO = "undo"
+
+
+class LinkState(StrEnum):
+    """Whether a job is to be pushed; ``idle``: it is not active."""
+
+    DUE = "due"
+    IN_SYNC = "in_sync"
+    PARKED = "parked"
+    IDLE = "idle"
+
+
+class VerificationKind(StrEnum):
+    """How to look: for what changed since the intent, or at everything of the job."""
+
+    CHANGES = "changes"
+    FULL = "whole"
+
+
+class Intent(StrEnum):
+    """A write request that is, or was, about to be sent."""
+
+    CREATE_JOBCODE = "create_jobcode"
+    CHANGE_JOBCODE = "change_jobcode"
+    CREATE_LOCATION = "create_location"
+    CHANGE_LOCATION = "change_location"
+
+
+class Outcome(StrEnum):
+    """What came of an item of a plan."""
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    ARCHIVED = "archived"
+    RESTORING = "restoring"
+    RESTORED = "restored"
+    HELD_BACK = "held_back"
+    DROPPED = "dropped"
+    FAILED = "failed"
+
+
+class ErrorCode(StrEnum):
+    """Why a push did not succeed; ``refused`` and ``item_answered`` build the others."""
+
+    NAME_TOO_LONG = "name_too_long"
+    DOUBLED_NUMBER = "doubled_number"
+    CONFLICT = "conflict"
+    WAITING = "waiting"
+    NO_ANSWER = "no_answer"
+
+
+REFUSED = "refused_"
+
+
+T = TypeVar("T")
+
+
+def built(kind: Callable[..., T], data: Mapping[str, Json]) -> T:
+    """Build a value from the plain data that ``asdict`` once made of it."""
+    return kind(**data)
+
+
+def refused(status: int) -> str:
+    """Return the error code of an item that was refused for good."""
+    return f"{REFUSED}{status}"
+
+
+def item_answered(status: int) -> str:
+    """Return the error code of an item that may be sent again."""
+    return f"item_{status}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A row as a value: each field is the column of its name, or comes from ``_decoded``."""
+
+    @staticmethod
+    def _decoded(_row: RowMapping) -> Mapping[str, object]:
+        return {}
+
+    @classmethod
+    def from_row(cls, row: RowMapping) -> Self:
+        """Build the record from a row that has at least its columns."""
+        decoded = cls._decoded(row)
+        return cls(**{n: decoded[n] if n in decoded else row[n] for n in cls.__dataclass_fields__})
+
+    def as_row(self) -> dict[str, object]:
+        """Return the fields by name."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord(Record):
+    """A known RM job."""
+
+    job_id: int
+    job_number: str
+    job_name: str
+    site_id: int | None
+    status: str
+    progress: str
+    addr1: str
+    addr2: str
+    city: str
+    state: str
+    zip: str
+    active: bool
+    rule: str
+    observed_at: datetime
+    recorded_at: datetime
+    seen_run_id: int
+    complete_run_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded(Record):
+    """What decides whether a job's record changes; ``state`` is None without a link."""
+
+    content_hash: str
+    observed_at: datetime
+    seen_run_id: int
+    complete_run_id: int
+    active: bool
+    rule: str
+    name_key: str
+    state: LinkState | None
+    desired_hash: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link(Record):
+    """What a job has in QuickBooks Time, and when it is pushed next.
+
+    ``held_text`` is ``held`` as it is stored: for whoever writes only where it still is so.
+    """
+
+    job_id: int
+    state: LinkState
+    jobcode_id: int | None
+    location_id: int | None
+    observed: Observed
+    observed_text: str | None
+    desired_hash: str
+    pushed_at: datetime | None
+    attempts: int
+    due_since: datetime | None
+    next_attempt_at: datetime | None
+    lease: str | None
+    lease_until: datetime | None
+    intent: Intent | None
+    intent_at: datetime | None
+    verification: VerificationKind | None
+    error_code: str | None
+    error_reason: str | None
+
+    @staticmethod
+    def _decoded(row: RowMapping) -> Mapping[str, object]:
+        return {"held": Observed.from_json(row["held"]), "held_text": row["held"]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedLink(Link):
+    """A link with what the push needs of its job."""
+
+    job_number: str
+    name_key: str
+    active: bool
+    first_run_id: int
+    address: Address
+
+    @staticmethod
+    def _decoded(row: RowMapping) -> Mapping[str, object]:
+        parts = (row[name] for name in ("addr1", "addr2", "city", "address_state", "zip"))
+        return {**Link._decoded(row), "address": Address(*parts)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Record):
+    """A run; ``detail`` is its report."""
+
+    run_id: int
+    key: str
+    kind: RunKind
+    state: RunState
+    complete: bool
+    requested_by: str
+    created_at: datetime
+    started_at: datetime | None
+    observed_at: datetime | None
+    touched_at: datetime | None
+    finished_at: datetime | None
+    since: datetime | None
+    emitted: int
+    recorded: int
+    skipped: int
+    calls: int
+    note: str | None
+    detail: Json
+
+    @staticmethod
+    def _decoded(row: RowMapping) -> Mapping[str, object]:
+        return {"detail": json.loads(row["detail"]) if row["detail"] else None}
+
+    @property
+    def began(self) -> datetime:
+        """When somebody took it up; when it was ordered, where nobody has."""
+        return self.started_at or self.created_at
+
+    @property
+    def moved(self) -> datetime:
+        """When it moved last."""
+        return self.touched_at or self.created_at
+
+    @property
+    def details(self) -> Mapping[str, Json]:
+        """The report by name; empty where there is none."""
+        return self.detail if isinstance(self.detail, dict) else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocationBefore:
+    """A location of a jobcode that was archived."""
+
+    id: int
+    active: bool
+    address: Address
+    jobcode_ids: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateBefore:
+    """What must be known to bring a jobcode back. ``family``: it and all below it."""
+
+    name: str
+    parent_id: int
+    type: str
+    assigned_to_all: bool
+    short_code: str
+    family: list[int] = field(default_factory=list)
+    assignees: list[int] = field(default_factory=list)
+    locations: list[LocationBefore] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        jobcode: Jobcode,
+        locations: Iterable[Location],
+        family: Iterable[int],
+        assignees: Iterable[int],
+    ) -> StateBefore:
+        """Take down a jobcode as it is."""
+        places = [
+            LocationBefore(
+                id=place.id,
+                active=place.active,
+                address=place.address,
+                jobcode_ids=list(place.jobcode_ids),
+            )
+            for place in sorted(locations, key=lambda place: place.id)
+        ]
+        return cls(
+            name=jobcode.name,
+            parent_id=jobcode.parent_id,
+            type=jobcode.type,
+            assigned_to_all=jobcode.assigned_to_all,
+            short_code=jobcode.short_code,
+            family=sorted(family),
+            assignees=sorted(assignees),
+            locations=places,
+        )
+
+    def to_json(self) -> str:
+        """Return the JSON for the database."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> StateBefore:
+        """Inverse of ``to_json``."""
+        data = json.loads(text)
+        places = [
+            LocationBefore(**{**place, "address": Address(**place["address"])})
+            for place in data.pop("locations")
+        ]
+        return cls(**data, locations=places)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPlanItem(Record):
+    """One jobcode of a plan that is about to be stored."""
+
+    job_id: int | None
+    job_number: str
+    jobcode_id: int
+    name: str
+    reason: str
+    state_before: StateBefore
+    outcome: Outcome
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanItem(NewPlanItem):
+    """One jobcode of a plan, and what came of it."""
+
+    item_id: int
+    run_id: int
+    outcome_at: datetime | None
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return self.job_number or self.name
+
+    @staticmethod
+    def _decoded(row: RowMapping) -> Mapping[str, object]:
+        return {"state_before": StateBefore.from_json(row["state_before"])}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRow(Record):
+    """A jobcode with one of its locations; either may be missing."""
+
+    jobcode_id: int | None
+    name: str
+    name_key: str
+    type: str
+    parent_id: int | None
+    jobcode_active: bool | None
+    assigned_to_all: bool | None
+    has_children: bool | None
+    short_code: str
+    jobcode_modified_at: datetime | None
+    location_id: int | None
+    addr1: str
+    addr2: str
+    city: str
+    state: str
+    zip: str
+    location_active: bool | None
+    location_modified_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Record):
+    """What happened to a job."""
+
+    job_id: int
+    kind: str
+    text: str
+    at: datetime
+    run_id: int | None

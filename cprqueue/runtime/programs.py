@@ -1,0 +1,136 @@
+"""What a running system consists of: broker, workers, beat, Flower, as Program values."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import cprqueue
+from cprqueue import config
+from cprqueue.errors import AlreadyRunning
+from cprqueue.runtime import broker, supervised
+from cprqueue.runtime.supervisor import Program
+
+QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
+PROCESSES = {"insert": 2, "upsert": 2, "maintenance": 2}
+"""How many processes work on a queue; on the others it is one.
+
+A snapshot of a large account waits for calls: the sweep must not wait behind it.
+"""
+
+FLOWER_ADDRESS = "127.0.0.1"
+FLOWER_TASKS = 20_000  # Flower's own default, 100,000, takes about 400 MB
+SAVE_FLOWER_MS = 60_000
+FORGET_WORKERS_SECONDS = 3600
+
+READY_LINE = "cprqueue.ready"  # what cprqueue.celery logs once a worker or beat is at work
+
+
+def all_programs(
+    settings: config.Settings,
+    environ: Mapping[str, str],
+    *,
+    beat: bool = True,
+    flower_port: int | None = None,
+    stop_seconds: float = 20,
+) -> list[Program]:
+    """Describe everything that has to run; makes the directories that it needs.
+
+    ``environ`` is what the programs get as their environment; it must say what ``settings``
+    say. Without a ``flower_port`` there is no Flower. Raises AlreadyRunning if another system
+    uses the same directory, SettingsError if the directory cannot be used.
+    """
+    settings.make_var_dir()
+    env = _environment(environ)
+    programs = [_worker(queue, settings, env, stop_seconds) for queue in QUEUES]
+    if beat:
+        programs.append(_beat(settings, env, stop_seconds))
+    if flower_port is not None:
+        programs.append(_flower(settings, env, flower_port, stop_seconds))
+    if settings.broker_is_embedded:
+        programs.insert(0, broker.broker_program(settings.var_dir))
+    return programs
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Let the programs find ``workers`` and ``celerybeat-schedule`` from any directory."""
+    root = str(Path(cprqueue.__file__).parent.parent)
+    paths = [root, *environ.get("PYTHONPATH", "").split(os.pathsep)]
+    kept = config.for_programs(environ)
+    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+def _serve(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "cprqueue.serve", *arguments)
+
+
+def _worker(
+    queue: str, settings: config.Settings, env: Mapping[str, str], stop_seconds: float
+) -> Program:
+    processes = PROCESSES.get(queue, 1)
+    if queue == "upsert" and settings.database_url.startswith("sqlite"):
+        processes = 1  # SQLite has one writer, and this one writes fifty jobs at a time
+    # Several systems may share a broker: the process id tells the ones of one host apart.
+    name = f"{queue}-{os.getpid()}@%h"
+    options = ("-Q", queue, "-n", name, "-c", str(processes))
+    if queue == "fetch":
+        # A download may take long. SIGQUIT cuts it off and puts its message back at once.
+        env = {**env, "REMAP_SIGTERM": "SIGQUIT"}
+    return Program(
+        name=queue,
+        argv=_serve("worker", *options),
+        env=env,
+        ready_line=READY_LINE,
+        stop_seconds=stop_seconds,
+    )
+
+
+def _beat(settings: config.Settings, env: Mapping[str, str], stop_seconds: float) -> Program:
+    directory = settings.var_dir / "beat"
+    raise_if_locked(directory / "lock")
+    options = ("--schedule", str(directory / "schedule"))
+    return Program(
+        name="beat",
+        argv=_serve("beat", *options),
+        env=env,
+        ready_line=READY_LINE,
+        stop_seconds=stop_seconds,
+        lock_path=directory / "lock",
+    )
+
+
+def _flower(
+    settings: config.Settings, env: Mapping[str, str], port: int, stop_seconds: float
+) -> Program:
+    """Describe Flower: for this machine alone, and only to look at."""
+    options = {
+        "address": FLOWER_ADDRESS,
+        "port": port,
+        "read-only": True,
+        "persistent": True,
+        "db": settings.var_dir / "flower" / "flower",
+        "state-save-interval": SAVE_FLOWER_MS,
+        "max-tasks": FLOWER_TASKS,
+        "natural-time": True,
+        "purge-offline-workers": FORGET_WORKERS_SECONDS,
+        "tasks-columns": "name,args,state,received,started,runtime,worker,retries",
+    }
+    words = (f"--{name}={value}" for name, value in options.items())
+    return Program(
+        name="flower",
+        argv=(sys.executable, "-m", "celery", "-A", "cprqueue", "flower", *words),
+        # Its API asks for a password or for this: loopback and read-only are the guard here.
+        env={"FLOWER_UNAUTHENTICATED_API": "true", **env},
+        ready_line="Visit me at",
+        stop_seconds=stop_seconds,
+    )
+
+
+def raise_if_locked(path: Path) -> None:
+    """Raise AlreadyRunning if a process holds the lock, and keeps it for some seconds."""
+    descriptor = supervised.take_lock(path)
+    if descriptor is None:
+        raise AlreadyRunning(supervised.locked_by(path))
+    os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Stage fetch: RestorationManager's job list becomes one message for each job."""

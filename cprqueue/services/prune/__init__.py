@@ -1,0 +1,1 @@
+"""Stage prune: jobcodes of inactive jobs are archived; remove-all; undo."""

@@ -1,0 +1,52 @@
+"""Which month's prune is still owed. One row for each month decides, so none runs twice."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import IntegrityError
+
+from cprqueue.domain.records import RunKind, RunState
+from cprqueue.store import runs
+from cprqueue.store.database import Database, clock
+from cprqueue.store.tables import runs as runs_table
+
+SETTLED = (RunState.DONE, RunState.HELD, RunState.APPROVED)
+
+
+def month_key(now: datetime, timezone: str) -> str:
+    """Return the key of the month that ``now`` is in, on the customer's calendar."""
+    return f"prune-{now.astimezone(ZoneInfo(timezone)):%Y-%m}"
+
+
+def month_start(now: datetime, timezone: str) -> datetime:
+    """Return the first moment of the month that ``now`` is in."""
+    local = now.astimezone(ZoneInfo(timezone))
+    return local.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def owed(db: Database, timezone: str) -> int | None:
+    """Return the run of this month's prune if it is still to be done, else None.
+
+    A month that began before the system was set up is not owed. A run that failed or was cut
+    off in the middle is taken up again, under the same id.
+    """
+    try:
+        with db.begin() as conn:
+            return _owed(conn, timezone)
+    except IntegrityError:
+        return None  # another host has just put the same month on record
+
+
+def _owed(conn: Connection, timezone: str) -> int | None:
+    now = clock(conn)
+    key = month_key(now, timezone)
+    row = runs.with_key(conn, key)
+    if row is not None:
+        return None if row.state in SETTLED else row.run_id
+    first = conn.execute(select(func.min(runs_table.c.created_at))).scalar()
+    if first is None or first > month_start(now, timezone):
+        return None
+    return runs.create(conn, RunKind.PRUNE, now=now, key=key, requested_by="month")

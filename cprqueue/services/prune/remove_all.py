@@ -1,0 +1,236 @@
+"""The emergency: archive every managed jobcode (or every one), after a typed confirmation.
+
+A rehearsal counts and changes nothing. The real run writes the plan with the state before,
+suspends the ordinary sync, and archives in steps of 50 that can be stopped and taken up again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from cprqueue import log as logs
+from cprqueue.clients.qbtime import QuickBooksTime, whole
+from cprqueue.domain.hierarchy import children_of, family_of, locations_by_jobcode
+from cprqueue.domain.models import BATCH, Jobcode, Location
+from cprqueue.domain.prune_plan import Managed, parents_of_others
+from cprqueue.domain.records import NewPlanItem, Outcome, RunKind, RunState, StateBefore
+from cprqueue.errors import Transient, UsageError
+from cprqueue.services import gates
+from cprqueue.services.prune.archive import Archive, on_the_clock
+from cprqueue.services.prune.prune import outcome_text
+from cprqueue.store import exports, plan_items, runs
+from cprqueue.store.database import Database, clock
+
+BEFORE_THE_END = (RunState.QUEUED, RunState.RUNNING)
+LIVE = (*BEFORE_THE_END, RunState.STOPPING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What a remove-all would do, and the phrase that orders it."""
+
+    managed: int
+    unmanaged: int
+    leaving: int
+    on_the_clock: tuple[str, ...]
+    calls: int
+    minutes: float
+    phrase: str
+
+
+@dataclass(slots=True, kw_only=True)
+class RemoveAll:
+    """Rehearses and carries out remove-alls. ``calls_per_minute``: what the budget allows."""
+
+    db: Database
+    qbt: QuickBooksTime
+    archive: Archive
+    calls_per_window: int
+    window: timedelta
+    alert: Callable[[str, str], None]
+
+    def rehearse(self, snapshot_id: int, *, include_unmanaged: bool) -> Rehearsal:
+        """Count from a fresh export; changes nothing. Costs the calls that ask for the clock."""
+        codes, _places, managed = self._read(snapshot_id)
+        chosen = _chosen(codes, managed, include_unmanaged=include_unmanaged)
+        with self.db.read() as conn:
+            today = clock(conn).date()
+        children = children_of(codes.values())
+        families = {code.id: family_of(code.id, children) for code in chosen}
+        busy = on_the_clock(self.qbt, families, today)
+        names = [code.name for code in chosen if code.id in busy]
+        calls = 2 * math.ceil(len(chosen) / BATCH)
+        unmanaged = sum(c.active and c.id not in managed for c in codes.values())
+        return Rehearsal(
+            managed=sum(c.active and c.id in managed for c in codes.values()),
+            unmanaged=unmanaged,
+            leaving=len(chosen),
+            on_the_clock=tuple(sorted(names)),
+            calls=calls,
+            minutes=calls / self.calls_per_window * self.window.total_seconds() / 60,
+            phrase=phrase(len(chosen), include_unmanaged=include_unmanaged),
+        )
+
+    def resumable(self, confirmation: str) -> int | None:
+        """Take up the run that was stopped, or died, under the same phrase; None without one."""
+        with self.db.begin() as conn:
+            row = runs.newest(conn, RunKind.REMOVE_ALL, *LIVE, RunState.STOPPED)
+            if row is None or row.requested_by != confirmation:
+                return None
+            halted = gates.suspended(conn)
+            if halted is None or halted.run_id != row.run_id:
+                return None  # undone, or lifted by a full sync: what stands in its plan is over
+            runs.change(conn, row.run_id, state=RunState.QUEUED, touched_at=clock(conn))
+            return row.run_id
+
+    def request(self, snapshot_id: int, confirmation: str, *, include_unmanaged: bool) -> int:
+        """Write the plan down and suspend the sync; return the run id.
+
+        Raises UsageError for a phrase that is not the rehearsal's, letter for letter.
+        """
+        codes, places, managed = self._read(snapshot_id)
+        chosen = _chosen(codes, managed, include_unmanaged=include_unmanaged)
+        wanted = phrase(len(chosen), include_unmanaged=include_unmanaged)
+        if confirmation != wanted:
+            raise UsageError(f"the phrase is not right: to archive them all, type {wanted!r}")
+        if not chosen:
+            raise UsageError("there is nothing to remove")
+        people = self._people(chosen) if include_unmanaged else {}
+        children = children_of(codes.values())
+        near = locations_by_jobcode(places.values())
+        rows = [
+            NewPlanItem(
+                job_id=managed[code.id].job_id if code.id in managed else None,
+                job_number=managed[code.id].job_number if code.id in managed else "",
+                jobcode_id=code.id,
+                name=code.name,
+                reason="remove-all",
+                state_before=StateBefore.of(
+                    code,
+                    near.get(code.id, ()),
+                    family_of(code.id, children),
+                    people.get(code.id, ()),
+                ),
+                outcome=Outcome.PLANNED,
+            )
+            for code in chosen
+        ]
+        return self._store(rows, confirmation)
+
+    def _store(self, rows: list[NewPlanItem], confirmation: str) -> int:
+        with self.db.begin() as conn:
+            run_id = runs.create(
+                conn, RunKind.REMOVE_ALL, now=clock(conn), requested_by=confirmation[:40]
+            )
+            plan_items.add(conn, run_id, rows)
+            runs.change(conn, run_id, emitted=len(rows))
+            gates.suspend(conn, run_id)
+        return run_id
+
+    def _people(self, chosen: Iterable[Jobcode]) -> dict[int, list[int]]:
+        """Return who is assigned singly to the jobcodes that are not for everybody."""
+        single = {code.id for code in chosen if not code.assigned_to_all}
+        found: dict[int, list[int]] = {}
+        for row in self.qbt.assignments() if single else ():
+            code, user = whole(row.get("jobcode_id")), whole(row.get("user_id"))
+            if code in single and user:
+                found.setdefault(code, []).append(user)
+        return found
+
+    def _read(
+        self, snapshot_id: int
+    ) -> tuple[dict[int, Jobcode], dict[int, Location], dict[int, Managed]]:
+        with self.db.read() as conn:
+            codes, places = exports.read_whole(conn, runs.existing(conn, snapshot_id))
+            rows = plan_items.managed(conn)
+        return codes, places, {row.jobcode_id: row for row in rows}
+
+    def run(self, run_id: int) -> str:
+        """Archive step by step until done or stopped; returns one line.
+
+        It stops by itself once the sync is not suspended by it any more: then it was undone, or
+        a full sync brings the jobs back.
+        """
+        self.archive.touch(run_id)
+        with logs.bound(run_id=run_id), self.archive.alone() as keep:
+            with self.db.begin() as conn:
+                row = runs.get(conn, run_id)
+                if row is None or row.kind is not RunKind.REMOVE_ALL:
+                    raise UsageError(f"run {run_id} is no remove-all")
+                if row.state not in LIVE:
+                    return f"run {run_id} is {row.state} already"
+                now = clock(conn)
+                runs.change(conn, run_id, started_at=row.started_at or now, touched_at=now)
+                runs.change(conn, run_id, only_from=(RunState.QUEUED,), state=RunState.RUNNING)
+
+            def stop_asked() -> bool:
+                keep()
+                with self.db.read() as conn:
+                    return _is_over(conn, run_id)
+
+            finished = self.archive.execute(
+                run_id, reason_to_stay=lambda _conn, _item: None, stop_asked=stop_asked
+            )
+            return self._end(run_id, finished=finished)
+
+    def _end(self, run_id: int, *, finished: bool) -> str:
+        with self.db.begin() as conn:
+            row = runs.existing(conn, run_id)
+            if row.state not in LIVE:
+                return f"run {run_id} is {row.state} already"  # an undo has ended it
+            found = plan_items.counts(conn, run_id)
+            text = outcome_text(found)
+            left = sum(found.get(outcome, 0) for outcome in plan_items.OPEN)
+            if not finished and not _is_over(conn, run_id):
+                raise Transient(f"run {run_id} is not finished: {left} left")
+            runs.change(
+                conn,
+                run_id,
+                state=RunState.DONE if finished else RunState.STOPPED,
+                note=text if finished else f"stopped: {text}, {left} left",
+                recorded=found.get(Outcome.ARCHIVED, 0),
+                finished_at=clock(conn),
+            )
+        self.alert("remove-all", f"run {run_id}: {text}")
+        return text
+
+    def stop(self, run_id: int) -> None:
+        """Ask a running remove-all to stop after the step that is under way."""
+        with self.db.begin() as conn:
+            runs.change(conn, run_id, only_from=BEFORE_THE_END, state=RunState.STOPPING)
+
+
+def _is_over(conn: Connection, run_id: int) -> bool:
+    """Tell whether a run was asked to stop, or does not suspend the sync any more."""
+    row = runs.get(conn, run_id)
+    halted = gates.suspended(conn)
+    suspends = halted is not None and halted.run_id == run_id
+    return row is None or row.state not in BEFORE_THE_END or not suspends
+
+
+def phrase(number: int, *, include_unmanaged: bool) -> str:
+    """Return what must be typed: it holds the count, so that it cannot be typed by habit."""
+    which = "ALL" if include_unmanaged else "MANAGED"
+    return f"REMOVE {which} {number}"
+
+
+def _chosen(
+    codes: dict[int, Jobcode], managed: Container[int], *, include_unmanaged: bool
+) -> list[Jobcode]:
+    """Choose who leaves: regular jobcodes, children before parents.
+
+    A managed parent whose archive would take an unmanaged child along stays.
+    """
+    chosen = {
+        code.id: code
+        for code in codes.values()
+        if code.active and code.type == "regular" and (include_unmanaged or code.id in managed)
+    }
+    staying = parents_of_others(chosen, codes)
+    leaving = [code for code in chosen.values() if code.id not in staying]
+    return sorted(leaving, key=lambda code: (not code.parent_id, code.id))

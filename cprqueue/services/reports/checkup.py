@@ -1,0 +1,232 @@
+"""Check everything that the work needs, one finding after another, each with its cure.
+
+It changes nothing, but for this: once QuickBooks Time lets us work again, a stopped push goes
+on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from cprqueue.clients.qbtime import QuickBooksTime
+from cprqueue.clients.rm import RestorationManager
+from cprqueue.clients.token import Token
+from cprqueue.config import Settings
+from cprqueue.errors import (
+    AccessStopped,
+    CprqueueError,
+    OutOfCalls,
+    SettingsError,
+    Transient,
+    UnreadableAnswer,
+)
+from cprqueue.services import gates
+from cprqueue.services.reports.findings import (
+    OK,
+    PROBLEM,
+    SETTINGS,
+    UNREACHABLE,
+    WARNING,
+    Finding,
+    clocks,
+    integration,
+    jobcode_limit,
+    rights,
+    token_end,
+    wrong_settings,
+)
+from cprqueue.store import links, schema, sqlite_file
+from cprqueue.store.database import Database, clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What is checked; each is built when its turn comes, because that may fail too.
+
+    ``qbt`` is told whether the tables are there: the call budget lives in them.
+    ``broker_problem`` says what is wrong with the broker, or "".
+    """
+
+    db: Callable[[], Database]
+    rm: Callable[[], RestorationManager]
+    qbt: Callable[[bool], QuickBooksTime]
+    token: Callable[[], Token]
+    broker_problem: Callable[[], str]
+    alert: Callable[[str, str], None]
+
+
+class Checkup:
+    """One check of everything."""
+
+    def __init__(self, settings: Settings, parts: Parts) -> None:
+        self.settings = settings
+        self.parts = parts
+        self.ahead: dict[str, timedelta] = {}
+        self.db: Database | None = None
+        self.has_tables = False
+
+    def run(self) -> Iterator[Finding]:
+        """Yield one finding after another."""
+        missing, unusable = list(self._missing()), list(self._unusable())
+        fine = Finding(name="settings", state=OK, text="complete and well-formed")
+        yield from missing + unusable or [fine]
+        if unusable:  # the database and the broker live there
+            return
+        yield self._database()
+        yield self._broker()
+        if missing:
+            return
+        yield self._rm()
+        account = list(self._account())
+        yield from account
+        yield from self._token_end()
+        yield clocks(self.ahead)
+        yield from self._push(healthy=all(f.fine for f in account))
+
+    def _missing(self) -> Iterator[Finding]:
+        try:
+            self.settings.require_services()
+        except SettingsError as error:
+            yield from wrong_settings(error)
+
+    def _unusable(self) -> Iterator[Finding]:
+        try:
+            self.settings.make_var_dir()
+        except SettingsError as error:
+            yield from wrong_settings(error)
+        else:
+            if full := self.settings.full_disk():
+                yield Finding(name="disk", state=UNREACHABLE, text=full)
+
+    # --- our own parts ---
+
+    def _database(self) -> Finding:
+        try:
+            return self._tables(self.parts.db())
+        except SettingsError as error:
+            return Finding(name="database", state=SETTINGS, text=str(error))
+        except CprqueueError as error:
+            return _failed("database", error, "")
+        except (SQLAlchemyError, OSError) as error:
+            text = str(getattr(error, "orig", error)).splitlines()[0]
+            return Finding(name="database", state=PROBLEM, text=text, cure="check DATABASE_URL")
+
+    def _tables(self, db: Database) -> Finding:
+        with db.read() as conn:
+            self.ahead["the database"] = clock(conn) - datetime.now(UTC)
+        self.db = db
+        self.has_tables = schema.is_current(db)
+        if self.has_tables:
+            text = f"{db.name} is reachable, its tables are up to date"
+            return Finding(name="database", state=OK, text=text)
+        cure = "`cprqueue up` makes them"
+        if schema.is_empty(db):
+            if self.settings.broker_is_embedded and not self.parts.broker_problem():
+                text = f"{db.name} has no tables, though `cprqueue up` runs: its file was deleted"
+                return Finding(name="database", state=PROBLEM, text=text, cure=sqlite_file.PUT_BACK)
+            text = f"{db.name} is reachable and has no tables yet"
+            return Finding(name="database", state=WARNING, text=text, cure=cure)
+        newer = schema.is_newer(db)
+        text = f"{db.name} has the tables of {'a newer' if newer else 'an older'} version"
+        cure = schema.NEWER if newer else cure
+        return Finding(name="database", state=PROBLEM, text=text, cure=cure)
+
+    def _broker(self) -> Finding:
+        problem = self.parts.broker_problem()
+        if not problem:
+            return Finding(name="broker", state=OK, text="answers")
+        if self.settings.broker_is_embedded:
+            text, cure = "the embedded one is not running", "`cprqueue up` starts it"
+            return Finding(name="broker", state=WARNING, text=text, cure=cure)
+        return Finding(name="broker", state=UNREACHABLE, text=problem)
+
+    # --- RestorationManager ---
+
+    def _rm(self) -> Finding:
+        name = "RestorationManager"
+        try:
+            rm = self.parts.rm()
+            rm.probe(since=datetime.now(UTC))
+        except AccessStopped as error:
+            cure = "check RM_USERNAME, RM_PASSWORD and RM_API_SECRET"
+            return _failed(name, error, cure)
+        except CprqueueError as error:
+            return _failed(name, error, "check RM_BASE_URL and the network")
+        self._note_clock(name, rm.transport.ahead)
+        return Finding(name=name, state=OK, text="login and secret are accepted")
+
+    # --- QuickBooks Time ---
+
+    def _account(self) -> Iterator[Finding]:
+        """Ask as whom we work and how the account is set up: two calls."""
+        name = "QuickBooks Time"
+        if self.db is None:
+            text = "not asked: the token and the call budget are in the database"
+            yield Finding(name=name, state=PROBLEM, text=text, cure="see to the database first")
+            return
+        try:
+            qbt = self.parts.qbt(self.has_tables)
+            user, sections = qbt.current_user(), qbt.effective_settings()
+        except OutOfCalls as error:
+            text = f"not asked: {error}"
+            yield Finding(name=name, state=PROBLEM, text=text, cure="check again then")
+            return
+        except CprqueueError as error:
+            yield _failed(name, error, _qbt_cure(error))
+            return
+        self._note_clock(name, qbt.transport.ahead)
+        yield Finding(name=name, state=OK, text="the token is accepted")
+        yield rights(user)
+        yield integration(sections)
+        yield jobcode_limit(sections, self._active())
+
+    def _active(self) -> int:
+        if self.db is None or not self.has_tables:
+            return 0
+        with self.db.read() as conn:
+            return links.counts(conn)["active"]
+
+    def _token_end(self) -> Iterator[Finding]:
+        if self.db is None or not self.has_tables:
+            return
+        try:
+            yield token_end(self.parts.token().expires_at(), now=datetime.now(UTC))
+        except CprqueueError as error:
+            yield _failed("token's end", error, "see to the database first")
+
+    def _push(self, *, healthy: bool) -> Iterator[Finding]:
+        if self.db is None or not self.has_tables:
+            return
+        with self.db.read() as conn:
+            stopped = gates.push_stopped(conn)
+        if stopped is None:
+            yield Finding(name="push", state=OK, text="not stopped")
+        elif healthy:
+            gates.resume_push(self.db, self.parts.alert)
+            text = f"goes on now; it was stopped since {stopped.since[:16]}: {stopped.text}"
+            yield Finding(name="push", state=OK, text=text)
+        else:
+            text = f"stopped since {stopped.since[:16]}: {stopped.text}"
+            cure = "it goes on by itself when the lines above are OK"
+            yield Finding(name="push", state=PROBLEM, text=text, cure=cure)
+
+    def _note_clock(self, name: str, ahead: timedelta | None) -> None:
+        if ahead is not None:
+            self.ahead[name] = ahead
+
+
+def _failed(name: str, error: CprqueueError, cure: str) -> Finding:
+    state = UNREACHABLE if isinstance(error, Transient) else PROBLEM
+    return Finding(name=name, state=state, text=str(error), cure=cure)
+
+
+def _qbt_cure(error: CprqueueError) -> str:
+    if isinstance(error, AccessStopped):
+        return gates.CURES.get(error.status, "see the API documentation")
+    if isinstance(error, UnreadableAnswer):
+        return "check QBT_BASE_URL"
+    return "check QBT_BASE_URL and the network, then check again"

@@ -1,0 +1,222 @@
+"""Look: what people ask of the record. Only reads; plain values out.
+
+Answers may hold addresses: they are for the operator's own terminal, never for a log.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from cprqueue.clients.budget import Budget
+from cprqueue.domain.models import BATCH
+from cprqueue.domain.records import ClaimedLink, LinkState, Run, RunKind, RunState
+from cprqueue.services import gates
+from cprqueue.services.fetch import closing
+from cprqueue.store import jobs, links, push_queue, runs
+from cprqueue.store.database import Database, clock
+
+CALLS_FOR_A_BATCH = 2
+"""A new job costs a jobcode and a location, and fifty jobs share each request."""
+
+FETCH_OVERDUE = timedelta(minutes=30)
+PROGRESS_IS_NEWS = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How things stand, as the database knows it."""
+
+    jobs: dict[str, int]
+    budget: dict[str, float]
+    fetch_tried: Run | None
+    fetch_succeeded: Run | None
+    snapshot: Run | None
+    push_stopped: gates.Stopped | None
+    warnings: list[str]
+
+    def as_json(self) -> dict[str, object]:
+        """Return what ``status --json`` prints."""
+        return {
+            "jobs": self.jobs,
+            "budget": self.budget,
+            "fetch_tried": run_json(self.fetch_tried),
+            "fetch_succeeded": run_json(self.fetch_succeeded),
+            "snapshot": run_json(self.snapshot),
+            "push_stopped": asdict(self.push_stopped) if self.push_stopped else None,
+            "warnings": self.warnings,
+        }
+
+
+def read_status(db: Database, budget: Budget) -> Status:
+    """Read how things stand."""
+    with db.read() as conn:
+        now = clock(conn)
+        counted = links.counts(conn)
+        stopped = gates.push_stopped(conn)
+        tried = runs.newest(conn, RunKind.FETCH)
+        succeeded = runs.newest(conn, RunKind.FETCH, RunState.DONE)
+        return Status(
+            jobs=counted,
+            budget=_calls(conn, budget, counted["due"]),
+            fetch_tried=tried,
+            fetch_succeeded=succeeded,
+            snapshot=runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE),
+            push_stopped=stopped,
+            warnings=[
+                *_halts(conn, stopped, now),
+                *_warnings(counted, tried, succeeded, now),
+            ],
+        )
+
+
+def _calls(conn: Connection, budget: Budget, due: int) -> dict[str, float]:
+    window_seconds = budget.window_ms / 1000
+    minutes = minutes_for(
+        due,
+        free=budget.free(conn, urgent=False),
+        for_bulk=budget.limit - budget.reserve,
+        window_seconds=window_seconds,
+    )
+    return {
+        "limit": budget.limit,
+        "free": budget.free(conn),
+        "reserve": budget.reserve,
+        "window_seconds": window_seconds,
+        "minutes_for_due": minutes,
+    }
+
+
+def minutes_for(due: int, *, free: int, for_bulk: int, window_seconds: float) -> float:
+    """Return how long the call budget makes ``due`` jobs wait at most, in minutes.
+
+    0 where the free calls are enough for all: then only the network takes time.
+    """
+    missing = math.ceil(due / BATCH) * CALLS_FOR_A_BATCH - free
+    windows = max(0, math.ceil(missing / max(1, for_bulk)))
+    return round(windows * window_seconds / 60, 1)
+
+
+def _halts(conn: Connection, stopped: gates.Stopped | None, now: datetime) -> list[str]:
+    found = []
+    if stopped:
+        found.append(f"the push is stopped: {stopped.text}")
+    halted = gates.suspension_reason(conn)
+    if halted:
+        found.append(halted)
+    observed = (RunKind.PRUNE, RunState.HELD)
+    waiting = [run.run_id for run in runs.newest_few(conn, *observed, limit=1)]
+    found += [
+        f"the prune of run {run_id} is held: `cprqueue prune show {run_id}`, then `cprqueue prune "
+        f"approve {run_id}`, or put it away: `cprqueue undo {run_id}`"
+        for run_id in waiting
+    ]
+    fresh = closing.new_progress_values(conn, since=now - PROGRESS_IS_NEWS)
+    return found + [f"new progress {v!r} counts as active: see RM_INACTIVE_PROGRESS" for v in fresh]
+
+
+def _warnings(
+    counted: dict[str, int],
+    tried: Run | None,
+    succeeded: Run | None,
+    now: datetime,
+) -> list[str]:
+    found = []
+    if tried is not None and tried.state is RunState.FAILED:
+        found.append(f"the last fetch (run {tried.run_id}) failed: {tried.note}")
+    asked_at = succeeded.observed_at if succeeded else None
+    if asked_at is None:
+        found.append("no fetch has succeeded yet")
+    elif asked_at < now - FETCH_OVERDUE:
+        minutes = (now - asked_at) / timedelta(minutes=1)
+        found.append(f"the last successful fetch is {minutes:.0f} minutes old: is beat running?")
+    if succeeded is not None and succeeded.note:
+        found.append(f"the last successful fetch (run {succeeded.run_id}): {succeeded.note}")
+    if counted["parked"]:
+        found.append(f"{counted['parked']} parked: see `cprqueue failures`")
+    return found
+
+
+def failures(db: Database) -> list[ClaimedLink]:
+    """Return the parked jobs, and those whose push failed and is tried again."""
+    with db.read() as conn:
+        return push_queue.failing(conn)
+
+
+def failure_json(row: ClaimedLink) -> dict[str, object]:
+    """Return a failed push as the command line prints it."""
+    return {
+        "job_id": row.job_id,
+        "job_number": row.job_number,
+        "state": row.state,
+        "code": row.error_code,
+        "reason": row.error_reason,
+        "attempts": row.attempts,
+        "next_attempt_at": next_try(row),
+    }
+
+
+def next_try(row: ClaimedLink) -> datetime | None:
+    """Return when the push is tried again; None for a job that is parked."""
+    return row.next_attempt_at if row.state is LinkState.DUE else None
+
+
+def history(db: Database, *, limit: int) -> list[Run]:
+    """Return the newest runs of every kind, newest first."""
+    with db.read() as conn:
+        return runs.newest_few(conn, None, limit=limit)
+
+
+_RUN_FIELDS = (
+    "run_id",
+    "kind",
+    "state",
+    "complete",
+    "requested_by",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "emitted",
+    "recorded",
+    "skipped",
+    "calls",
+    "note",
+)
+
+
+def run_json(run: Run | None) -> dict[str, object] | None:
+    """Return a run as the command line prints it."""
+    return {name: getattr(run, name) for name in _RUN_FIELDS} if run is not None else None
+
+
+def ids_of(db: Database, texts: list[str]) -> tuple[list[int], list[str]]:
+    """Return the ids of the jobs with these ids or numbers, and the texts that no job has.
+
+    A number that several jobs share means all of them. A text that is both a job's number and
+    another job's id means the number.
+    """
+    found: list[int] = []
+    unknown: list[str] = []
+    with db.read() as conn:
+        for text in texts:
+            ids = _ids_of_one(conn, text)
+            found += ids
+            if not ids:
+                unknown.append(text)
+    return list(dict.fromkeys(found)), unknown
+
+
+def _ids_of_one(conn: Connection, text: str) -> list[int]:
+    ids = jobs.ids_of_number(conn, text)
+    if not ids and text.strip().isdecimal() and len(text.strip()) < 19:
+        ids = [int(text)] if jobs.get(conn, int(text)) else []
+    return ids
+
+
+def ring_again(db: Database, ids: list[int] | None) -> list[int]:
+    """Make these jobs due now (all that wait or are parked where None); return which were."""
+    with db.begin() as conn:
+        return push_queue.requeue(conn, now=clock(conn), job_ids=ids)

@@ -1,0 +1,57 @@
+"""Table ``state``: small named values, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from cprqueue.domain.models import Json
+from cprqueue.domain.records import built
+from cprqueue.store.tables import state
+
+T = TypeVar("T")
+
+
+def get(conn: Connection, name: str) -> Json:
+    """Return the value stored under ``name``, or None."""
+    text = conn.execute(select(state.c.value).where(state.c.name == name)).scalar()
+    found: Json = json.loads(text) if text else None
+    return found
+
+
+def get_built(conn: Connection, name: str, kind: Callable[..., T]) -> T | None:
+    """Return the value that was stored as ``asdict`` of a ``kind``, or None."""
+    found = get(conn, name)
+    return built(kind, found) if isinstance(found, dict) else None
+
+
+def put(conn: Connection, name: str, value: object, *, now: datetime) -> None:
+    """Store ``value`` (plain JSON data) under ``name``."""
+    values = {"value": json.dumps(value, ensure_ascii=False), "updated_at": now}
+    if conn.execute(update(state).where(state.c.name == name).values(**values)).rowcount == 0:
+        conn.execute(insert(state).values(name=name, **values))
+
+
+def drop(conn: Connection, name: str) -> bool:
+    """Forget the value; True if there was one."""
+    return conn.execute(delete(state).where(state.c.name == name)).rowcount > 0
+
+
+def claim_moment(conn: Connection, name: str, *, now: datetime, moment: datetime) -> bool:
+    """Let one of many callers do something at ``moment`` that serves them all.
+
+    True for whoever comes first, or names an earlier moment than the one that is claimed, or
+    comes when the claimed one has passed. False for the others.
+    """
+    open_ = or_(state.c.updated_at <= now, state.c.updated_at > moment)
+    statement = update(state).where(state.c.name == name, open_)
+    if conn.execute(statement.values(updated_at=moment)).rowcount:
+        return True
+    if conn.execute(select(state.c.name).where(state.c.name == name)).scalar():
+        return False
+    conn.execute(insert(state).values(name=name, value=None, updated_at=moment))
+    return True

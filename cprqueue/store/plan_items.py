@@ -1,0 +1,92 @@
+"""Table ``plan_items``: one row for each jobcode of a plan, its state before, its outcome.
+
+Outcomes: planned -> sending -> archived -> restored; or held_back, dropped, failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from cprqueue.domain.prune_plan import Managed
+from cprqueue.domain.records import NewPlanItem, Outcome, PlanItem, StateBefore
+from cprqueue.store.jobs import chunks
+from cprqueue.store.tables import jobs, links, plan_items
+
+OPEN = (Outcome.PLANNED, Outcome.SENDING)
+
+
+def add(conn: Connection, run_id: int, rows: Iterable[NewPlanItem]) -> None:
+    """Write the items of a plan."""
+    found = [
+        {"run_id": run_id, **row.as_row(), "state_before": row.state_before.to_json()}
+        for row in rows
+    ]
+    for start in range(0, len(found), 200):
+        conn.execute(insert(plan_items), found[start : start + 200])
+
+
+def of_run(conn: Connection, run_id: int, *outcomes: Outcome) -> list[PlanItem]:
+    """Return a run's items in the order of the plan."""
+    statement = select(plan_items).where(plan_items.c.run_id == run_id)
+    if outcomes:
+        statement = statement.where(plan_items.c.outcome.in_(outcomes))
+    found = conn.execute(statement.order_by(plan_items.c.item_id)).mappings()
+    return [PlanItem.from_row(row) for row in found]
+
+
+def set_outcome(
+    conn: Connection,
+    item_ids: Sequence[int],
+    outcome: Outcome,
+    *,
+    now: datetime,
+    note: str | None = None,
+    only_from: Sequence[Outcome] = (),
+) -> None:
+    """Write what came of items; with ``only_from`` only where it is one of these still."""
+    for part in chunks(item_ids):
+        statement = update(plan_items).where(plan_items.c.item_id.in_(part))
+        if only_from:
+            statement = statement.where(plan_items.c.outcome.in_(only_from))
+        short = note[:1000] if note else None
+        conn.execute(statement.values(outcome=outcome, outcome_at=now, note=short))
+
+
+def drop_planned(conn: Connection, run_id: int, *, now: datetime, note: str) -> None:
+    """Take out of a plan what has not been archived yet."""
+    planned = plan_items.c.outcome == Outcome.PLANNED
+    own = update(plan_items).where(plan_items.c.run_id == run_id, planned)
+    conn.execute(own.values(outcome=Outcome.DROPPED, outcome_at=now, note=note))
+
+
+def set_state_before(conn: Connection, item_id: int, state: StateBefore) -> None:
+    """Replace the state before of an item that was not archived yet by one read afresh."""
+    own = update(plan_items).where(plan_items.c.item_id == item_id)
+    conn.execute(own.values(state_before=state.to_json()))
+
+
+def counts(conn: Connection, run_id: int) -> dict[Outcome, int]:
+    """Count a run's items by outcome."""
+    statement = select(plan_items.c.outcome, func.count()).where(plan_items.c.run_id == run_id)
+    found = conn.execute(statement.group_by(plan_items.c.outcome))
+    return {outcome: int(number) for outcome, number in found}
+
+
+def managed(conn: Connection) -> list[Managed]:
+    """Return every linked jobcode with its job."""
+    statement = select(
+        jobs.c.job_id, jobs.c.job_number, jobs.c.active, jobs.c.rule, links.c.jobcode_id
+    ).select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
+    return [
+        Managed(
+            job_id=row.job_id,
+            job_number=row.job_number,
+            jobcode_id=row.jobcode_id,
+            job_active=row.active,
+            rule=row.rule,
+        )
+        for row in conn.execute(statement.where(links.c.jobcode_id.is_not(None)))
+    ]

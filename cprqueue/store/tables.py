@@ -1,0 +1,274 @@
+"""The schema. Migrations in ``cprqueue/migrations`` build exactly this; a test compares them.
+
+Times are naive UTC in the database and aware UTC in Python. No table needs a statement that
+only one database understands.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Unicode,
+    UnicodeText,
+)
+from sqlalchemy.dialects import mssql, mysql
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from cprqueue.domain.records import Intent, LinkState, Outcome, RunKind, RunState, VerificationKind
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC datetimes with microseconds on every database."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Ask for microseconds where the plain type would round them away."""
+        if dialect.name in ("mysql", "mariadb"):
+            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+        if dialect.name == "mssql":
+            return dialect.type_descriptor(mssql.DATETIME2(6))  # type: ignore[no-untyped-call]  # SQLAlchemy's stub lacks it
+        return dialect.type_descriptor(DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive values: they would be a guess."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive datetime given to the database: say which time zone")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back what was stored, marked as UTC."""
+        return value.replace(tzinfo=UTC) if value is not None else None
+
+
+class Word(TypeDecorator[str]):
+    """Text that is one of the words of ``kind``; a driver is given plain text."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: type[str], length: int) -> None:
+        super().__init__(length)
+        self.kind = kind
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Give the driver text: it may know no subclass of it."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Give back the word; raises ValueError for one that is unknown."""
+        return None if value is None else self.kind(value)
+
+
+# SQLite numbers rows by itself only for INTEGER, not for BIGINT.
+Identity = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("job_number", Unicode(255), nullable=False),
+    Column("name_key", Unicode(255), nullable=False, index=True),
+    Column("job_name", Unicode(255), nullable=False),
+    Column("site_id", BigInteger),
+    Column("status", Unicode(255), nullable=False),
+    Column("progress", Unicode(255), nullable=False),
+    Column("addr1", Unicode(255), nullable=False),
+    Column("addr2", Unicode(255), nullable=False),
+    Column("city", Unicode(255), nullable=False),
+    Column("state", Unicode(255), nullable=False),
+    Column("zip", Unicode(255), nullable=False),
+    Column("active", Boolean, nullable=False, index=True),
+    Column("rule", Unicode(1000), nullable=False),
+    Column("content_hash", String(64), nullable=False),
+    Column("observed_at", UtcDateTime, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Column("first_run_id", BigInteger, nullable=False),
+    Column("seen_run_id", BigInteger, nullable=False, index=True),
+    Column("complete_run_id", BigInteger, nullable=False, index=True),
+)
+
+links = Table(
+    "links",
+    metadata,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", Word(LinkState, 16), nullable=False),
+    Column("jobcode_id", BigInteger),
+    Column("location_id", BigInteger),
+    Column("held", UnicodeText, key="observed"),
+    Column("held_key", Unicode(255), nullable=False, default="", index=True, key="observed_key"),
+    Column("wanted_hash", String(64), nullable=False, default="", key="desired_hash"),
+    Column("pushed_hash", String(64), nullable=False, default=""),
+    Column("pushed_at", UtcDateTime),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("due_since", UtcDateTime),
+    Column("next_attempt_at", UtcDateTime),
+    Column("lease", String(36)),
+    Column("lease_until", UtcDateTime),
+    Column("intent", Word(Intent, 20)),
+    Column("intent_at", UtcDateTime),
+    Column("look", Word(VerificationKind, 10), key="verification"),
+    Column("error_code", Word(str, 40)),
+    Column("error_reason", Unicode(1000)),
+    Index("ix_links_state_next_attempt_at", "state", "next_attempt_at"),
+    Index("ix_links_lease", "lease"),
+)
+
+# One jobcode belongs to one job, by construction. SQL Server counts two NULLs as equal in a
+# unique index, so there the index leaves them out; the others never compare NULLs.
+for _column in (links.c.jobcode_id, links.c.location_id):
+    Index(
+        f"uq_links_{_column.name}",
+        _column,
+        unique=True,
+        mssql_where=_column.is_not(None),
+    )
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", Identity, primary_key=True),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("kind", Word(RunKind, 16), nullable=False),
+    Column("state", Word(RunState, 16), nullable=False),
+    Column("complete", Boolean, nullable=False, default=False),
+    Column("requested_by", String(40), nullable=False, default=""),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("observed_at", UtcDateTime),
+    Column("touched_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Column("since", UtcDateTime),
+    Column("emitted", Integer, nullable=False, default=0),
+    Column("recorded", Integer, nullable=False, default=0),
+    Column("skipped", Integer, nullable=False, default=0),
+    Column("calls", Integer, nullable=False, default=0),
+    Column("note", Unicode(1000)),
+    Column("detail", UnicodeText),
+    Index("ix_runs_kind_state", "kind", "state"),
+)
+
+plan_items = Table(
+    "plan_items",
+    metadata,
+    Column("item_id", Identity, primary_key=True),
+    Column("run_id", BigInteger, nullable=False, index=True),
+    Column("job_id", BigInteger),
+    Column("job_number", Unicode(255), nullable=False, default=""),
+    Column("jobcode_id", BigInteger, nullable=False),
+    Column("name", Unicode(255), nullable=False),
+    Column("reason", Unicode(1000), nullable=False, default=""),
+    Column("state_before", UnicodeText, nullable=False),
+    Column("outcome", Word(Outcome, 20), nullable=False),
+    Column("outcome_at", UtcDateTime),
+    Column("note", Unicode(1000)),
+    Index("uq_plan_items_run_id_jobcode_id", "run_id", "jobcode_id", unique=True),
+)
+
+qbt_export = Table(
+    "qbt_export",
+    metadata,
+    Column("row_id", Identity, primary_key=True),
+    Column("run_id", BigInteger, nullable=False),
+    Column("jobcode_id", BigInteger),
+    Column("name", Unicode(255), nullable=False, default=""),
+    Column("name_key", Unicode(255), nullable=False, default=""),
+    Column("type", String(40), nullable=False, default=""),
+    Column("parent_id", BigInteger),
+    Column("jobcode_active", Boolean),
+    Column("assigned_to_all", Boolean),
+    Column("has_children", Boolean),
+    Column("short_code", Unicode(255), nullable=False, default=""),
+    Column("jobcode_modified_at", UtcDateTime),
+    Column("location_id", BigInteger),
+    Column("addr1", Unicode(255), nullable=False, default=""),
+    Column("addr2", Unicode(255), nullable=False, default=""),
+    Column("city", Unicode(255), nullable=False, default=""),
+    Column("state", Unicode(255), nullable=False, default=""),
+    Column("zip", Unicode(255), nullable=False, default=""),
+    Column("location_active", Boolean),
+    Column("location_modified_at", UtcDateTime),
+    Index("ix_qbt_export_run_id_name_key", "run_id", "name_key"),
+    Index("ix_qbt_export_run_id_jobcode_id", "run_id", "jobcode_id"),
+    Index("ix_qbt_export_run_id_location_id", "run_id", "location_id"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("event_id", Identity, primary_key=True),
+    Column("job_id", BigInteger, nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("kind", String(20), nullable=False),
+    Column("text", Unicode(1000), nullable=False),
+    Column("run_id", BigInteger),
+)
+
+call_slots = Table(
+    "call_slots",
+    metadata,
+    Column("slot_id", Integer, primary_key=True, autoincrement=False),
+    # Milliseconds since 1970 by the database's clock: the one clock that all hosts share.
+    Column("used_at_ms", BigInteger, nullable=False, default=0),
+    Column("uses", BigInteger, nullable=False, default=0),
+)
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("holder", String(36)),
+    Column("until", UtcDateTime),
+)
+
+state = Table(
+    "state",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", UnicodeText),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+VIEWS = {
+    "active_jobs": """
+        SELECT j.job_id, j.job_number, j.job_name, j.site_id, j.status, j.progress,
+               j.addr1, j.addr2, j.city, j.state, j.zip, j.rule, j.recorded_at,
+               l.jobcode_id, l.location_id, l.state AS push_state, l.pushed_at
+        FROM jobs j LEFT JOIN links l ON l.job_id = j.job_id
+        WHERE j.active = {true}
+    """,
+    "qbt_current": """
+        SELECT e.* FROM qbt_export e
+        WHERE e.run_id = (SELECT MAX(r.run_id) FROM runs r
+                          WHERE r.kind = 'snapshot' AND r.state = 'done')
+    """,
+}
+
+
+def view_statements(dialect_name: str) -> list[str]:
+    """Return the CREATE VIEW statements in the words of one database."""
+    true = "true" if dialect_name == "postgresql" else "1"
+    return [f"CREATE VIEW {name} AS {body.format(true=true)}" for name, body in VIEWS.items()]
