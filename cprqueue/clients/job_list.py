@@ -8,13 +8,12 @@ than ASCII is read again as what it is, UTF-8 or Windows-1252, but an item at a 
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cprqueue.clients.odd_json import FAILED, STRUCTURE, decoded, mended, strict
 from cprqueue.domain.models import Damaged
 from cprqueue.errors import UnreadableAnswer
 
@@ -24,19 +23,14 @@ WRAPPINGS = ("results", "jobs", "value", "$values")
 PIECE = 256 * 1024
 LONGEST = 16 * 1024 * 1024
 """Bytes of the longest item: as much as may have to be in memory."""
-DEEPEST = 200
-"""Levels of the most deeply nested item that is read."""
+
 
 _BLANKS = re.compile(r"[\x00-\x20]*")
 _NEXT = re.compile(r"[\x00-\x20]*([,\]])[\x00-\x20]*(?=[^\x00-\x20])")
-_STRUCTURE = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\]]', re.DOTALL)
 _SCALAR = re.compile(r"[^\x00-\x20,:\]}]*")
 _BOUNDARY = re.compile(r"\}[\x00-\x20]*,[\x00-\x20]*\{")
 _REFERENCES = re.compile(r'\{[\x00-\x20]*"\$')
-_KEY = re.compile(r'[{,]\s*("[^"\\]*")\s*:\s*')
-_RAW_CONTROLS = dict.fromkeys(range(0x20), " ")
 _PAIRS = {"}": "{", "]": "["}
-_FAILED = (ValueError, RecursionError, ArithmeticError)
 
 
 def read_job_list(path: Path, name: str = ANSWER) -> Iterator[Any]:
@@ -64,7 +58,7 @@ def says_nothing(path: Path) -> bool:
 
 def read_object(body: bytes) -> Any:
     """Read one JSON value as ``read_job_list`` reads its items. Raises UnreadableAnswer."""
-    found = _mended(body.removeprefix(codecs.BOM_UTF8).decode("latin-1"), at=0)
+    found = mended(body.removeprefix(codecs.BOM_UTF8).decode("latin-1"), at=0)
     if isinstance(found, Damaged):
         raise UnreadableAnswer("not JSON")
     return found
@@ -128,7 +122,7 @@ class _Window:
         opened: list[str] = []
         done = 0
         while True:
-            match = _STRUCTURE.search(self.text, self.at + done)
+            match = STRUCTURE.search(self.text, self.at + done)
             if match is None or match[0] == '"':  # the end is not in here yet
                 done = (match.start() if match else len(self.text)) - self.at
                 self._need_more()
@@ -173,7 +167,7 @@ class _Window:
             raise UnreadableAnswer(f"{self.name} is empty") if not around else self.cut_short()
         if self.peek() != "[":
             byte = self.begin + self.at
-            if isinstance(_mended(self.take(), at=byte), Damaged) or self.peek():
+            if isinstance(mended(self.take(), at=byte), Damaged) or self.peek():
                 raise self._problem("is not JSON", byte)
             raise UnreadableAnswer(f"{self.name} is JSON, but not a list of jobs")
         self.at += 1
@@ -259,14 +253,14 @@ def _quick(window: _Window) -> tuple[Any, int, str] | None:
     """Read the next item, if it is in the window and nothing is odd about it."""
     text, at = window.text, window.at
     try:
-        value, end = _strict(text, at)
-    except _FAILED:
+        value, end = strict(text, at)
+    except FAILED:
         return None
     behind = _NEXT.match(text, end)
     if behind is None or text.count(window.id_field, at, end) > 1:
         return None
     if not window.plain and not text[at:end].isascii():
-        value = _strict(_decoded(text[at:end]), 0)[0]
+        value = strict(decoded(text[at:end]), 0)[0]
     return value, behind.end(), behind[1]
 
 
@@ -274,7 +268,7 @@ def _careful(window: _Window) -> Any:
     """Read the next item, whatever it is."""
     raw = window.take()
     at = window.begin + window.at - len(raw)
-    value = _mended(raw, at=at)
+    value = mended(raw, at=at)
     if isinstance(value, Damaged) and (raw[0] != "{" or _holds_several(raw)):
         # Where a quote or a bracket is missing, some that are whole may be in it.
         window.at -= len(raw)
@@ -284,84 +278,3 @@ def _careful(window: _Window) -> Any:
 
 def _holds_several(raw: str) -> bool:
     return _BOUNDARY.search(raw) is not None or raw.casefold().count('"jobid"') > 1
-
-
-def _mended(raw: str, *, at: int) -> Any:
-    """Read one value that begins at byte ``at``; Damaged where it cannot be read."""
-    text = _decoded(raw).translate(_RAW_CONTROLS).strip()
-    if not _is_deep(text):
-        try:
-            value, end = _lenient(text, 0)
-            if end == len(text):
-                return value
-        except _FAILED:
-            pass
-    return Damaged(byte=at, known=_known(text))
-
-
-def _decoded(raw: str) -> str:
-    return raw.encode("latin-1").decode("utf-8", _BAD_BYTES)
-
-
-def _is_deep(text: str) -> bool:
-    depth = 0
-    if text.count("{") + text.count("[") > DEEPEST:
-        for match in _STRUCTURE.finditer(text):
-            depth += (match[0] in "{[") - (match[0] in "}]")
-            if depth > DEEPEST:
-                return True
-    return False
-
-
-def _known(text: str) -> dict[str, Any]:
-    """Return the fields before the damage."""
-    found: dict[str, Any] = {}
-    at = 0
-    while match := _KEY.match(text, at):
-        try:
-            found[match[1][1:-1].casefold()], at = _lenient(text, match.end())
-        except _FAILED:
-            break
-        at = _BLANKS.match(text, at).end()  # type: ignore[union-attr]  # matches nothing too
-    return found
-
-
-def _windows_1252(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
-
-
-_BAD_BYTES = "cprqueue.windows-1252"
-codecs.register_error(_BAD_BYTES, _windows_1252)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object in which two jobs have run into one."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name.casefold() for name, _ in pairs]
-        if names.count("jobid") > 1:
-            raise ValueError("two jobs in one object")
-    return found
-
-
-def _none(_constant: str) -> None:
-    return None
-
-
-def _int(digits: str) -> int | None:
-    return int(digits) if len(digits) < 1000 else None
-
-
-def _number(digits: str) -> Decimal | None:
-    try:
-        return Decimal(digits)
-    except ArithmeticError:
-        return None
-
-
-_strict = json.JSONDecoder(parse_float=Decimal, parse_constant=_none).raw_decode
-_lenient = json.JSONDecoder(
-    parse_float=_number, parse_int=_int, parse_constant=_none, object_pairs_hook=_object
-).raw_decode
