@@ -1,4 +1,4 @@
-"""Locks with a time limit, and small named values.
+"""Locks with a time limit.
 
 A lock is one row; taking it is one conditional UPDATE. A dead holder keeps it until its time
 is up, never longer.
@@ -6,16 +6,43 @@ is up, never longer.
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, insert, or_, select, update
 
+from cprqueue.errors import AlreadyRunning
+from cprqueue.store.database import Database, clock
 from cprqueue.store.tables import locks
 
 FETCH = "fetch"
 SNAPSHOT = "snapshot"
 PRUNE = "prune"
 TOKEN = "token"  # noqa: S105  (the name of a lock)
+
+
+@contextmanager
+def hold(db: Database, name: str, *, limit: timedelta, busy: str) -> Iterator[Callable[[], None]]:
+    """Hold the lock in a ``with`` block; yields ``renew``, which prolongs it by ``limit``.
+
+    Raises AlreadyRunning with the text ``busy`` where another holder has it, at the beginning
+    and from ``renew``: then the lock has been lost, and nothing more may be done under it.
+    """
+    holder = str(uuid.uuid4())
+
+    def renew() -> None:
+        with db.begin() as conn:
+            if not take(conn, name, holder, now=clock(conn), limit=limit):
+                raise AlreadyRunning(busy)
+
+    renew()
+    try:
+        yield renew
+    finally:
+        with db.begin() as conn:
+            release(conn, name, holder)
 
 
 def take(conn: Connection, name: str, holder: str, *, now: datetime, limit: timedelta) -> bool:
