@@ -150,11 +150,11 @@ def build(settings: config.Settings) -> Celery:
 
 
 def _load() -> config.Settings:
-    if not logging.getLogger().handlers:  # one of Celery's commands: ours has set it up before
-        log.set_up(config.log_format(), logging.WARNING)
-        if config.log_format() == "json":
-            log.log_prints()
     try:
+        if not logging.getLogger().handlers:  # one of Celery's commands: ours has set it up before
+            log.set_up(config.log_format(), logging.WARNING)
+            if config.log_format() == "json":
+                log.log_prints()
         found = config.load()
         config.leave_nothing_to_celery()
         private_files.keep_new_files_private()

@@ -16,7 +16,7 @@
         |-- Refused            the service says no to this request
         |-- UnreadableAnswer   an answer that is not what it should be
         |-- AlreadyDone        what was ordered is over
-        `-- Held               a person has to decide first
+        `-- NeedsApproval      a person has to decide first
 
 AccessStopped is neither of the two: no request gets through until a person mends the access,
 and then all go on by themselves.

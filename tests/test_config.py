@@ -200,12 +200,12 @@ def test_of_several_alert_urls_the_one_that_is_wrong_is_told_by_its_place() -> N
         config.load({"ALERT_URLS": "json://a;hush;json://c"})
 
 
-def test_every_point_at_which_a_test_may_blow_the_fuse_is_known() -> None:
+def test_every_point_at_which_a_test_may_kill_a_process_is_known() -> None:
     root = Path(failpoints.__file__).parent
     used = {
         name
         for path in root.rglob("*.py")
-        for name in re.findall(r'fuse\.point\(f?"([^"]+)"\)', path.read_text())
+        for name in re.findall(r'failpoints\.point\(f?"([^"]+)"\)', path.read_text())
     }
     kinds = ("create_jobcode", "change_jobcode", "create_location", "change_location")
     assert {name.format(kind=kind) for name in used for kind in kinds} == failpoints.POINTS
