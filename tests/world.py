@@ -29,6 +29,7 @@ from cprqueue.services.push.executor import Executor
 from cprqueue.services.record import Sighting, record_in
 from cprqueue.services.snapshot.snapshot import Snapshot
 from cprqueue.store import links, push_queue, schema
+from cprqueue.store import orphaned_creates as open_creates
 from cprqueue.store.database import Database, clock
 from cprqueue.store.tables import events, jobs, qbt_export, runs
 from cprqueue.store.tables import links as link_rows
@@ -220,6 +221,11 @@ class World:
         """Link what was created for jobs that closed meanwhile, as the sweep does."""
         self.wait()
         orphaned_creates.settle(self.db, self.qbt, quiet=timedelta(0))
+
+    def orphaned(self) -> int:
+        """Count the creates of closed jobs whose outcome is still unknown."""
+        with self.db.read() as conn:
+            return len(open_creates.unsettled(conn, now=clock(conn), quiet=timedelta(0)))
 
 
 __all__ = ["ANSWERED", "LOST_AFTER", "LOST_BEFORE", "Clock", "World", "make_database"]

@@ -24,6 +24,7 @@ from cprqueue.services.fetch import job_files
 from cprqueue.services.fetch.fetch import ALL_JOBS, each_last, survey_file
 from cprqueue.services.record import Sighting, record
 from cprqueue.store import runs
+from cprqueue.store.jobs import read_back
 from tests.office import Office, job
 
 
@@ -320,7 +321,7 @@ def test_whatever_the_form_the_record_is_the_same(office: Office, switches: dict
     run = fetch(office)
     assert (run.state, run.recorded, run.note) == ("done", 3, None)
     assert (before.addr1, before.zip) == ("13 O'Connell St & 5th", "02134")
-    same = office.row(2).content_hash == before.content_hash
+    same = read_back(office.row(2)) == read_back(before)
     assert same or switches == {"raw_controls": True}  # there a NUL is a blank
     single = read_job(office.app.rm.get_job(2))
     assert (single.job_number, single.address.zip) == ("Ä-2", "02134")

@@ -232,7 +232,7 @@ def test_if_on_event_raises_everything_is_killed_and_run_raises_the_same(mark: P
 def start_alone(mark: Path, *, child: str, stop_seconds: float = 20) -> subprocess.Popen[str]:
     code = f"""
     import os, sys
-    from cprqueue.supervisor import Program, Supervisor
+    from cprqueue.runtime.supervisor import Program, Supervisor
     program = Program(name="one", argv=(sys.executable, "-c", {child!r}), env=dict(os.environ),
                       ready_line="is up", stop_seconds={stop_seconds})
     show = lambda event: print(event.kind, event.pid, event.detail, flush=True)

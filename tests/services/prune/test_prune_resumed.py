@@ -200,9 +200,9 @@ def test_drift_sees_a_job_in_step_whose_own_record_says_that_it_is_archived(
     jobs(office, 3)
     code = office.link(1).jobcode_id
     office.sandbox.qbt.change_jobcode(code, active=False)
-    held = replace(office.link(1).held, active=False).to_json()
+    held = replace(office.link(1).observed, active=False).to_json()
     with office.app.db.begin() as conn:
-        conn.execute(links.update().where(links.c.job_id == 1).values(held=held))
+        conn.execute(links.update().where(links.c.job_id == 1).values(observed=held))
     assert len(drift.find(office.app.db, office.app.snapshot.take())) == 1
     office.push()
     assert office.broken() == []
