@@ -12,12 +12,12 @@ def is_understood(url: str) -> bool:
     """Tell whether Apprise can make something of the URL; nothing is sent."""
     import apprise
 
-    said = logging.getLogger("apprise")  # it would log the URL, with its password
-    said.disabled, before = True, said.disabled
+    apprise_log = logging.getLogger("apprise")  # it would log the URL, with its password
+    before, apprise_log.disabled = apprise_log.disabled, True
     try:
         return apprise.Apprise.instantiate(url, suppress_exceptions=True) is not None
     finally:
-        said.disabled = before
+        apprise_log.disabled = before
 
 
 def send(urls: Sequence[str], title: str, text: str) -> bool:

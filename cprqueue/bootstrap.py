@@ -104,7 +104,7 @@ class Application:
         )
 
     def qbt_before_tables(self) -> QuickBooksTime:
-        """Build a client for a look at the account before there is any table: for `check`."""
+        """Build a client that reads the account before there are tables: for `check`."""
         settings = self.settings.require_services()
 
         def renew(_refused: str) -> str:
@@ -219,7 +219,7 @@ class Application:
 
     @property
     def alert(self) -> Callable[[str, str], None]:
-        """Send an alert to whoever ALERT_URLS names."""
+        """Send an alert to everybody in ALERT_URLS."""
 
         def send(title: str, text: str) -> None:
             alerts.send(self.settings.alert_urls, title, text)

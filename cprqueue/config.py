@@ -206,7 +206,7 @@ def for_programs(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def leave_nothing_to_celery() -> None:
-    """Do the same to this process's own environment; before Celery looks into it."""
+    """Do the same to this process's own environment; before Celery reads it."""
     kept = for_programs(os.environ)
     for name in set(os.environ) - set(kept) - {"REMAP_SIGTERM"}:
         del os.environ[name]

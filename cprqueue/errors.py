@@ -13,7 +13,7 @@
     |   `-- AlreadyRunning     another holder does this right now    exit 1
     |-- AccessStopped          401/402/403/499: nothing is let in    exit 3
     `-- Permanent              trying again changes nothing          exit 1
-        |-- Refused            the service says no to this request
+        |-- Refused            the service refuses this request
         |-- UnreadableAnswer   an answer that is not what it should be
         |-- AlreadyDone        what was ordered is over
         `-- NeedsApproval      a person has to decide first
@@ -90,7 +90,7 @@ class RateLimited(Transient):
 
 
 class Overtaken(Transient):
-    """Somebody wrote the row between our look and our write: look again, then decide again."""
+    """Another writer changed the row between our read and our write: read and decide again."""
 
 
 class OutOfCalls(Transient):

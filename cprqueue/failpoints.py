@@ -1,4 +1,4 @@
-"""A test hook: die with SIGKILL at named points, once at each. Off unless somebody arms it.
+"""A test hook: end the process with SIGKILL at named points, once at each. Off unless armed.
 
 The tests place a kill at each line between "claimed" and "recorded" with it. In production it
 is never armed, and ``point`` costs one comparison.
@@ -32,7 +32,7 @@ def arm(names: str, var_dir: Path) -> None:
 
 
 def point(name: str) -> None:
-    """Mark a line where a test may want the process to die."""
+    """Mark a line at which a test may end the process."""
     if name not in _armed or _var_dir is None:
         return
     try:

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 RUNS = "cprqueue.run"
-"""The logger that tells when a run begins and ends."""
+"""The logger of the lines that a run begins and ends with."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data", "taskName"}
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")

@@ -1,6 +1,6 @@
 """Directories and files for this user alone: they hold tokens, names and addresses.
 
-What an older version made wider is narrowed. A directory in which somebody else keeps something
+What an older version made wider is narrowed. A directory in which other users keep files
 too is left as it is.
 """
 

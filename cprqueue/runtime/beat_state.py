@@ -58,5 +58,5 @@ class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery ships no t
         for suffix in self.known_suffixes:
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self.schedule_filename}{suffix}").rename(f"{aside}{suffix}")
-        said = {"reason": reason, "kept_as": aside}
-        log.warning("beat begins afresh: its state file was damaged", extra=said)
+        fields = {"reason": reason, "kept_as": aside}
+        log.warning("beat begins afresh: its state file was damaged", extra=fields)

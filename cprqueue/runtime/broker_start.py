@@ -4,9 +4,9 @@ Run by path, before anything is imported: ``python -I -S broker_start.py DIRECTO
 ARG...``. It replaces itself with PROGRAM.
 
 A broker whose append-only files are damaged (a full or broken disk, a power cut) refuses to
-start, and with it everything would stand still. The database is the truth and the sweep rings
-for whatever is due, so an empty broker loses nothing: after three starts within a minute the
-files are put aside, not deleted.
+start, and no work would be done. The database is the truth and the sweep sends wake-ups for
+whatever is due, so an empty broker loses nothing: after three starts within a minute the files
+are put aside, not deleted.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Keep a worker alive when its Redis or Valkey broker goes away. Wanted by kombu 5.7.0 only.
+"""Keep a worker alive when its Redis or Valkey broker goes away. For kombu 5.7.0 only.
 
 The failure: the broker is killed or restarted while a worker holds a message that is not
 acknowledged yet, and the worker ends with exit code 1 and
@@ -10,7 +10,7 @@ redis 8.1.0. An idle worker that holds one message with a countdown ends every t
 a running ``acks_late`` task did in one series of trials and did not in another, so this way
 to it depends on more than we know. Celery first forgets the broken connection
 (``Connection.collect`` empties ``transport.client``) and then closes its channels. Closing
-a channel puts unacknowledged messages back, for which kombu may want to connect once more
+a channel puts unacknowledged messages back, for which kombu may connect again
 and reads the address from the connection that is no longer there. Only connection errors are
 expected at this place. A late acknowledgement can come to the same place some seconds
 later, so it is not enough to guard the closing.

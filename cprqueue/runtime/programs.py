@@ -38,9 +38,9 @@ def all_programs(
 ) -> list[Program]:
     """Describe everything that has to run; makes the directories that it needs.
 
-    ``environ`` is what the programs get as their environment; it must say what ``settings``
-    say. Without a ``flower_port`` there is no Flower. Raises AlreadyRunning if another system
-    uses the same directory, SettingsError if the directory cannot be used.
+    ``environ`` is what the programs get as their environment; it must agree with ``settings``.
+    Without a ``flower_port`` there is no Flower. Raises AlreadyRunning if another system uses
+    the same directory, SettingsError if the directory cannot be used.
     """
     settings.make_var_dir()
     env = _environment(environ)
@@ -72,7 +72,7 @@ def _worker(
     processes = PROCESSES.get(queue, 1)
     if queue == "upsert" and settings.database_url.startswith("sqlite"):
         processes = 1  # SQLite has one writer, and this one writes fifty jobs at a time
-    # Several systems may share a broker: the process id tells the ones of one host apart.
+    # Several systems may share a broker: the process id makes the names unique on one host.
     name = f"{queue}-{os.getpid()}@%h"
     options = ("-Q", queue, "-n", name, "-c", str(processes))
     if queue == "fetch":
@@ -104,7 +104,7 @@ def _beat(settings: config.Settings, env: Mapping[str, str], stop_seconds: float
 def _flower(
     settings: config.Settings, env: Mapping[str, str], port: int, stop_seconds: float
 ) -> Program:
-    """Describe Flower: for this machine alone, and only to look at."""
+    """Describe Flower: reachable on this machine only, and read-only."""
     options = {
         "address": FLOWER_ADDRESS,
         "port": port,

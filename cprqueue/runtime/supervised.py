@@ -3,13 +3,13 @@
     python supervised.py PARENT_PID LOCK_FILE PROGRAM ARGUMENT...
 
 1. On Linux the kernel is asked (PR_SET_PDEATHSIG) to send SIGKILL as soon as the parent
-   is gone, also after a ``kill -9`` of the parent. SIGKILL and not SIGTERM: nobody is left
-   who would end a program that lingers, and whatever it was doing is repeated from the
+   is gone, also after a ``kill -9`` of the parent. SIGKILL and not SIGTERM: nothing is left
+   that would end a program that lingers, and whatever it was doing is repeated from the
    database. Celery's prefork children ask for the same signal from their own parent, so a
    whole pool goes with it. Other systems (macOS) have no such call: there a killed
-   supervisor leaves its programs running, and the lock below says so at the next start.
+   supervisor leaves its programs running, and the lock below shows it at the next start.
 2. LOCK_FILE, unless empty, is locked with flock(2) and stays open across exec. So the
-   program itself holds the lock: exactly as long as it lives, with nothing to clean up.
+   program itself holds the lock: exactly as long as it runs, with nothing to clean up.
 
 The supervisor runs this by its path in isolated mode, so only the standard library is
 imported here, and no hook like ``preexec_fn`` runs between fork and exec.
@@ -78,7 +78,7 @@ def _locked(descriptor: int) -> bool:
 def _die_with(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the kernel knew our wish
+    if os.getppid() != parent:  # the parent ended before the request reached the kernel
         sys.exit(EXIT_NOT_STARTED)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 PREFIXES = ("RM_", "QBT_", "CPR_", "PRUNE_", "PUSH_", "ALERT_")
-ALIKE = 0.85  # RMSITE_IDS is RM_SITE_IDS; TEST_DATABASE_URL is somebody else's
+ALIKE = 0.85  # RMSITE_IDS is RM_SITE_IDS; TEST_DATABASE_URL belongs to another program
 MAX_SECRET_BYTES = 64 * 1024
 
 
@@ -59,7 +59,7 @@ def _secret_in(path: str) -> str:
 def unknown_names(
     environ: Mapping[str, str], known: Sequence[str], hooks: Sequence[str]
 ) -> Iterator[str]:
-    """Yield a line for each variable that is set and only looks like one of ``known``.
+    """Yield a line for each variable that is set and only resembles one of ``known``.
 
     CPR_TEST... and ``hooks`` are our tests' own.
     """

@@ -9,7 +9,7 @@ for each program only block, on its output and on its end, and hand what they sa
 actions in one queue; nothing polls.
 
 On Linux no program outlives a supervisor killed with SIGKILL; see ``supervised``, which also
-says what is different where the system has no prctl(2). A grandchild that starts a session
+describes the difference where the system has no prctl(2). A grandchild that starts a session
 of its own leaves the process group and is its parent's business.
 """
 

@@ -38,7 +38,7 @@ class _Child:
 
 
 class Supervisor:
-    """Keeps ``programs`` running until told to stop; reports all it does to ``on_event``.
+    """Keeps ``programs`` running until asked to stop; reports each event to ``on_event``.
 
     ``on_event`` is called in the thread of ``run``, one event at a time. It may take its
     time, the programs never wait for it; if it raises, everything is killed and ``run``
@@ -64,7 +64,7 @@ class Supervisor:
         """Block until all programs have ended after ``stop``, SIGTERM, SIGINT or SIGHUP.
 
         A second signal kills at once. Returns 0, or 1 if something had to be killed.
-        Signals are only caught in the main thread; nobody else may start our programs,
+        Signals are only caught in the main thread; no other thread may start the programs,
         for they die with the thread that started them.
         """
         with self._signals_caught():
@@ -88,7 +88,7 @@ class Supervisor:
             return bool(self._alive())
         for child in self._due():  # first programs without a ready line ...
             self._start(child)
-        for child in self._due():  # ... let the others start in the same breath
+        for child in self._due():  # ... then the others, without waiting for another event
             self._start(child)
         self._announce()
         return True

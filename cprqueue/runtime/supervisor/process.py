@@ -19,11 +19,11 @@ from cprqueue.runtime import supervised
 from cprqueue.runtime.supervisor.values import Program
 
 _LINE_BYTES = 64 * 1024  # a longer line arrives in pieces
-_OUTPUT_PATIENCE_SECONDS = 2.0  # somebody outside the process group may keep the pipe open
+_OUTPUT_PATIENCE_SECONDS = 2.0  # a process outside the group may keep the pipe open
 
 
 def spawn(program: Program) -> subprocess.Popen[bytes]:
-    """Start ``program`` in a session of its own; it dies with the calling thread (Linux).
+    """Start ``program`` in a session of its own; it is killed with the calling thread (Linux).
 
     Its own session keeps a terminal's Ctrl-C away from it, so the order of ending is ours.
     """
@@ -69,7 +69,7 @@ def kill_group(pid: int) -> None:
 
 
 def cause_of_death(returncode: int) -> str:
-    """Say a return code of ``Popen`` in words: ``exit code 1``, ``signal SIGKILL``."""
+    """Describe a return code of ``Popen`` in words: ``exit code 1``, ``signal SIGKILL``."""
     if returncode >= 0:
         return f"exit code {returncode}"
     with contextlib.suppress(ValueError):  # real-time signals have no name

@@ -1,4 +1,4 @@
-"""What the supervisor is told, what it reports, and how long it waits: values, no state."""
+"""The supervisor's input, its events, and its restart delays: values, no state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Program:
     ``first`` programs are ready before any other starts, and end after all others.
     ``log_path``: every line is also appended there, by name, so that it can be rotated.
     ``lock_path``: the program holds a lock on this file while it lives; if another process
-    has it, the program ends at once with one line that says so.
+    has it, the program ends at once with one line that names the holder.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Event:
 
     ``detail`` is the line for ``output``, and the exit code or signal in words for ``died``
     (unexpectedly) and ``stopped`` (as asked). ``delay_seconds`` is set for ``restarting``,
-    which announces the restart; ``started`` then says that it happened.
+    which announces the restart; ``started`` follows when it happens.
     """
 
     kind: Kind
