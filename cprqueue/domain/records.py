@@ -176,7 +176,7 @@ class Recorded(Record):
 class Link(Record):
     """What a job has in QuickBooks Time, and when it is pushed next.
 
-    ``held_text`` is ``held`` as it is stored: for whoever writes only where it still is so.
+    ``observed_text`` is ``observed`` as it is stored: for whoever writes only where it still is so.
     """
 
     job_id: int
@@ -200,7 +200,7 @@ class Link(Record):
 
     @staticmethod
     def _decoded(row: RowMapping) -> Mapping[str, object]:
-        return {"held": Observed.from_json(row["held"]), "held_text": row["held"]}
+        return {"observed": Observed.from_json(row["observed"]), "observed_text": row["observed"]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
