@@ -36,18 +36,8 @@ ENDED = (RunState.DONE, RunState.FAILED, RunState.HELD, RunState.STOPPED)
 """Nothing goes on by itself from here."""
 
 
-class Report(TypedDict, total=False):
-    """What a run says of itself; ``Run`` says what each is. ``detail``: plain JSON data."""
-
-    emitted: int
-    recorded: int
-    skipped: int
-    note: str | None
-    detail: object
-
-
-class RunValues(Report, total=False):
-    """All columns that change."""
+class RunValues(TypedDict, total=False):
+    """Columns to write; ``Run`` says what they are. ``detail``: plain JSON data."""
 
     state: RunState
     complete: bool
@@ -56,6 +46,11 @@ class RunValues(Report, total=False):
     touched_at: datetime | None
     finished_at: datetime | None
     since: datetime | None
+    emitted: int
+    recorded: int
+    skipped: int
+    note: str | None
+    detail: object
 
 
 def create(
@@ -92,16 +87,20 @@ def start(
 ) -> bool:
     """Let a run begin. One that always begins afresh names RUNNING in ``only_from`` too."""
     now = clock(conn)
-    moments: RunValues = {"started_at": now, "touched_at": now, "finished_at": None}
-    begun: RunValues = {**moments, **values, "state": RunState.RUNNING}
-    return change(conn, run_id, only_from=only_from, **begun)
+    values |= {"state": RunState.RUNNING, "started_at": now, "touched_at": now}
+    return change(conn, run_id, only_from=only_from, **values)
 
 
 def progress(
-    conn: Connection, run_id: int, *, only_from: tuple[RunState, ...] = (), **report: Unpack[Report]
+    conn: Connection,
+    run_id: int,
+    *,
+    only_from: tuple[RunState, ...] = (),
+    **values: Unpack[RunValues],
 ) -> bool:
     """Note that the run moves, or waits for its turn: nobody need take it for dead."""
-    return change(conn, run_id, only_from=only_from, touched_at=clock(conn), **report)
+    values["touched_at"] = clock(conn)
+    return change(conn, run_id, only_from=only_from, **values)
 
 
 def finish(
@@ -110,20 +109,24 @@ def finish(
     state: RunState,
     *,
     only_from: tuple[RunState, ...] = (),
-    **report: Unpack[Report],
+    **values: Unpack[RunValues],
 ) -> bool:
     """End the run: done, failed, held or stopped."""
     now = clock(conn)
-    ended: RunValues = {**report, "state": state, "touched_at": now, "finished_at": now}
-    return change(conn, run_id, only_from=only_from, **ended)
+    values |= {"state": state, "touched_at": now, "finished_at": now}
+    return change(conn, run_id, only_from=only_from, **values)
 
 
 def requeue(
-    conn: Connection, run_id: int, *, only_from: tuple[RunState, ...] = (), **report: Unpack[Report]
+    conn: Connection,
+    run_id: int,
+    *,
+    only_from: tuple[RunState, ...] = (),
+    **values: Unpack[RunValues],
 ) -> bool:
     """Queue the run once more; its message is the caller's to send."""
-    again: RunValues = {**report, "state": RunState.QUEUED, "finished_at": None}
-    return change(conn, run_id, only_from=only_from, touched_at=clock(conn), **again)
+    values |= {"state": RunState.QUEUED, "touched_at": clock(conn), "finished_at": None}
+    return change(conn, run_id, only_from=only_from, **values)
 
 
 def get(conn: Connection, run_id: int) -> Run | None:
