@@ -107,6 +107,7 @@ def finish(
     conn: Connection,
     run_id: int,
     state: RunState,
+    /,
     *,
     only_from: tuple[RunState, ...] = (),
     **values: Unpack[RunValues],
