@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cprqueue.bootstrap import application
 from cprqueue.store import schema
-from workers.fetch import _send_all
+from workers import publish
 
 
 def peak_mb() -> float:
@@ -23,8 +23,8 @@ def main() -> None:
     """Fetch all jobs and send their messages; print the number of jobs and the peak in MB."""
     app = application()
     schema.upgrade(app.db)
-    run = app.fetch.start(None, complete=True)
-    _send_all(app.fetch, run)
+    with app.fetch.running(None, complete=True) as run:
+        publish.jobs(app.fetch.messages(run), **run.sighting())
     print(run.emitted, f"{peak_mb():.0f}")
 
 

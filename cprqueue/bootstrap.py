@@ -30,6 +30,7 @@ from cprqueue.services.push.executor import Executor
 from cprqueue.services.push.push import Push
 from cprqueue.services.resync import Resync
 from cprqueue.services.snapshot.snapshot import Pause, Snapshot
+from cprqueue.services.sweep import Sweep
 from cprqueue.store.database import Database
 
 
@@ -176,8 +177,16 @@ class Application:
     def snapshot(self) -> Snapshot:
         """Snapshots."""
         return Snapshot(
-            self.db, lambda pause: self.qbt(pause=pause), lock_limit=self.settings.lease
+            self.db,
+            lambda pause: self.qbt(pause=pause),
+            lock_limit=self.settings.lease,
+            alert=self.alert,
         )
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """The sweep."""
+        return Sweep(db=self.db, qbt=self.qbt(), alert=self.alert, quiet=self.settings.lease)
 
     @cached_property
     def archive(self) -> Archive:

@@ -20,13 +20,14 @@ from typing import Any
 from cprqueue import config
 from cprqueue.bootstrap import Application
 from cprqueue.domain.mapping import read_job
+from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import RunKind, RunState
 from cprqueue.errors import CprqueueError, Transient
 from cprqueue.sandbox.audit import audit
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.push.push import WakeUpResult
-from cprqueue.services.record import Sighting, record_in
+from cprqueue.services.record import record_in
 from cprqueue.store import jobs, links, runs, schema
 from cprqueue.store.database import Database, clock
 

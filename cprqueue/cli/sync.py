@@ -141,7 +141,7 @@ def _verdict(end: SyncProgress) -> int:
         say_error(end.note)
         return SOME_FAILED
     if end.stopped:
-        say_error(f"the push is stopped: {end.stopped}")
+        say_error(end.stopped)
         return TIMED_OUT
     if not end.finished:
         say_error(f"run {end.run_id} is not finished; it goes on: see `cprqueue status`")

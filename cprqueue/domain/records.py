@@ -200,10 +200,7 @@ class Link(Record):
 
     @staticmethod
     def _decoded(row: RowMapping) -> Mapping[str, object]:
-        return {
-            "observed": Observed.from_json(row["observed"]),
-            "observed_text": row["observed"],
-        }
+        return {"observed": Observed.from_json(row["observed"]), "observed_text": row["observed"]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

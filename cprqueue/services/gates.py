@@ -1,4 +1,4 @@
-"""May anything be written to QuickBooks Time now?
+"""May anything be written to QuickBooks Time now? ``closed_because`` says why not.
 
 The push is *stopped* while QuickBooks Time lets us do nothing at all: one alert when it stops, one
 when it resumes; the sweep tries once a minute. It is *suspended* after a remove-all, so that the
@@ -27,7 +27,7 @@ PUSH_STOPPED = "push_stopped"
 ALERTED = "push_stop_alerted"
 
 QUIET = timedelta(hours=6)
-"""A stop for the same reason that comes back within this is not told again."""
+"""A stop for the same reason that comes back within this raises no second alert."""
 
 CURES = {
     401: "the token is not accepted: put a valid QBT_ACCESS_TOKEN into .env",
@@ -38,13 +38,19 @@ CURES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
+class _Alerted:
     status: int
     at: str
     open: bool
 
 
 Alert = Callable[[str, str], None]
+
+
+def closed_because(conn: Connection) -> str:
+    """Say in one line why nothing may be written to QuickBooks Time now; "" where it may."""
+    stopped = push_stopped(conn)
+    return f"the push is stopped: {stopped.text}" if stopped else suspension_reason(conn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,40 +76,40 @@ def stop_push(db: Database, error: AccessStopped, alert: Alert) -> None:
         now = clock(conn)
         value = Stopped(status=error.status, text=text, since=now.isoformat())
         app_state.put(conn, PUSH_STOPPED, asdict(value), now=now)
-        tell = _is_news(conn, error.status, now)
+        is_news = _is_news(conn, error.status, now)
     log.error("push stopped", extra={"reason": text})
-    if tell:
+    if is_news:
         alert("QuickBooks Time push stopped", text)
 
 
 def _is_news(conn: Connection, status: int, now: datetime) -> bool:
-    told = app_state.get_built(conn, ALERTED, _Told)
-    recent = told is not None and now - datetime.fromisoformat(told.at) < QUIET
-    if told is not None and told.status == status and recent:
+    alerted = app_state.get_built(conn, ALERTED, _Alerted)
+    recent = alerted is not None and now - datetime.fromisoformat(alerted.at) < QUIET
+    if alerted is not None and alerted.status == status and recent:
         return False
-    value = _Told(status=status, at=now.isoformat(), open=True)
+    value = _Alerted(status=status, at=now.isoformat(), open=True)
     app_state.put(conn, ALERTED, asdict(value), now=now)
     return True
 
 
 def resume_push(db: Database, alert: Alert) -> bool:
-    """Let the push go on; True if it was stopped. Tells people once for each alert."""
+    """Let the push go on; True if it was stopped. One message for each alert."""
     with db.begin() as conn:
         was = app_state.drop(conn, PUSH_STOPPED)
-        told = app_state.get_built(conn, ALERTED, _Told)
-        tell = was and told is not None and told.open
-        if told is not None and tell:
-            over = replace(told, open=False)
+        alerted = app_state.get_built(conn, ALERTED, _Alerted)
+        announce = was and alerted is not None and alerted.open
+        if alerted is not None and announce:
+            over = replace(alerted, open=False)
             app_state.put(conn, ALERTED, asdict(over), now=clock(conn))
     if was:
         log.warning("push resumed")
-    if tell:
+    if announce:
         alert("QuickBooks Time push goes on", "QuickBooks Time accepts our requests again.")
     return was
 
 
 def probe_push(db: Database, qbt: QuickBooksTime, alert: Alert) -> bool:
-    """Where the push is stopped, try whether the way is clear; True if the push may run now.
+    """Where the push is stopped, try one call; True if the push may run now.
 
     Costs one call while stopped, none otherwise.
     """

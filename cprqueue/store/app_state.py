@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from cprqueue.domain.models import Json
 from cprqueue.domain.records import built
@@ -32,8 +33,19 @@ def get_built(conn: Connection, name: str, kind: Callable[..., T]) -> T | None:
 def put(conn: Connection, name: str, value: object, *, now: datetime) -> None:
     """Store ``value`` (plain JSON data) under ``name``."""
     values = {"value": json.dumps(value, ensure_ascii=False), "updated_at": now}
-    if conn.execute(update(state).where(state.c.name == name).values(**values)).rowcount == 0:
-        conn.execute(insert(state).values(name=name, **values))
+    statement = update(state).where(state.c.name == name).values(**values)
+    if not conn.execute(statement).rowcount and not _added(conn, name=name, **values):
+        conn.execute(statement)
+
+
+def _added(conn: Connection, **values: object) -> bool:
+    """Add a row; False where somebody else has added it since it was found missing."""
+    try:
+        with conn.begin_nested():
+            conn.execute(insert(state).values(**values))
+    except IntegrityError:
+        return False
+    return True
 
 
 def drop(conn: Connection, name: str) -> bool:
@@ -48,10 +60,11 @@ def claim_moment(conn: Connection, name: str, *, now: datetime, moment: datetime
     comes when the claimed one has passed. False for the others.
     """
     open_ = or_(state.c.updated_at <= now, state.c.updated_at > moment)
-    statement = update(state).where(state.c.name == name, open_)
-    if conn.execute(statement.values(updated_at=moment)).rowcount:
+    statement = update(state).where(state.c.name == name, open_).values(updated_at=moment)
+    if conn.execute(statement).rowcount:
         return True
     if conn.execute(select(state.c.name).where(state.c.name == name)).scalar():
         return False
-    conn.execute(insert(state).values(name=name, value=None, updated_at=moment))
-    return True
+    return _added(conn, name=name, value=None, updated_at=moment) or bool(
+        conn.execute(statement).rowcount
+    )

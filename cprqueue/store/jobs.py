@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
 
-from cprqueue.domain.models import Address, Job, Verdict, name_key
+from cprqueue.domain.models import Address, Job, name_key
 from cprqueue.domain.naming import Claimant
 from cprqueue.domain.records import Intent, JobRecord, LinkState, Recorded
 from cprqueue.errors import Overtaken
@@ -49,22 +49,6 @@ def recorded(conn: Connection, job_id: int) -> Recorded | None:
     return Recorded.from_row(row) if row else None
 
 
-def columns(job: Job, verdict: Verdict) -> dict[str, object]:
-    """Return the columns that follow from the job and the verdict alone."""
-    return {
-        "job_number": job.job_number,
-        "name_key": name_key(job.job_number),
-        "job_name": job.job_name,
-        "site_id": job.site_id,
-        "status": job.status,
-        "progress": job.progress,
-        **job.address.as_dict(),
-        "active": verdict.active,
-        "rule": verdict.rule,
-        "content_hash": job.content_hash(),
-    }
-
-
 def add(conn: Connection, job_id: int, values: Mapping[str, object]) -> None:
     """Insert a job that is not known yet."""
     conn.execute(insert(jobs), {"job_id": job_id, **values})
@@ -78,7 +62,7 @@ def change(
 ) -> None:
     """Update a known job that is still as ``recorded`` or ``get`` gave it in ``row``.
 
-    Raises Overtaken where it is not: the look took no lock, and what decided may be newer now.
+    Raises Overtaken where it is not: it was read without a lock, and may have changed since.
     """
     as_read = [jobs.c[name] == bindparam(f"read_{name}") for name in _AS_READ]
     read = {f"read_{name}": getattr(row, name) for name in _AS_READ}
@@ -135,11 +119,11 @@ def ids_of_number(conn: Connection, number: str) -> list[int]:
 
 
 def claimants(conn: Connection, keys: Sequence[str]) -> list[Claimant]:
-    """Return every job that wants or holds one of ``keys`` as its name.
+    """Return every job that desires one of ``keys`` as its name, or whose jobcode has it.
 
     Names are compared again in Python: a database may call more of them equal than we do.
     """
-    wants = and_(jobs.c.active, jobs.c.name_key.in_(keys))
+    desires = and_(jobs.c.active, jobs.c.name_key.in_(keys))
     statement = select(
         jobs.c.job_id,
         jobs.c.job_number,
@@ -151,7 +135,7 @@ def claimants(conn: Connection, keys: Sequence[str]) -> list[Claimant]:
         links.c.intent,
         links.c.state,
     ).select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
-    found = conn.execute(statement.where(or_(wants, links.c.observed_key.in_(keys))))
+    found = conn.execute(statement.where(or_(desires, links.c.observed_key.in_(keys))))
     return [
         Claimant(
             job_id=row.job_id,

@@ -1,8 +1,17 @@
 """Table ``runs``: one row for each fetch, resync, snapshot, prune, remove-all and undo.
 
-States: queued -> running -> emitted (a fetch whose messages are under way) -> done, or failed.
-A prune may be held, and then approved before it runs; a remove-all may be stopping, and then
-stopped.
+The life of a run, one function for each step; the moments come from the database's clock::
+
+    run_id = runs.create(conn, RunKind.PRUNE, requested_by="operator")   # queued
+    runs.start(conn, run_id) or runs.progress(conn, run_id)              # running
+    runs.progress(conn, run_id, recorded=50)                             # it moves: not dead
+    runs.finish(conn, run_id, RunState.DONE, note="50 archived", recorded=73)
+    runs.requeue(conn, run_id, note=str(error))                          # or: queued once more
+
+Each writes in the caller's transaction and returns whether it found the run in one of the states
+``only_from``. A fetch whose messages are out is "recording". A prune may be held, and approved
+before it runs; a remove-all may be stopping, and then stopped. ``calls`` counts the calls to
+QuickBooks Time that are made while the run is bound to the log (``log.bound(run_id=...)``).
 """
 
 from __future__ import annotations
@@ -17,7 +26,7 @@ from sqlalchemy import ColumnElement, Connection, and_, false, func, insert, sel
 
 from cprqueue import log as logs
 from cprqueue.domain.records import LinkState, Run, RunKind, RunState
-from cprqueue.store.database import count
+from cprqueue.store.database import clock, count
 from cprqueue.store.tables import jobs, links, runs
 
 log = logging.getLogger(logs.RUNS)
@@ -28,7 +37,7 @@ ENDED = (RunState.DONE, RunState.FAILED, RunState.HELD, RunState.STOPPED)
 
 
 class RunValues(TypedDict, total=False):
-    """Columns to write; ``Run`` says what they are."""
+    """Columns to write; ``Run`` says what they are. ``detail``: plain JSON data."""
 
     state: RunState
     complete: bool
@@ -41,30 +50,84 @@ class RunValues(TypedDict, total=False):
     recorded: int
     skipped: int
     note: str | None
+    detail: object
 
 
 def create(
     conn: Connection,
     kind: RunKind,
     *,
-    now: datetime,
+    now: datetime | None = None,
     key: str | None = None,
     state: RunState = RunState.QUEUED,
     requested_by: str = "",
     complete: bool = False,
 ) -> int:
     """Add a run and return its id. A ``key`` exists once: a second one raises IntegrityError."""
+    now = now or clock(conn)
     values = {
         "key": key or str(uuid.uuid4()),
         "kind": kind,
         "state": state,
-        "requested_by": requested_by,
+        "requested_by": requested_by[:40],
         "complete": complete,
         "created_at": now,
         "touched_at": now,
     }
     result = conn.execute(insert(runs).values(**values))
     return int(result.inserted_primary_key[0])  # type: ignore[index]  # one column, always there
+
+
+def start(
+    conn: Connection,
+    run_id: int,
+    *,
+    only_from: tuple[RunState, ...] = (RunState.QUEUED,),
+    **values: Unpack[RunValues],
+) -> bool:
+    """Let a run begin. One that always begins afresh names RUNNING in ``only_from`` too."""
+    now = clock(conn)
+    values |= {"state": RunState.RUNNING, "started_at": now, "touched_at": now}
+    return change(conn, run_id, only_from=only_from, **values)
+
+
+def progress(
+    conn: Connection,
+    run_id: int,
+    *,
+    only_from: tuple[RunState, ...] = (),
+    **values: Unpack[RunValues],
+) -> bool:
+    """Note that the run moves, or waits for its turn: nobody need take it for dead."""
+    values["touched_at"] = clock(conn)
+    return change(conn, run_id, only_from=only_from, **values)
+
+
+def finish(
+    conn: Connection,
+    run_id: int,
+    state: RunState,
+    /,
+    *,
+    only_from: tuple[RunState, ...] = (),
+    **values: Unpack[RunValues],
+) -> bool:
+    """End the run: done, failed, held or stopped."""
+    now = clock(conn)
+    values |= {"state": state, "touched_at": now, "finished_at": now}
+    return change(conn, run_id, only_from=only_from, **values)
+
+
+def requeue(
+    conn: Connection,
+    run_id: int,
+    *,
+    only_from: tuple[RunState, ...] = (),
+    **values: Unpack[RunValues],
+) -> bool:
+    """Queue the run once more; its message is the caller's to send."""
+    values |= {"state": RunState.QUEUED, "touched_at": clock(conn), "finished_at": None}
+    return change(conn, run_id, only_from=only_from, **values)
 
 
 def get(conn: Connection, run_id: int) -> Run | None:
@@ -95,7 +158,8 @@ def change(
     only_from: tuple[RunState, ...] = (),
     **values: Unpack[RunValues],
 ) -> bool:
-    """Update a run; with ``only_from`` only while it is in one of these states.
+    """Update a run, with ``only_from`` only while it is in one of these states: for the steps
+    above, and for what is none of them.
 
     One that begins or ends by this is a line in the log.
     """
@@ -104,6 +168,8 @@ def change(
         statement = statement.where(runs.c.state.in_(only_from))
     if note := values.get("note"):
         values["note"] = note[:1000]
+    if "detail" in values:
+        values["detail"] = json.dumps(values["detail"], ensure_ascii=False, default=str)
     changed = conn.execute(statement.values(**values)).rowcount == 1
     if changed and values.get("state") in (RunState.RUNNING, *ENDED):
         _log_state(conn, run_id)
@@ -137,8 +203,7 @@ def count_call(conn: Connection) -> None:
 
 def set_detail(conn: Connection, run_id: int, detail: object) -> None:
     """Store the run's report (plain JSON data)."""
-    text = json.dumps(detail, ensure_ascii=False, default=str)
-    conn.execute(update(runs).where(runs.c.run_id == run_id).values(detail=text))
+    change(conn, run_id, detail=detail)
 
 
 def newest(

@@ -18,11 +18,13 @@ from cprqueue.clients import job_list
 from cprqueue.clients.job_list import read_job_list
 from cprqueue.domain.mapping import read_job
 from cprqueue.domain.models import Damaged, name_key
+from cprqueue.domain.recording import Sighting
 from cprqueue.errors import UnreadableAnswer
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.fetch import job_files
-from cprqueue.services.fetch.fetch import ALL_JOBS, each_last, survey_file
-from cprqueue.services.record import Sighting, record
+from cprqueue.services.fetch.fetch import ALL_JOBS
+from cprqueue.services.fetch.survey import each_last, survey_file
+from cprqueue.services.record import record
 from cprqueue.store import runs
 from cprqueue.store.jobs import read_back
 from tests.office import Office, job
@@ -284,9 +286,8 @@ def office(tmp_path: Path) -> Iterator[Office]:
 def fetch(office: Office, *, complete: bool = True) -> Any:
     """Fetch and record, as the workers do; return the run."""
     fetch = office.app.fetch
-    run = fetch.start(None, complete=complete)
-    messages = list(fetch.messages(run))
-    fetch.sent(run)
+    with fetch.running(None, complete=complete) as run:
+        messages = list(fetch.messages(run))
     for message in messages:
         sighting = Sighting(run_id=run.run_id, complete=run.complete, observed_at=run.observed_at)
         record(office.app.db, office.app.rules, message, sighting)
@@ -343,7 +344,7 @@ def test_nothing_is_an_answer_to_what_changed_but_not_to_what_there_is(
     assert (done.jobs, done.complete) == (0, False)
     kept = (office.settings.var_dir / ALL_JOBS).read_bytes()
     with pytest.raises(UnreadableAnswer):
-        list(office.app.fetch.messages(office.app.fetch.start(None, complete=True)))
+        fetch(office)
     assert (office.settings.var_dir / ALL_JOBS).read_bytes() == kept
     assert active(office) == [1, 2, 3]
 

@@ -19,8 +19,9 @@ from sqlalchemy.engine import make_url
 
 from cprqueue.clients.budget import Budget
 from cprqueue.domain.mapping import read_job
+from cprqueue.domain.recording import REFUSED, Sighting
 from cprqueue.errors import OutOfCalls, ServiceUnreachable
-from cprqueue.services.record import REFUSED, Sighting, record, record_in
+from cprqueue.services.record import record, record_in
 from cprqueue.store import app_state, jobs, locks, push_queue, runs, schema
 from cprqueue.store.database import Database, clock
 from cprqueue.store.events import of_job as events_of_job
@@ -200,9 +201,8 @@ def test_a_job_that_the_database_refuses_keeps_no_fetch_from_its_end(office: Off
     office.sandbox.rm.put_jobs([job(1, "A-1"), job(2, "A-2"), job(3, "A-3")])
     db, rules, fetch = office.app.db, office.app.rules, office.app.fetch
     for _ in range(2):
-        run = fetch.start(None, complete=True)
-        messages = list(fetch.messages(run))
-        fetch.sent(run)
+        with fetch.running(None, complete=True) as run:
+            messages = list(fetch.messages(run))
         sighting = Sighting(run_id=run.run_id, complete=True, observed_at=run.observed_at)
         for message in messages:
             refused = message.job_id in (1, 2)
@@ -240,10 +240,9 @@ def test_a_first_sync_and_changes_end_with_quickbooks_time_in_step(office: Offic
 def test_a_fetch_run_is_counted_and_closed(office: Office) -> None:
     office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 11)])
     fetch = office.app.fetch
-    run = fetch.start(None, complete=True)
-    office.record((j for j in office.sandbox.rm.jobs()), run.run_id)
-    assert len(list(fetch.messages(run))) == 10
-    fetch.sent(run)
+    with fetch.running(None, complete=True) as run:
+        office.record((j for j in office.sandbox.rm.jobs()), run.run_id)
+        assert len(list(fetch.messages(run))) == 10
     assert not fetch.close()
     with office.app.db.read() as conn:
         row = runs.get(conn, run.run_id)

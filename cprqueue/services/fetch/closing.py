@@ -1,4 +1,4 @@
-"""Close fetches: done when every message is recorded; taken up again when messages were lost.
+"""Close fetches: done when every message is recorded; requeued when messages were lost.
 
 Each function may run twice and on several hosts at once: a run's state decides.
 """
@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from cprqueue.domain.records import Run, RunKind, RunState
+from cprqueue.services import progress_values
 from cprqueue.services.fetch.unread import is_blind
-from cprqueue.store import app_state, events, jobs, push_queue, runs
+from cprqueue.store import events, jobs, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,7 @@ log = logging.getLogger(__name__)
 STALLED_AFTER = timedelta(minutes=15)
 MAX_RESENDS = 3
 BLIND_LIMIT = 60
-"""So many fetches back it is looked for two that could read every job: two months of nights."""
-PROGRESS_SEEN = "progress_seen"
+"""Among so many fetches two are sought that could read every job: two months of nights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ def lost_fetches(
 
     A fetch that has not moved for ``quiet``, with nothing in its queue, has lost messages;
     ``waiting`` counts what is in a queue: while messages wait there, they are only slow. A run
-    is taken up again three times; then it fails by ``STALLED_AFTER``.
+    is requeued three times; then it fails by ``STALLED_AFTER``.
     """
     with db.begin() as conn:
         now = clock(conn)
@@ -49,18 +49,18 @@ def lost_fetches(
         for run in runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=20):
             queue = "insert" if run.state is RunState.RECORDING else "fetch"
             if run.moved < now - quiet and not waiting(queue):
-                found += _requeue(conn, run, now)
+                found += _requeue(conn, run)
     return found
 
 
-def _requeue(conn: Connection, run: Run, now: datetime) -> list[LostFetch]:
+def _requeue(conn: Connection, run: Run) -> list[LostFetch]:
     before = run.details.get("retakes")
-    number = before if isinstance(before, int) else 0
-    if number >= MAX_RESENDS:
+    number = before + 1 if isinstance(before, int) else 1
+    if number > MAX_RESENDS:
         return []
-    runs.set_detail(conn, run.run_id, {**run.details, "retakes": number + 1})
-    runs.change(conn, run.run_id, only_from=runs.OPEN, state=RunState.QUEUED, touched_at=now)
-    log.warning("fetch taken up again", extra={"run_id": run.run_id, "time": number + 1})
+    detail = {**run.details, "retakes": number}
+    runs.requeue(conn, run.run_id, only_from=runs.OPEN, detail=detail)
+    log.warning("fetch requeued", extra={"run_id": run.run_id, "time": number})
     return [LostFetch(run_id=run.run_id, complete=run.complete)]
 
 
@@ -73,17 +73,17 @@ def close_finished(conn: Connection, *, now: datetime) -> None:
         if run.state is RunState.RECORDING and recorded >= run.emitted:
             _close(conn, run, recorded, now)
         elif recorded > run.recorded:
-            runs.change(conn, run.run_id, recorded=recorded, touched_at=now)
+            runs.progress(conn, run.run_id, recorded=recorded)
         elif run.state is RunState.QUEUED and moving:
             _wait(conn, run, now)
         elif run.moved < now - STALLED_AFTER:
-            runs.change(conn, run.run_id, state=RunState.FAILED, finished_at=now, note=_stuck(run))
+            runs.finish(conn, run.run_id, RunState.FAILED, note=_stuck(run))
 
 
 def _wait(conn: Connection, run: Run, now: datetime) -> None:
-    """Let a fetch wait behind another: its message may lie untouched until that one is over."""
+    """Let a fetch wait behind another: its message may stay queued until that one is over."""
     if run.moved < now - STALLED_AFTER / 2:
-        runs.change(conn, run.run_id, only_from=(RunState.QUEUED,), touched_at=now)
+        runs.progress(conn, run.run_id, only_from=(RunState.QUEUED,))
 
 
 def _stuck(run: Run) -> str:
@@ -97,40 +97,12 @@ def _stuck(run: Run) -> str:
 
 
 def _close(conn: Connection, run: Run, recorded: int, now: datetime) -> None:
-    values: runs.RunValues = {"state": RunState.DONE, "finished_at": now, "recorded": recorded}
-    if not runs.change(conn, run.run_id, only_from=(RunState.RECORDING,), **values):
+    only_from, done = (RunState.RECORDING,), RunState.DONE
+    if not runs.finish(conn, run.run_id, done, only_from=only_from, recorded=recorded):
         return
-    _note_progress_values(conn, now)
+    progress_values.note_new(conn, now)
     if run.complete:
         _note_vanished(conn, now)
-
-
-def _note_progress_values(conn: Connection, now: datetime) -> None:
-    """Tell once of each progress value that was never seen on an active job before.
-
-    RM's list of values is not known, and a new way to say "closed" counts as active.
-    """
-    present = jobs.active_progress_values(conn)
-    known = _progress_seen(conn)
-    fresh = sorted(set(present) - set(known or {}))
-    if not fresh:
-        return
-    for value in fresh if known is not None else ():
-        log.warning("unknown progress counts as active", extra={"progress": value})
-    seen = {value: now.isoformat() if known is not None else "" for value in fresh}
-    app_state.put(conn, PROGRESS_SEEN, {**(known or {}), **seen}, now=now)
-
-
-def new_progress_values(conn: Connection, *, since: datetime) -> list[str]:
-    """Return the progress values that turned up after ``since``."""
-    known = _progress_seen(conn) or {}
-    return sorted(v for v, at in known.items() if at and datetime.fromisoformat(at) >= since)
-
-
-def _progress_seen(conn: Connection) -> dict[str, str] | None:
-    """Return when each progress value turned up; "" for those of the first fetch."""
-    found = app_state.get(conn, PROGRESS_SEEN)
-    return {name: str(at) for name, at in found.items()} if isinstance(found, dict) else None
 
 
 def _note_vanished(conn: Connection, now: datetime) -> None:

@@ -1,11 +1,11 @@
-"""Pull the job list out of RM: one run, one file, one message for each job.
+"""Fetch RM's job list: one run, one file, one message for each job.
 
 What if the process dies
 - before the download is complete: a ``.part`` file stays behind, the old file stands, the run
-  stays "running". The lock ends by itself; the message comes again and the run starts afresh,
-  or the sweep calls it failed.
+  stays "running". Its lock expires; the message comes again and the run begins afresh, or the
+  sweep calls it failed.
 - between the file and the last message: the same; messages sent twice change nothing.
-- after the run is "emitted": whoever looks next (the sweep, or ``sync --wait``) closes it.
+- after the run is "recording": the sweep closes it.
 The next ``since`` counts only from runs that were recorded to the last message.
 """
 
@@ -13,22 +13,24 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection
 
-from cprqueue.clients.job_list import ANSWER, read_job_list, says_nothing
+from cprqueue import log as logs
+from cprqueue.clients.job_list import says_nothing
 from cprqueue.clients.rm import BEGINNING, RestorationManager
-from cprqueue.domain.mapping import Unread, read_job, read_unread
+from cprqueue.domain.mapping import Unread
 from cprqueue.domain.models import Job
 from cprqueue.domain.records import RunKind, RunState
-from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError, UnreadableAnswer
+from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError
 from cprqueue.services import gates
 from cprqueue.services.fetch.closing import close_finished
+from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file
 from cprqueue.services.fetch.unread import note_unread
 from cprqueue.store import locks, runs
 from cprqueue.store.database import Database, clock
@@ -39,26 +41,32 @@ ALL_JOBS = "cpr_all_jobs.json"
 CHANGED_JOBS = "cpr_changed_jobs.json"
 
 OVERLAP = timedelta(hours=25)
-"""An incremental fetch asks this much further back than the last one looked.
+"""An incremental fetch asks this much further back than the last one did.
 
 Whether RM reads ModifiedSince as UTC or as local time is not known. A day and an hour is right
 either way; jobs that did not change cost one cheap message.
 """
 
 RENEW_EVERY = 500
+WATCH_SECONDS = 60
 
 
 @dataclass(slots=True, kw_only=True)
 class FetchRun:
-    """A fetch that holds the lock."""
+    """A fetch that holds the lock; ``alive`` renews it, and is called now and then."""
 
     run_id: int
     complete: bool
     observed_at: datetime
     since: datetime
-    holder: str
+    alive: Callable[[], None]
     emitted: int = 0
     unread: tuple[Unread, ...] = ()
+
+    def sighting(self) -> dict[str, object]:
+        """Return what each job's message says of the fetch, as plain JSON data."""
+        moment = self.observed_at.isoformat()
+        return {"run_id": self.run_id, "complete": self.complete, "observed_at": moment}
 
 
 class Fetch:
@@ -80,74 +88,69 @@ class Fetch:
         with self.db.begin() as conn:
             if complete:
                 gates.lift_suspension(conn)
-            return runs.create(
-                conn,
-                RunKind.FETCH,
-                now=clock(conn),
-                complete=complete,
-                requested_by=requested_by,
-            )
+            kind = RunKind.FETCH
+            return runs.create(conn, kind, complete=complete, requested_by=requested_by)
 
-    def start(self, run_id: int | None, *, complete: bool, requested_by: str = "beat") -> FetchRun:
-        """Take the lock and begin the run (a new one where ``run_id`` is None).
+    @contextmanager
+    def running(self, run_id: int | None, *, complete: bool) -> Iterator[FetchRun]:
+        """Hold the lock of all fetches for the block, in a run (a new one without ``run_id``).
 
+        At the end of the block its messages are out, and it is "recording"; an error fails it.
         The first fetch of all is always complete. Raises AlreadyRunning while another fetch
         runs or its messages are still being recorded, and AlreadyDone where this one is over.
         """
-        holder = str(uuid.uuid4())
+        if run_id is not None:  # it may have to wait for its turn, however long that takes
+            with self.db.begin() as conn:
+                runs.progress(conn, run_id, only_from=(RunState.QUEUED,))
+        busy = "another fetch is running"
+        with locks.hold(self.db, locks.FETCH, limit=self.lock_limit, busy=busy) as renew:
+            if self.close():
+                raise AlreadyRunning("the jobs of another fetch are still being recorded")
+            run = self._begin(run_id, complete, renew)
+            with logs.bound(run_id=run.run_id):
+                try:
+                    yield run
+                    self._sent(run)
+                except AlreadyRunning:
+                    raise  # the lock was lost: whoever has it may be at this very run
+                except CprqueueError as error:
+                    self._failed(run, str(error))
+                    raise
+                except Exception as error:
+                    # Nobody foresaw it, but whoever waits for the run must hear of its end.
+                    name = type(error).__name__
+                    self._failed(run, f"unexpected {name}: see the log of the fetch worker")
+                    raise
+
+    def _begin(self, run_id: int | None, complete: bool, renew: Callable[[], None]) -> FetchRun:
         with self.db.begin() as conn:
             now = clock(conn)
-            busy = self._busy(conn, holder, now)
-            if not busy:
-                run = self._begin(conn, run_id, complete, requested_by, holder, now)
-            elif run_id is not None:  # it only waits for its turn, however long that takes
-                runs.change(conn, run_id, only_from=(RunState.QUEUED,), touched_at=now)
-        if busy:
-            raise AlreadyRunning(busy)
-        return run
+            if run_id is None:
+                run_id = runs.create(conn, RunKind.FETCH, requested_by="beat")
+            complete = complete or runs.existing(conn, run_id).complete
+            since = None if complete else next_since(conn)
+            if not runs.start(
+                conn,
+                run_id,
+                only_from=(RunState.QUEUED, RunState.RUNNING),
+                complete=since is None,
+                since=since or BEGINNING,
+                observed_at=now,
+                recorded=0,
+            ):
+                raise AlreadyDone(f"run {run_id} is over already")
 
-    def _busy(self, conn: Connection, holder: str, now: datetime) -> str:
-        """Take the lock, or say who keeps us from a fetch."""
-        if not locks.take(conn, locks.FETCH, holder, now=now, limit=self.lock_limit):
-            return "another fetch is running"
-        close_finished(conn, now=now)
-        emitted = runs.newest(conn, RunKind.FETCH, RunState.RECORDING)
-        if emitted is None:
-            return ""
-        locks.release(conn, locks.FETCH, holder)
-        return f"run {emitted.run_id} is still being recorded"
+        def alive() -> None:
+            renew()
+            with self.db.begin() as conn:
+                runs.progress(conn, run_id)
 
-    def _begin(
-        self,
-        conn: Connection,
-        run_id: int | None,
-        complete: bool,
-        requested_by: str,
-        holder: str,
-        now: datetime,
-    ) -> FetchRun:
-        if run_id is None:
-            run_id = runs.create(conn, RunKind.FETCH, now=now, requested_by=requested_by)
-        row = runs.existing(conn, run_id)
-        if row.state not in (RunState.QUEUED, RunState.RUNNING):
-            raise AlreadyDone(f"run {run_id} has already been through")
-        complete = complete or row.complete
-        since = None if complete else next_since(conn)
-        complete = since is None
-        since = since or BEGINNING
-        runs.change(
-            conn,
-            run_id,
-            state=RunState.RUNNING,
-            complete=complete,
-            since=since,
-            started_at=now,
-            touched_at=now,
-            observed_at=now,
-            recorded=0,
-        )
         return FetchRun(
-            run_id=run_id, complete=complete, observed_at=now, since=since, holder=holder
+            run_id=run_id,
+            complete=since is None,
+            observed_at=now,
+            since=since or BEGINNING,
+            alive=alive,
         )
 
     def messages(self, run: FetchRun) -> Iterator[Job]:
@@ -160,13 +163,13 @@ class Fetch:
             path,
             since=run.since,
             check=lambda part: self._survey(run, part),
-            alive=every(self.lock_limit.total_seconds() / 5, lambda: self._keep_lock(run)),
+            alive=every(self.lock_limit.total_seconds() / 5, run.alive),
         )
-        self._keep_lock(run)
+        run.alive()
         for number, job in enumerate(each_last(path, survey), 1):
             yield job
             if number % RENEW_EVERY == 0:
-                self._keep_lock(run)
+                run.alive()
 
     def path(self, *, complete: bool) -> Path:
         """Return where an answer is kept."""
@@ -180,30 +183,18 @@ class Fetch:
         require_jobs(survey, complete=run.complete)
         return survey
 
-    def _keep_lock(self, run: FetchRun) -> None:
+    def _sent(self, run: FetchRun) -> None:
+        run.alive()
         with self.db.begin() as conn:
-            now = clock(conn)
-            if not locks.take(conn, locks.FETCH, run.holder, now=now, limit=self.lock_limit):
-                raise AlreadyRunning(f"run {run.run_id} lost its lock to another fetch")
-            runs.change(conn, run.run_id, touched_at=now)
-
-    def sent(self, run: FetchRun) -> None:
-        """Note that every message is out, and give the lock back."""
-        with self.db.begin() as conn:
-            now = clock(conn)
-            runs.change(
-                conn, run.run_id, state=RunState.RECORDING, touched_at=now, emitted=run.emitted
-            )
+            running, recording = (RunState.RUNNING,), RunState.RECORDING
+            runs.progress(conn, run.run_id, only_from=running, state=recording, emitted=run.emitted)
             note_unread(conn, run.run_id, run.unread, complete=run.complete)
-            locks.release(conn, locks.FETCH, run.holder)
-        log.info("fetch sent", extra={"run_id": run.run_id, "jobs": run.emitted})
+        log.info("fetch sent", extra={"jobs": run.emitted})
 
-    def failed(self, run: FetchRun, error: CprqueueError) -> None:
-        """Note why the run failed, and give the lock back."""
+    def _failed(self, run: FetchRun, note: str) -> None:
         with self.db.begin() as conn:
-            now, note = clock(conn), str(error)
-            runs.change(conn, run.run_id, state=RunState.FAILED, finished_at=now, note=note)
-            locks.release(conn, locks.FETCH, run.holder)
+            only_from = (RunState.RUNNING,)
+            runs.finish(conn, run.run_id, RunState.FAILED, only_from=only_from, note=note)
 
     def close(self) -> bool:
         """Close runs that are recorded to the end or stalled; True while one is still open."""
@@ -211,50 +202,17 @@ class Fetch:
             close_finished(conn, now=clock(conn))
             return runs.newest(conn, RunKind.FETCH, RunState.RECORDING) is not None
 
+    def close_when_recorded(self) -> bool:
+        """Close the run as soon as it is recorded; False if that takes longer than a minute.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What one pass over the file found: the last place of each job id, and what is no job."""
-
-    last_index: dict[int, int]
-    unread: tuple[Unread, ...] = ()
-
-    @property
-    def skipped(self) -> int:
-        """How many items could not be read."""
-        return len(self.unread)
-
-
-NOTHING = Survey(last_index={})
-"""Of an answer without any list: only an incremental one may be that."""
-
-
-def survey_file(
-    path: Path, name: str = ANSWER, seen: Callable[[int], None] = lambda _items: None
-) -> Survey:
-    """Read the file once; items that cannot be read are named, not fatal.
-
-    Errors call the file ``name``; ``seen`` is called with the number of items so far.
-    """
-    last: dict[int, int] = {}
-    unread = []
-    for index, item in enumerate(read_job_list(path, name)):
-        try:
-            last[read_job(item).job_id] = index
-        except UnreadableAnswer:
-            unread.append(read_unread(item, place=index + 1))
-        seen(index + 1)
-    if unread and not last:
-        raise UnreadableAnswer(f"{name} is a list, but holds no jobs")
-    return Survey(last_index=last, unread=tuple(unread))
-
-
-def require_jobs(survey: Survey, *, complete: bool) -> None:
-    """Raise UnreadableAnswer for a complete answer without any job: that is never true."""
-    if complete and not survey.last_index:
-        raise UnreadableAnswer(
-            "RestorationManager's complete answer holds no job at all: nothing was changed"
-        )
+        The sweep closes it then.
+        """
+        deadline = time.monotonic() + WATCH_SECONDS
+        while self.close():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)  # between two counts of what is recorded
+        return True
 
 
 def every(seconds: float, act: Callable[[], None]) -> Callable[[int], None]:
@@ -271,14 +229,6 @@ def every(seconds: float, act: Callable[[], None]) -> Callable[[int], None]:
             act()
 
     return maybe
-
-
-def each_last(path: Path, survey: Survey) -> Iterator[Job]:
-    """Yield each job of a surveyed file once: of doubles the last."""
-    desired = set(survey.last_index.values())
-    for index, item in enumerate(read_job_list(path) if desired else ()):
-        if index in desired:
-            yield read_job(item)
 
 
 def next_since(conn: Connection) -> datetime | None:

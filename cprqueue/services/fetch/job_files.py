@@ -1,16 +1,14 @@
 """The two steps by hand: RM to a file, and a file to the record.
 
 What if the process dies
-- in a fetch: a ``.part`` file stays behind, the old file stands, the lock ends by itself.
+- in a fetch: a ``.part`` file stays behind, the old file stands, the lock expires.
 - in an import: what was recorded stays, the run is called failed later, and importing the same
   file again does the rest.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -21,29 +19,21 @@ from sqlalchemy import Connection
 from cprqueue.clients.job_list import says_nothing
 from cprqueue.clients.rm import BEGINNING
 from cprqueue.domain.mapping import ActiveRules
-from cprqueue.domain.models import Job, Verdict
-from cprqueue.domain.records import Recorded, RunKind, RunState
-from cprqueue.errors import AlreadyRunning, CprqueueError, UnreadableAnswer, UsageError
-from cprqueue.services.fetch.fetch import (
-    NOTHING,
-    Fetch,
-    Survey,
-    each_last,
-    every,
-    next_since,
-    require_jobs,
-    survey_file,
-)
+from cprqueue.domain.models import Job
+from cprqueue.domain.recording import Change, Sighting, decide
+from cprqueue.domain.records import RunKind, RunState
+from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
+from cprqueue.services.fetch.fetch import Fetch, every, next_since
+from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file
 from cprqueue.services.fetch.unread import describe
-from cprqueue.services.record import Sighting, record_in
-from cprqueue.store import jobs, locks, runs
+from cprqueue.store import job_changes, jobs, locks, runs
 from cprqueue.store.database import Database, clock
 
 TOGETHER = 100
 """Jobs in one transaction of an import: short, and much faster than one each."""
 
 Report = Callable[[int], None]
-"""Is told how far the work has come."""
+"""Called with how far the work has come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +51,11 @@ def fetch_file(
 ) -> Fetched:
     """Write RM's job list to ``output`` or its usual place; nothing else is changed.
 
-    Raises AlreadyRunning while another fetch runs, and what Pull raises for bad answers.
+    Raises AlreadyRunning while another fetch runs, and what Fetch raises for bad answers.
     """
-    with _fetch_lock(fetch) as keep:
+    busy = "another fetch is running: try again when it is done"
+    with locks.hold(fetch.db, locks.FETCH, limit=fetch.lock_limit, busy=busy) as renew:
+        keep = every(fetch.lock_limit.total_seconds() / 5, renew)
         since = None if full else _since(fetch.db)
         path = output or fetch.path(complete=since is None)
 
@@ -93,24 +85,6 @@ def _both(first: Report, second: Report) -> Report:
 def _since(db: Database) -> datetime | None:
     with db.read() as conn:
         return next_since(conn)
-
-
-@contextmanager
-def _fetch_lock(fetch: Fetch) -> Iterator[Report]:
-    """Hold the lock of all fetches; what is given must be called now and then to keep it."""
-    holder = str(uuid.uuid4())
-
-    def take() -> None:
-        with fetch.db.begin() as conn:
-            if not locks.take(conn, locks.FETCH, holder, now=clock(conn), limit=fetch.lock_limit):
-                raise AlreadyRunning("another fetch is running: try again when it is done")
-
-    take()
-    try:
-        yield every(fetch.lock_limit.total_seconds() / 5, take)
-    finally:
-        with fetch.db.begin() as conn:
-            locks.release(conn, locks.FETCH, holder)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,11 +134,9 @@ class Import:
     def run(self, path: Path, survey: Survey, *, recorded: Report) -> Imported:
         """Record every job of the surveyed file."""
         with self.db.begin() as conn:
-            now = clock(conn)
-            name, running = path.name[:40], RunState.RUNNING
-            run_id = runs.create(conn, RunKind.IMPORT, now=now, state=running, requested_by=name)
-            moment = min(datetime.fromtimestamp(path.stat().st_mtime, UTC), now)
-            runs.change(conn, run_id, started_at=now, observed_at=moment)
+            moment = min(datetime.fromtimestamp(path.stat().st_mtime, UTC), clock(conn))
+            run_id = runs.create(conn, RunKind.IMPORT, requested_by=path.name)
+            runs.start(conn, run_id, observed_at=moment)
         sighting = Sighting(run_id=0, complete=False, observed_at=moment, event_run_id=run_id)
         done = Imported(run_id=run_id, unreadable=survey.skipped)
         try:
@@ -178,32 +150,31 @@ class Import:
         return done
 
     def _record(self, done: Imported, part: list[Job], sighting: Sighting) -> None:
-        def work(conn: Connection) -> list[tuple[str, Verdict, list[int]]]:
-            runs.change(conn, done.run_id, touched_at=clock(conn))
+        def work(conn: Connection) -> list[tuple[Change, bool, list[int]]]:
+            runs.progress(conn, done.run_id)
             return [self._one(conn, job, sighting) for job in part]
 
-        for outcome, verdict, due in self.db.retrying(work):
-            setattr(done, outcome, getattr(done, outcome) + 1)
-            done.active += verdict.active
-            done.inactive += not verdict.active
+        for change, active, due in self.db.retrying(work):
+            setattr(done, change.finding, getattr(done, change.finding) + 1)
+            done.active += active
+            done.inactive += not active
             done.due.update(due)
 
     def _one(
         self, conn: Connection, job: Job, sighting: Sighting
-    ) -> tuple[str, Verdict, list[int]]:
-        verdict = self.rules.judge(job)
-        outcome = _outcome(jobs.recorded(conn, job.job_id), job, verdict, sighting)
-        return outcome, verdict, record_in(conn, self.rules, job, sighting)
+    ) -> tuple[Change, bool, list[int]]:
+        known, verdict = jobs.recorded(conn, job.job_id), self.rules.judge(job)
+        change = decide(known, job, verdict, sighting)
+        return change, verdict.active, job_changes.write(conn, known, change)
 
     def _end(self, done: Imported, state: RunState, note: str | None) -> None:
         with self.db.begin() as conn:
-            runs.set_detail(conn, done.run_id, done.counts())
-            runs.change(
+            runs.finish(
                 conn,
                 done.run_id,
-                state=state,
+                state,
                 note=note,
-                finished_at=clock(conn),
+                detail=done.counts(),
                 emitted=done.jobs,
                 recorded=done.new + done.changed + done.unchanged,
                 skipped=done.unreadable,
@@ -213,12 +184,3 @@ class Import:
 def _parts(items: Iterator[Job]) -> Iterator[list[Job]]:
     while part := list(islice(items, TOGETHER)):
         yield part
-
-
-def _outcome(row: Recorded | None, job: Job, verdict: Verdict, sighting: Sighting) -> str:
-    if row is None:
-        return "new"
-    if row.observed_at > sighting.observed_at:
-        return "older"
-    same = row.content_hash == job.content_hash() and row.rule == verdict.rule
-    return "unchanged" if same else "changed"

@@ -39,17 +39,16 @@ def note_unread(conn: Connection, run_id: int, unread: Sequence[Unread], *, comp
     blind = _mark_seen(conn, run_id, unread) if complete else 0
     if blind:
         note = f"{note}; so no job counts as vanished by this fetch"
-    runs.change(conn, run_id, skipped=len(unread), note=note)
-    run = runs.get(conn, run_id)
-    detail = run.details if run else {}
+    detail = runs.existing(conn, run_id).details
     if blind or "blind" in detail:
-        runs.set_detail(conn, run_id, {**detail, "blind": blind})
+        detail = {**detail, "blind": blind}
+    runs.progress(conn, run_id, skipped=len(unread), note=note, detail=detail or None)
     if unread:
         log.warning("some jobs could not be read", extra={"run_id": run_id, "reason": note})
 
 
 def _mark_seen(conn: Connection, run_id: int, unread: Sequence[Unread]) -> int:
-    """Note that the fetch has shown these jobs; return how many might be any."""
+    """Note that the fetch has shown these jobs; return how many unreadable ones might be any."""
     ids = {item.job_id for item in unread if item.job_id is not None}
     keys = {name_key(i.job_number) for i in unread if i.job_id is None and i.job_number}
     found = jobs.mark_seen(conn, run_id, ids, keys)

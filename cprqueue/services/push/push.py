@@ -106,10 +106,8 @@ class Push:
 
     def _cannot_push_now(self) -> WakeUpResult | None:
         with self.db.read() as conn:
-            if gates.push_stopped(conn):
-                return WakeUpResult(said="the push is stopped")
-            if gates.suspended(conn):
-                return WakeUpResult(said="suspended by a remove-all: undo it, or sync --full")
+            if closed := gates.closed_because(conn):
+                return WakeUpResult(said=closed)
             due, _oldest = push_queue.due_now(conn, now=clock(conn), at_most=1)
             exported = first_export.taken(conn)
         if not due:

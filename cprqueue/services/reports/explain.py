@@ -10,9 +10,9 @@ from datetime import datetime
 
 from cprqueue.domain.models import Job, Observed
 from cprqueue.domain.push_plan import Compared, differences
+from cprqueue.domain.recording import desired
 from cprqueue.domain.records import Event, JobRecord, Link, LinkState
 from cprqueue.services import gates
-from cprqueue.services.record import desired
 from cprqueue.store import events, jobs, links
 from cprqueue.store.database import Database, clock
 

@@ -14,8 +14,7 @@ from sqlalchemy import Connection
 from cprqueue.clients.budget import Budget
 from cprqueue.domain.models import BATCH
 from cprqueue.domain.records import ClaimedLink, LinkState, Run, RunKind, RunState
-from cprqueue.services import gates
-from cprqueue.services.fetch import closing
+from cprqueue.services import gates, progress_values
 from cprqueue.store import jobs, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 
@@ -114,7 +113,7 @@ def _halts(conn: Connection, stopped: gates.Stopped | None, now: datetime) -> li
         f"approve {run_id}`, or put it away: `cprqueue undo {run_id}`"
         for run_id in waiting
     ]
-    fresh = closing.new_progress_values(conn, since=now - PROGRESS_IS_NEWS)
+    fresh = progress_values.new_since(conn, now - PROGRESS_IS_NEWS)
     return found + [f"new progress {v!r} counts as active: see RM_INACTIVE_PROGRESS" for v in fresh]
 
 

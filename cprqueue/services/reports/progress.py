@@ -47,7 +47,6 @@ def read_progress(db: Database, budget: Budget, run_id: int, *, calls_before: in
         run = runs.existing(conn, run_id)
         under_way = run.state in (RunState.RUNNING, RunState.RECORDING)
         recorded = runs.recorded_count(conn, run) if under_way else run.recorded
-        halt = gates.push_stopped(conn)
         return SyncProgress(
             run_id=run_id,
             state=run.state,
@@ -55,6 +54,6 @@ def read_progress(db: Database, budget: Budget, run_id: int, *, calls_before: in
             emitted=run.emitted,
             recorded=min(recorded, run.emitted or recorded),
             calls=budget.calls_so_far(conn) - calls_before,
-            stopped=halt.text if halt else gates.suspension_reason(conn),
+            stopped=gates.closed_because(conn),
             **runs.push_counts(conn, run),
         )

@@ -1,13 +1,16 @@
 """Drift: what people changed by hand in QuickBooks Time, found by a snapshot and put right.
 
-The export becomes what we believe that each job holds; whoever differs from what is wanted is
-due, and the normal push sets it back. Jobs pushed since the snapshot began are left alone: for
-them the export is older than the record.
+The export becomes the observed state of each job; a job whose desired state differs is due, and
+the normal push sets it back. Jobs pushed since the snapshot began are left alone: for them the
+export is older than the record. If the process dies in the middle, the snapshot is taken again,
+and a job that was corrected before is not found a second time.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
 
@@ -15,10 +18,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from cprqueue.domain.hierarchy import locations_by_jobcode
-from cprqueue.domain.models import Jobcode, Location, Observed
+from cprqueue.domain.models import Desired, Jobcode, Location, Observed
 from cprqueue.domain.push_plan import differences, observe
 from cprqueue.domain.records import ClaimedLink, LinkState, VerificationKind
-from cprqueue.services.push.batch import Item, read_item
 from cprqueue.store import events, exports, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 from cprqueue.store.jobs import chunks
@@ -36,20 +38,40 @@ class Drifted(TypedDict):
     text: str
 
 
-def find(db: Database, run_id: int) -> list[Drifted]:
-    """Compare every link with the export of ``run_id``; return a row for each drifted job."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Account:
+    """QuickBooks Time as the export shows it."""
+
+    jobcodes: Mapping[int, Jobcode]
+    locations: Mapping[int, Location]
+    linked: Mapping[int, Sequence[Location]]
+
+    def locations_of(self, row: ClaimedLink, code: Jobcode) -> list[Location]:
+        """Return the locations that are linked to the jobcode, and the job's own."""
+        own = self.locations.get(row.observed.location_id or 0)
+        found = {place.id: place for place in (*self.linked.get(code.id, []), own) if place}
+        return list(found.values())
+
+
+def find(db: Database, run_id: int, alive: Callable[[], None] = lambda: None) -> list[Drifted]:
+    """Compare every link with the export of ``run_id``; return a row for each drifted job.
+
+    ``alive`` is called now and then. Raises Transient where the export's rows are not whole.
+    """
     with db.read() as conn:
         run = runs.existing(conn, run_id)
-        codes, places = exports.read_whole(conn, run)
+        jobcodes, locations = exports.read_whole(conn, run)
         job_ids = links.managed_ids(conn)
-    near = locations_by_jobcode(places.values())
+    linked = locations_by_jobcode(locations.values())
+    account = _Account(jobcodes=jobcodes, locations=locations, linked=linked)
     found: list[Drifted] = []
     for part in chunks(job_ids, LINKS_AT_ONCE):
         with db.begin() as conn:
             now = clock(conn)
             for row in push_queue.with_jobs(conn, part):
                 if not _moving(row, since=run.began, now=now):
-                    found += _compare(conn, row, codes, places, near)
+                    found += _compare(conn, row, account, now)
+        alive()
     if found:
         log.warning("drift found", extra={"jobs": len(found)})
     return found
@@ -61,68 +83,49 @@ def _moving(row: ClaimedLink, *, since: datetime, now: datetime) -> bool:
     return bool(leased or row.intent or (row.pushed_at and row.pushed_at >= since))
 
 
-def _compare(
-    conn: Connection,
-    row: ClaimedLink,
-    codes: dict[int, Jobcode],
-    places: dict[int, Location],
-    near: dict[int, list[Location]],
-) -> list[Drifted]:
-    item = read_item(row)
-    code = codes.get(item.observed.jobcode_id or 0)
+def _compare(conn: Connection, row: ClaimedLink, account: _Account, now: datetime) -> list[Drifted]:
+    code = account.jobcodes.get(row.observed.jobcode_id or 0)
     if code is None:
-        return _missing(conn, item, row.state)
-    linked = {place.id: place for place in near.get(code.id, [])}
-    own = places.get(item.observed.location_id or 0)
-    if own is not None:
-        linked[own.id] = own
-    observed = observe(
-        code, linked.values(), ours=item.observed.location_id, address=item.desired.address
-    )
-    equal = all(row.equal for row in differences(item.desired, observed))
-    if observed == item.observed and (equal or row.state != LinkState.IN_SYNC):
+        return _missing(conn, row, now)
+    ours, desired = row.observed.location_id, Desired(name=row.job_number, address=row.address)
+    places = account.locations_of(row, code)
+    observed = observe(code, places, ours=ours, address=row.address)
+    equal = all(difference.equal for difference in differences(desired, observed))
+    if observed == row.observed and (equal or row.state is not LinkState.IN_SYNC):
         return []
-    return _note(conn, row, item, observed, code, equal=equal)
+    verification: VerificationKind | None = None
+    was = row.observed_text
+    try:
+        with conn.begin_nested():
+            if not links.correct_observed(conn, row.job_id, observed, was=was, now=now):
+                return []
+    except IntegrityError:
+        # Two jobs share a jobcode or location now: the push sorts it out.
+        verification = VerificationKind.FULL
+    if row.state is not LinkState.IN_SYNC or (equal and verification is None):
+        return []
+    text = f"{in_words(row.observed, observed)} in QuickBooks Time{_moment(code)}: set back"
+    return [_note(conn, row, text, now, verification)]
+
+
+def _missing(conn: Connection, row: ClaimedLink, now: datetime) -> list[Drifted]:
+    """The jobcode is not in the export: verify it by its id before anything is believed."""
+    if row.state is not LinkState.IN_SYNC:
+        return []  # nobody pushes it now; the push that comes verifies it anyway
+    text = f"jobcode {row.observed.jobcode_id} was not in the export: looking for it"
+    return [_note(conn, row, text, now, VerificationKind.FULL)]
 
 
 def _note(
     conn: Connection,
     row: ClaimedLink,
-    item: Item,
-    observed: Observed,
-    code: Jobcode,
-    *,
-    equal: bool,
-) -> list[Drifted]:
-    verification: VerificationKind | None = None
-    now = clock(conn)
-    try:
-        with conn.begin_nested():
-            if not links.correct_observed(
-                conn, item.job_id, observed, was=row.observed_text, now=now
-            ):
-                return []
-    except IntegrityError:
-        verification = (
-            VerificationKind.FULL
-        )  # two jobs share a jobcode or location now: the push sorts it out
-    if row.state != LinkState.IN_SYNC or (equal and verification is None):
-        return []
-    push_queue.make_due(conn, item.job_id, now=now, verification=verification)
-    text = f"{in_words(item.observed, observed)} in QuickBooks Time{_moment(code)}: set back"
-    events.add(conn, [events.event(item.job_id, "drift", text, at=now)])
-    return [{"job_id": item.job_id, "job_number": item.number, "text": text}]
-
-
-def _missing(conn: Connection, item: Item, state: LinkState) -> list[Drifted]:
-    """The jobcode is not in the export: look at it by its id before anything is believed."""
-    if state != LinkState.IN_SYNC:
-        return []  # nobody pushes it now; the push that comes looks for itself
-    now = clock(conn)
-    push_queue.make_due(conn, item.job_id, now=now, verification=VerificationKind.FULL)
-    text = f"jobcode {item.observed.jobcode_id} was not in the export: looking for it"
-    events.add(conn, [events.event(item.job_id, "drift", text, at=now)])
-    return [{"job_id": item.job_id, "job_number": item.number, "text": text}]
+    text: str,
+    now: datetime,
+    verification: VerificationKind | None,
+) -> Drifted:
+    push_queue.make_due(conn, row.job_id, now=now, verification=verification)
+    events.add(conn, [events.event(row.job_id, "drift", text, at=now)])
+    return {"job_id": row.job_id, "job_number": row.job_number, "text": text}
 
 
 def in_words(before: Observed, after: Observed) -> str:

@@ -1,18 +1,17 @@
 """Snapshot: all of QuickBooks Time's jobcodes and locations into ``qbt_export``, or nothing.
 
 A large account has more pages than one window has calls: the snapshot waits for calls and goes
-on with the next page. If the process dies, the run stays "running" and its rows are never used;
-the lock ends by itself and the next snapshot starts afresh.
+on with the next page. It is done when its drift is on record. If the process dies before that,
+the run stays "running" and its rows are never used; the lock expires and the next snapshot, or
+this one when its message comes again, begins afresh.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Unpack
 
 from sqlalchemy import Connection
 
@@ -22,9 +21,11 @@ from cprqueue.clients.listings import read_all
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.mapping import read_jobcode, read_location
 from cprqueue.domain.records import RunKind, RunState
-from cprqueue.errors import AlreadyRunning, CprqueueError, Transient
+from cprqueue.errors import AccessStopped, AlreadyRunning, CprqueueError, Transient
+from cprqueue.services import gates
+from cprqueue.services.snapshot import drift
 from cprqueue.store import exports, locks, runs
-from cprqueue.store.database import Database, clock
+from cprqueue.store.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +50,12 @@ class Snapshot:
         client: Callable[[Pause], QuickBooksTime],
         *,
         lock_limit: timedelta = LOCK_LIMIT,
+        alert: gates.Alert = lambda _title, _text: None,
     ) -> None:
         self.db = db
         self.client = client
         self.lock_limit = lock_limit
+        self.alert = alert
 
     def take(
         self,
@@ -69,50 +72,65 @@ class Snapshot:
 
         Raises AlreadyRunning while another one is being taken, and the client's errors; the
         run then holds no rows, and it is failed, or queued if ``run_id`` may be tried again.
+        An error that lets nothing in stops the push too.
         """
-        ordered = run_id is not None
-        holder = str(uuid.uuid4())
-        with self.db.begin() as conn:
-            done = self._begin(conn, run_id, holder)
+        done = self._served(run_id)
+        if done is not None:
+            return done
+        busy = "another snapshot is being taken"
+        with locks.hold(self.db, locks.SNAPSHOT, limit=self.lock_limit, busy=busy) as renew:
+            done = self._served(run_id)  # one may have ended just before
             if done is not None:
                 return done
-            if run_id is None:
-                run_id = runs.create(
-                    conn, RunKind.SNAPSHOT, now=clock(conn), requested_by=requested_by
-                )
-            now = clock(conn)
-            runs.change(conn, run_id, state=RunState.RUNNING, started_at=now, touched_at=now)
-        try:
+            with self.db.begin() as conn:
+                ordered = run_id is not None
+                if run_id is None:
+                    run_id = runs.create(conn, RunKind.SNAPSHOT, requested_by=requested_by)
+                runs.start(conn, run_id, only_from=())
             with logs.bound(run_id=run_id):
-                self._fill(run_id, holder, stop_asked)
-        except CprqueueError as error:
-            again = ordered and isinstance(error, Transient)
-            state = RunState.QUEUED if again else RunState.FAILED
-            self._end(run_id, holder, state=state, note=str(error))
-            raise
-        except BaseException:  # Ctrl-C or the end of the task's time: the next one need not wait
-            self._end(run_id, holder, state=RunState.FAILED, note="stopped in the middle")
-            raise
+                self._fill_or_end(run_id, renew, stop_asked, ordered=ordered)
         return run_id
 
-    def _begin(self, conn: Connection, run_id: int | None, holder: str) -> int | None:
-        """Take the lock; or return the newest complete snapshot where the order is served."""
-        held = locks.take(conn, locks.SNAPSHOT, holder, now=clock(conn), limit=self.lock_limit)
-        # After the lock: nobody ends one now.
-        newest = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
-        if run_id is not None and newest is not None and newest.run_id >= run_id:
-            locks.release(conn, locks.SNAPSHOT, holder)
+    def _served(self, run_id: int | None) -> int | None:
+        """Return the complete snapshot that is as new as the order, if any; the order is over."""
+        if run_id is None:
+            return None
+        with self.db.begin() as conn:
+            newest = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
+            if newest is None or newest.run_id < run_id:
+                return None
+            live = (RunState.QUEUED, RunState.RUNNING)
             note = f"not needed: the snapshot of run {newest.run_id} is newer"
-            live, now = (RunState.QUEUED, RunState.RUNNING), clock(conn)
-            state = RunState.FAILED
-            runs.change(conn, run_id, only_from=live, state=state, finished_at=now, note=note)
+            runs.finish(conn, run_id, RunState.FAILED, only_from=live, note=note)
             return newest.run_id
-        if not held:
-            raise AlreadyRunning("another snapshot is being taken")
-        return None
 
-    def _fill(self, run_id: int, holder: str, stop_asked: Callable[[], bool]) -> None:
-        alive = self._prolong(run_id, holder)
+    def _fill_or_end(
+        self,
+        run_id: int,
+        renew: Callable[[], None],
+        stop_asked: Callable[[], bool],
+        *,
+        ordered: bool,
+    ) -> None:
+        def alive() -> None:
+            renew()
+            with self.db.begin() as conn:
+                runs.progress(conn, run_id)
+
+        try:
+            self._fill(run_id, alive, stop_asked)
+        except AlreadyRunning:
+            raise  # the lock was lost: whoever has it may be at this very run
+        except CprqueueError as error:
+            self._interrupted(run_id, str(error), again=ordered and isinstance(error, Transient))
+            if isinstance(error, AccessStopped):
+                gates.stop_push(self.db, error, self.alert)
+            raise
+        except BaseException:  # Ctrl-C or the end of the task's time: the next one need not wait
+            self._interrupted(run_id, "stopped in the middle", again=False)
+            raise
+
+    def _fill(self, run_id: int, alive: Callable[[], None], stop_asked: Callable[[], bool]) -> None:
         qbt = self.client(self._patience(alive, stop_asked))
         both = {"active": "both"}
         jobcodes = read_all(qbt, "jobcodes", read_jobcode, {**both, "type": "all"}, alive)
@@ -124,40 +142,39 @@ class Snapshot:
             with self.db.begin() as conn:
                 exports.write(conn, run_id, rows[start : start + exports.WRITE_ROWS])
             alive()
+        with self.db.begin() as conn:
+            runs.progress(conn, run_id, emitted=len(jobcodes))
         failpoints.point("written_export")
-        note = f"{len(jobcodes)} jobcodes, {len(locations)} locations"
-        self._end(run_id, holder, state=RunState.DONE, note=note, emitted=len(jobcodes))
-
-    def _prolong(self, run_id: int, holder: str) -> Callable[[], None]:
-        def prolong() -> None:
-            with self.db.begin() as conn:
-                now = clock(conn)
-                if not locks.take(conn, locks.SNAPSHOT, holder, now=now, limit=self.lock_limit):
-                    raise AlreadyRunning("this snapshot lost its lock to another one")
-                runs.change(conn, run_id, touched_at=now)
-
-        return prolong
+        drifted = drift.find(self.db, run_id, alive)
+        failpoints.point("found_drift")
+        note = f"{len(jobcodes)} jobcodes, {len(locations)} locations, {len(drifted)} drifted"
+        with self.db.begin() as conn:
+            done, number = RunState.DONE, len(jobcodes)
+            detail = {"drifted": len(drifted)}
+            runs.finish(conn, run_id, done, note=note, recorded=number, detail=detail)
+            self._forget_old(conn)
 
     def _patience(self, alive: Callable[[], None], stop_asked: Callable[[], bool]) -> Pause:
         longest = min(PAUSE_SECONDS, self.lock_limit.total_seconds() / 4)
 
         def pause(seconds: float) -> None:
             if stop_asked():
-                raise Transient("out of calls, and the worker is ending: it begins again later")
+                raise Transient("out of calls, and the worker is ending: it begins afresh later")
             alive()
             time.sleep(min(max(seconds, 0.05), longest))  # until a call is free again
 
         return pause
 
-    def _end(self, run_id: int, holder: str, **values: Unpack[runs.RunValues]) -> None:
+    def _interrupted(self, run_id: int, note: str, *, again: bool) -> None:
         with self.db.begin() as conn:
-            now = clock(conn)
-            ended: runs.RunValues = {**values, "finished_at": now, "touched_at": now}
-            runs.change(conn, run_id, **ended)
-            locks.release(conn, locks.SNAPSHOT, holder)
+            if again:
+                runs.requeue(conn, run_id, note=note)
+            else:
+                runs.finish(conn, run_id, RunState.FAILED, note=note)
+            exports.forget(conn, [run_id])
             self._forget_old(conn)
-        if values["state"] == "queued":
-            log.warning("snapshot interrupted", extra={"run_id": run_id, "reason": values["note"]})
+        if again:
+            log.warning("snapshot interrupted", extra={"run_id": run_id, "reason": note})
 
     def _forget_old(self, conn: Connection) -> None:
         old = runs.newest_few(conn, RunKind.SNAPSHOT, RunState.DONE, limit=1000)[KEPT:]

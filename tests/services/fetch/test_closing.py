@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from cprqueue.domain.models import Job
+from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import RunKind
 from cprqueue.errors import AlreadyDone, AlreadyRunning
 from cprqueue.services.fetch.closing import STALLED_AFTER, lost_fetches
 from cprqueue.services.fetch.fetch import FetchRun
-from cprqueue.services.record import Sighting, record
+from cprqueue.services.record import record
 from cprqueue.services.reports import progress
 from cprqueue.store import runs
+from cprqueue.store.tables import locks
 from tests.office import Office, job
 
 
-def start(office: Office, run_id: int | None = None) -> FetchRun:
-    return office.app.fetch.start(run_id, complete=True)
+def running(office: Office, run_id: int | None = None) -> AbstractContextManager[FetchRun]:
+    return office.app.fetch.running(run_id, complete=True)
 
 
-def send(office: Office, run: FetchRun) -> list[Job]:
+def send(office: Office, run_id: int | None = None) -> tuple[FetchRun, list[Job]]:
     """Do what the fetch worker does; return the messages that wait in the queue."""
-    messages = list(office.app.fetch.messages(run))
-    office.app.fetch.sent(run)
-    return messages
+    with running(office, run_id) as run:
+        return run, list(office.app.fetch.messages(run))
 
 
 def insert(office: Office, run: FetchRun, messages: list[Job]) -> None:
@@ -37,8 +40,7 @@ def insert(office: Office, run: FetchRun, messages: list[Job]) -> None:
 
 def fetch(office: Office) -> None:
     """Fetch everything, from the request to the end."""
-    run = start(office)
-    insert(office, run, send(office, run))
+    insert(office, *send(office))
     assert not office.app.fetch.close()
 
 
@@ -75,8 +77,7 @@ def test_a_fetch_that_was_queued_first_but_began_later_waits_for_its_own_message
     fetch(office)  # beat's own: its number is higher, and it is through first
     office.push()
     office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="1 New Street")])
-    run = start(office, ordered)
-    messages = send(office, run)
+    run, messages = send(office, ordered)
     assert office.app.fetch.close()
     assert (verification(office, ordered).recorded, verification(office, ordered).finished) == (
         0,
@@ -90,38 +91,40 @@ def test_a_fetch_that_was_queued_first_but_began_later_waits_for_its_own_message
 
 def test_a_fetch_that_is_taken_up_again_counts_from_the_start(office: Office) -> None:
     office.sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 4)])
-    run = start(office)
-    insert(office, run, send(office, run)[:2])  # the third message is lost
+    run, messages = send(office)
+    insert(office, run, messages[:2])  # the third message is lost
     assert office.app.fetch.close()
     (again,) = lost_fetches(office.app.db, lambda _queue: 0, quiet=timedelta(seconds=-1))
-    second = start(office, again.run_id)
+    second, messages = send(office, again.run_id)
     assert verification(office, run.run_id).recorded == 0
-    insert(office, second, send(office, second))
+    insert(office, second, messages)
     assert not office.app.fetch.close()
     assert verification(office, run.run_id).recorded == 3
 
 
 def test_a_fetch_that_waits_for_another_one_has_not_got_stuck(office: Office) -> None:
     office.sandbox.rm.put_jobs([job(1, "A-1")])
-    running = start(office)
-    ordered = office.app.fetch.request(complete=True, requested_by="sync")
-    pass_time(office, STALLED_AFTER, but=running.run_id)
-    with pytest.raises(AlreadyRunning):
-        start(office, ordered)
-    insert(office, running, send(office, running))
+    with running(office) as run:
+        ordered = office.app.fetch.request(complete=True, requested_by="sync")
+        pass_time(office, STALLED_AFTER, but=run.run_id)
+        with pytest.raises(AlreadyRunning):
+            send(office, ordered)
+        messages = list(office.app.fetch.messages(run))
+    insert(office, run, messages)
     assert not office.app.fetch.close()
-    assert start(office, ordered).run_id == ordered
+    assert send(office, ordered)[0].run_id == ordered
 
 
 def test_a_fetch_whose_worker_is_busy_with_another_one_has_not_got_stuck(office: Office) -> None:
     office.sandbox.rm.put_jobs([job(1, "A-1")])
-    running = start(office)
-    ordered = office.app.fetch.request(complete=True, requested_by="sync")
-    pass_time(office, STALLED_AFTER, but=running.run_id)
-    office.app.fetch.close()  # the sweep does it each minute
-    insert(office, running, send(office, running))
+    with running(office) as run:
+        ordered = office.app.fetch.request(complete=True, requested_by="sync")
+        pass_time(office, STALLED_AFTER, but=run.run_id)
+        office.app.fetch.close()  # the sweep does it each minute
+        messages = list(office.app.fetch.messages(run))
+    insert(office, run, messages)
     assert not office.app.fetch.close()
-    assert start(office, ordered).run_id == ordered
+    assert send(office, ordered)[0].run_id == ordered
 
 
 def test_a_fetch_that_nobody_takes_up_is_called_failed(office: Office) -> None:
@@ -130,4 +133,22 @@ def test_a_fetch_that_nobody_takes_up_is_called_failed(office: Office) -> None:
     office.app.fetch.close()
     assert verification(office, ordered).note.startswith("never started")
     with pytest.raises(AlreadyDone):
-        start(office, ordered)
+        send(office, ordered)
+
+
+def test_a_fetch_that_lost_its_lock_leaves_the_run_to_whoever_has_it(office: Office) -> None:
+    office.sandbox.rm.put_jobs([job(1, "A-1")])
+
+    def suspended_for_too_long() -> None:
+        with running(office) as late:
+            with office.app.db.begin() as conn:
+                runs.requeue(conn, late.run_id)
+                conn.execute(update(locks).values(holder=None, until=None))
+            insert(office, *send(office, late.run_id))
+            assert not office.app.fetch.close()
+            with running(office):
+                late.alive()
+
+    with pytest.raises(AlreadyRunning):
+        suspended_for_too_long()
+    assert verification(office, 1).state == "done"
