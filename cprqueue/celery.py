@@ -100,7 +100,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
         "enable_utc": True,
         # The state file is written after each task, so a killed beat forgets nothing.
         "beat_sync_every": 1,
-        "beat_scheduler": "cprqueue.beat:Scheduler",
+        "beat_scheduler": "cprqueue.runtime.beat_state:Scheduler",
         "beat_schedule_filename": str(settings.var_dir / "beat" / "schedule"),
         "include": [
             "workers.fetch",
