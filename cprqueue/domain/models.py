@@ -108,19 +108,6 @@ class Job:
         return _digest(self.as_message())
 
 
-def unnamed_job(job_id: int) -> Job:
-    """Return the job of which nothing is known but its id."""
-    return Job(
-        job_id=job_id,
-        job_number="",
-        job_name="",
-        site_id=None,
-        status="",
-        progress="",
-        address=Address(),
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damaged:
     """An item of a job list that is no valid JSON, beginning at ``byte``.

@@ -221,7 +221,11 @@ class ClaimedLink(Link):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Record):
-    """A run; ``detail`` is its report."""
+    """A run; ``detail`` is its report.
+
+    ``emitted``: how many it set out to do: jobs sent, jobcodes read or planned. ``recorded``: how
+    many of them are done: jobs on record, jobcodes exported, archived or restored.
+    """
 
     run_id: int
     key: str
@@ -255,6 +259,11 @@ class Run(Record):
     def moved(self) -> datetime:
         """When it moved last."""
         return self.touched_at or self.created_at
+
+    @property
+    def own_calls(self) -> int | None:
+        """Its calls to QuickBooks Time; None for what makes none: the push is a later step."""
+        return None if self.kind in (RunKind.FETCH, RunKind.IMPORT) else self.calls
 
     @property
     def details(self) -> Mapping[str, Json]:

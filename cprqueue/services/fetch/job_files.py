@@ -26,7 +26,7 @@ from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.services.fetch.fetch import Fetch, every, next_since
 from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file
 from cprqueue.services.fetch.unread import describe
-from cprqueue.store import job_changes, jobs, locks, runs
+from cprqueue.store import job_changes, locks, runs
 from cprqueue.store.database import Database, clock
 
 TOGETHER = 100
@@ -163,7 +163,7 @@ class Import:
     def _one(
         self, conn: Connection, job: Job, sighting: Sighting
     ) -> tuple[Change, bool, list[int]]:
-        known, verdict = jobs.recorded(conn, job.job_id), self.rules.judge(job)
+        known, verdict = job_changes.recorded(conn, job.job_id), self.rules.judge(job)
         change = decide(known, job, verdict, sighting)
         return change, verdict.active, job_changes.write(conn, known, change)
 
