@@ -46,10 +46,10 @@ def audit(
     found = Audit()
     jobcodes = _by_name(state["jobcodes"], unmanaged)
     locations = _by_jobcode(state["locations"])
-    wanted = defaultdict(list)
+    desired = defaultdict(list)
     for job in filter(is_active, jobs):
-        wanted[_key(job["jobJobId"])].append(job)
-    for key, claimants in wanted.items():
+        desired[_key(job["jobJobId"])].append(job)
+    for key, claimants in desired.items():
         _judge(found, claimants, jobcodes.pop(key, []), locations)
     known = {_key(job["jobJobId"]) for job in jobs if job["jobJobId"]}
     for key, rows in jobcodes.items():
@@ -57,7 +57,9 @@ def audit(
         if key in known:
             found.leftover += len(active)
         else:
-            found.wrong += [f"jobcode {row['id']} ({row['name']}) is nobody's" for row in active]
+            found.wrong += [
+                f"jobcode {row['id']} ({row['name']}) belongs to no job" for row in active
+            ]
     return found
 
 

@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 class SandboxClient:
-    """Looks into a sandbox and changes it, by its base URL. Keeps no connection.
+    """Reads and changes a sandbox, by its base URL. Keeps no connection.
 
     ValueError: the sandbox does not accept what it was given; the text says why.
     """
@@ -36,7 +36,7 @@ class SandboxClient:
         return int(self._ask("GET", "calls/count", params=_query(service, method, path)))
 
     def reset_calls(self) -> None:
-        """Forget the calls so far."""
+        """Remove the calls so far from the log."""
         self._ask("DELETE", "calls")
 
     # -- faults, switches, clock ---------------------------------------------------------

@@ -41,7 +41,7 @@ class CallLog:
         self._calls.append(call)
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove them all."""
         self._calls = []
 
     def select(

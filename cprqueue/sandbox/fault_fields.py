@@ -9,7 +9,7 @@ KINDS = {
     "rate_limited": "429 instead of the act",
     "drop": "the connection closes before the act",
     "lost": "the act, then the connection closes without an answer",
-    "act_then_status": "the act, then a status that hides it",
+    "act_then_status": "the act, then a status in place of its answer",
     "garbled": "an answer that says JSON and is none",
     "html": "an HTML page",
     "cut": "half of the answer, then the connection closes",

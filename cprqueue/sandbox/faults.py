@@ -1,4 +1,4 @@
-"""Which call goes wrong, and how: rules that a test writes down before it starts."""
+"""Which calls fail, and how: rules that a test sets."""
 
 from __future__ import annotations
 

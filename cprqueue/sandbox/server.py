@@ -190,14 +190,14 @@ def serve(
 
     Call it from the main thread. The ``options`` are those of ``Sandbox``.
     """
-    with _told_to_stop() as stopped, Sandbox(port=port, jobs=jobs, host=host, **options) as sandbox:
+    with _stop_signals() as stopped, Sandbox(port=port, jobs=jobs, host=host, **options) as sandbox:
         if ready is not None:
             ready(sandbox)
         stopped.wait()
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[threading.Event]:
+def _stop_signals() -> Iterator[threading.Event]:
     stopped = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """A QuickBooks Time company in memory, free of any transport: requests in, answers out.
 
 It follows the published documentation, and refuses what the documentation refuses. Where
-nobody knows what the real service does, ``Switches`` chooses between the possibilities.
+the real service's behaviour is not known, ``Switches`` chooses between the possibilities.
 """
 
 from cprqueue.sandbox.quickbooks_time.account import Account

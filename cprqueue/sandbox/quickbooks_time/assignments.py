@@ -23,16 +23,16 @@ class Assignments:
     jobcodes: Jobcodes
 
     def listing(self, query: Query) -> Any:
-        """Return a page of assignments, the removed ones too unless told otherwise."""
+        """Return a page of assignments, the removed ones too by default."""
         query.refuse_unknown("type", "jobcode_id", "active")
-        kind, wanted = query.choice("type", "regular", "all", *TYPES), query.ids("jobcode_id")
+        kind, ids = query.choice("type", "regular", "all", *TYPES), query.ids("jobcode_id")
         active, jobcodes = query.activity("both"), self.company.jobcodes
         rows = (
             row
             for row in query.chosen(self.company.assignments)
             if active in (None, row.active)
             and kind in ("all", jobcodes[row.jobcode_id].type)
-            and (wanted is None or row.jobcode_id in wanted)
+            and (ids is None or row.jobcode_id in ids)
         )
         return query.listing("jobcode_assignments", rows, self.views.assignment, self.company.rng)
 

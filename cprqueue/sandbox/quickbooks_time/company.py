@@ -53,13 +53,13 @@ class Company:
         """Store a new jobcode, or the new state of one."""
         before = self.jobcodes.get(jobcode.id)
         if before is not None:
-            self._forget(before)
+            self._unindex(before)
         self.jobcodes[jobcode.id] = jobcode
         self._names[jobcode.parent_id, _bare(jobcode.name)].add(jobcode.id)
         self._children[jobcode.parent_id][jobcode.id] = None
         self.active_jobcodes += jobcode.active
 
-    def _forget(self, jobcode: Jobcode) -> None:
+    def _unindex(self, jobcode: Jobcode) -> None:
         self._names[jobcode.parent_id, _bare(jobcode.name)].discard(jobcode.id)
         self._children[jobcode.parent_id].pop(jobcode.id, None)
         self.active_jobcodes -= jobcode.active

@@ -39,16 +39,16 @@ class Listings:
 
     def _named(self, query: Query) -> Iterable[Jobcode]:
         rows = query.chosen(self.company.jobcodes)
-        wanted = query.given.get("name", "").strip()
-        if not wanted:
+        name = query.given.get("name", "").strip()
+        if not name:
             return rows
         if self.company.switches.name_filter_prefix:
-            wanted = wanted.rstrip("*") + "*"
-        exact = "*" not in wanted
+            name = name.rstrip("*") + "*"
+        exact = "*" not in name
         if exact and query.given.get("parent_ids") == "0":
-            same = {row.id for row in self.company.named(wanted, 0)}
+            same = {row.id for row in self.company.named(name, 0)}
             return (row for row in rows if row.id in same)
-        pattern = re.compile(".*".join(re.escape(part) for part in folded(wanted).split("*")))
+        pattern = re.compile(".*".join(re.escape(part) for part in folded(name).split("*")))
         return (row for row in rows if pattern.fullmatch(folded(row.name)))
 
     def locations(self, query: Query) -> Any:

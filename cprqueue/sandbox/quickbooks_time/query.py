@@ -53,7 +53,7 @@ class Query:
         return default
 
     def activity(self, default: str = "yes", name: str = "active") -> bool | None:
-        """Return whether active or archived rows are wanted; None is both."""
+        """Return whether active or archived rows are asked for; None is both."""
         word = self.choice(name, default, "yes", "no", "both")
         return {"yes": True, "no": False}.get(word)
 
@@ -68,7 +68,7 @@ class Query:
             raise RequestRefusedError(417, f"Invalid date for {name}: {raw!r}") from None
 
     def chosen(self, table: Mapping[int, R]) -> Iterable[R]:
-        """Return the rows of the wanted ids, or all of them, by id."""
+        """Return the rows of the ids asked for, or all of them, by id."""
         ids = self.ids()
         if ids is None:
             return table.values()
@@ -77,7 +77,7 @@ class Query:
     def listing(
         self, endpoint: str, rows: Iterable[R], show: Callable[[R], Any], rng: Random
     ) -> Any:
-        """Return the body with the wanted page of those rows that changed since the wanted time."""
+        """Return the body with one page of the rows that pass ``modified_since``."""
         since, itself = self.moment("modified_since"), self.switches.since_inclusive
         if since is not None:
             rows = (

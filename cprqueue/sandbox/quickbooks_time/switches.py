@@ -42,7 +42,7 @@ class Switches(SwitchSet):
     force_status: int | None = None
     """Answer every request, ``/grant`` included, with this status; nothing is applied."""
     act_then_status: int | None = None
-    """Apply every write, then hide the outcome behind this status."""
+    """Apply every write, then answer with this status."""
     forced_body: Literal["error", "html"] = "error"
     """The body that goes with both."""
 

@@ -24,7 +24,7 @@ class Timesheets:
     views: Views
 
     def listing(self, query: Query) -> Any:
-        """Return a page of timesheets: of those off the clock unless told otherwise."""
+        """Return a page of timesheets: those off the clock by default."""
         query.refuse_unknown("start_date", "end_date", "jobcode_ids", "on_the_clock")
         if not set(_RANGE) & set(query.given):
             raise RequestRefusedError(417, "Problem getting timesheets: " + ", ".join(_RANGE))
@@ -40,11 +40,11 @@ class Timesheets:
         return query.listing("timesheets", rows, self.views.timesheet, self.company.rng)
 
     def _on_jobcodes(self, query: Query) -> Iterable[Timesheet]:
-        rows, wanted = query.chosen(self.company.timesheets), query.ids("jobcode_ids")
-        if wanted is None:
+        rows, ids = query.chosen(self.company.timesheets), query.ids("jobcode_ids")
+        if ids is None:
             return rows
-        below = {each.id for top in wanted for each in self.company.descendants(top)}
-        return [row for row in rows if row.jobcode_id in below | set(wanted)]
+        below = {each.id for top in ids for each in self.company.descendants(top)}
+        return [row for row in rows if row.jobcode_id in below | set(ids)]
 
     def clock_in(self, jobcode_id: int, user_id: int) -> Timesheet:
         """Start a timesheet; a user who was on the clock elsewhere leaves that jobcode."""

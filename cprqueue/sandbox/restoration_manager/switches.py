@@ -1,4 +1,4 @@
-"""What nobody outside has established about RestorationManager."""
+"""Every choice about RestorationManager that is not established, as a typed field."""
 
 from __future__ import annotations
 
