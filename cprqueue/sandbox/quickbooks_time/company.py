@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -74,35 +75,36 @@ class Company:
         if before is not None:
             self._forget(before)
         self.jobcodes[jobcode.id] = jobcode
-        self._names[jobcode.parent_id, folded(jobcode.name)].add(jobcode.id)
+        self._names[jobcode.parent_id, _bare(jobcode.name)].add(jobcode.id)
         if jobcode.short_code:
             self._short_codes[jobcode.parent_id, folded(jobcode.short_code)].add(jobcode.id)
         self._children[jobcode.parent_id][jobcode.id] = None
         self.active_jobcodes += jobcode.active
 
     def _forget(self, jobcode: Jobcode) -> None:
-        self._names[jobcode.parent_id, folded(jobcode.name)].discard(jobcode.id)
+        self._names[jobcode.parent_id, _bare(jobcode.name)].discard(jobcode.id)
         self._short_codes[jobcode.parent_id, folded(jobcode.short_code)].discard(jobcode.id)
         self._children[jobcode.parent_id].pop(jobcode.id, None)
         self.active_jobcodes -= jobcode.active
 
-    def named(self, name: str, parent_id: int | None = None) -> list[Jobcode]:
-        """Return the jobcodes of that name, compared without case, by id."""
-        word = folded(name)
-        if parent_id is not None:
-            ids = self._names.get((parent_id, word), set())
-            return [self.jobcodes[each] for each in sorted(ids)]
-        return [each for each in self.jobcodes.values() if folded(each.name) == word]
+    def named(self, name: str, parent_id: int) -> list[Jobcode]:
+        """Return the jobcodes under one parent of that name, compared without case, by id."""
+        return [each for each in self._alike(name, parent_id) if folded(each.name) == folded(name)]
 
     def namesakes(self, jobcode: Jobcode) -> list[Jobcode]:
         """Return the siblings whose name counts as the same."""
-        found = self.named(jobcode.name, jobcode.parent_id)
+        found = self._alike(jobcode.name, jobcode.parent_id)
+        if not self.switches.names_without_accents:
+            found = self.named(jobcode.name, jobcode.parent_id)
         exact = self.switches.names_exact
         return [
             each
             for each in found
             if each.id != jobcode.id and (not exact or each.name == jobcode.name)
         ]
+
+    def _alike(self, name: str, parent_id: int) -> list[Jobcode]:
+        return [self.jobcodes[each] for each in sorted(self._names.get((parent_id, _bare(name)), ()))]
 
     def short_code_taken(self, jobcode: Jobcode) -> bool:
         """Tell whether an active sibling has the same short code."""
@@ -212,3 +214,9 @@ class Company:
 def folded(name: str) -> str:
     """Return what names and short codes are compared by."""
     return name.strip().casefold()
+
+
+def _bare(name: str) -> str:
+    """Return ``folded`` without accents."""
+    split = unicodedata.normalize("NFKD", folded(name))
+    return "".join(each for each in split if not unicodedata.combining(each))

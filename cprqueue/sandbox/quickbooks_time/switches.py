@@ -115,6 +115,8 @@ class Switches:
     """Blanks at the ends of a name are cut off."""
     name_length_in_bytes: bool = False
     """The 64 of a name counts UTF-8 bytes, not characters."""
+    names_without_accents: bool = False
+    """Names are compared without accents, but looked up with them."""
     archived_namesake: Literal["accepted", "twin", "refused"] = "accepted"
     """A create that meets an archived namesake: item 202, a second jobcode, or item 417."""
     other_type_allowed: bool = False
