@@ -35,8 +35,8 @@ T = TypeVar("T")
 Values = Mapping[str, Any]
 
 HOLDS = ""
-SETTINGS = {"QBT_RATE_LIMIT": "1000", "QBT_RATE_WINDOW": "1"}
-WINDOW = {"rate_window_seconds": 1.0}
+SETTINGS = {"QBT_RATE_LIMIT": "1000", "QBT_RATE_WINDOW": "0.2"}
+WINDOW = {"rate_window_seconds": 0.2}
 TRIES = 6
 NO_RIGHT = "permission"
 
@@ -59,7 +59,7 @@ def each(*values: Any, says: str = HOLDS, **how: Any) -> list[Row]:
 
 
 ON, OFF = each(True), each(False)
-FEW = {"rate_limit": 12}
+FEW = {"rate_limit": 8}
 STOPS = "QuickBooks Time"
 
 QBT: dict[str, list[Row]] = {
@@ -69,8 +69,8 @@ QBT: dict[str, list[Row]] = {
     "refresh_needs_authorization": OFF,
     "refresh_needs_live_token": each(True, says="refuses the refresh token"),
     "bad_refresh_status": each(400),
-    "rate_limit": each(12),
-    "rate_window_seconds": each(2.0, qbt=FEW),
+    "rate_limit": each(8),
+    "rate_window_seconds": each(0.4, qbt=FEW),
     "rate_window": each("sliding", qbt=FEW),
     "retry_after": each(True, qbt=FEW),
     "force_status": each(401, 402, 403, 413, 417, 429, 499, 500, 501, 503, says=STOPS, patience=0.2),
