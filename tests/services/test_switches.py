@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import pytest
 
+from cprqueue.domain.recording import Sighting
 from cprqueue.errors import AccessStopped, CprqueueError, Transient
 from cprqueue.sandbox.audit import audit
 from cprqueue.sandbox.fault_fields import KINDS
@@ -23,7 +24,7 @@ from cprqueue.sandbox.quickbooks_time import Switches
 from cprqueue.sandbox.restoration_manager import RmSwitches
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import gates
-from cprqueue.services.record import Sighting, record
+from cprqueue.services.record import record
 from cprqueue.services.reports import overview
 from cprqueue.store import push_queue
 from cprqueue.store.database import clock
@@ -73,8 +74,12 @@ QBT: dict[str, list[Row]] = {
     "rate_window_seconds": each(0.4, qbt=FEW),
     "rate_window": each("sliding", qbt=FEW),
     "retry_after": each(True, qbt=FEW),
-    "force_status": each(401, 402, 403, 413, 417, 429, 499, 500, 501, 503, says=STOPS, patience=0.2),
-    "act_then_status": each(401, 402, 403, 413, 417, 429, 499, 500, 501, 503, says=STOPS, patience=0.2),
+    "force_status": each(
+        401, 402, 403, 413, 417, 429, 499, 500, 501, 503, says=STOPS, patience=0.2
+    ),
+    "act_then_status": each(
+        401, 402, 403, 413, 417, 429, 499, 500, 501, 503, says=STOPS, patience=0.2
+    ),
     "forced_body": each("html", qbt={"force_status": 503}, says=STOPS, patience=0.2),
     "strict_filters": ON,
     "unknown_parameter_refused": ON,
@@ -149,7 +154,7 @@ CASES = [
     for name, rows in table.items()
     for row in rows
 ]
-FAULTS: dict[str, Values] = dict.fromkeys(KINDS, {}) | {
+FAULTS: dict[str, Values] = {kind: {} for kind in KINDS} | {
     "slow": {"seconds": 0.01},
     "drip": {"seconds": 0.01},
     "items": {"item_share": 0.3},
@@ -232,17 +237,13 @@ class Life:
         self.push()
 
     def _fetch(self, *, complete: bool) -> None:
-        fetch = self.app.fetch
-        run = fetch.start(None, complete=complete)
-        seen = Sighting(run_id=run.run_id, complete=run.complete, observed_at=run.observed_at)
-        try:
-            for each in fetch.messages(run):
+        with self.app.fetch.running(None, complete=complete) as run:
+            for each in self.app.fetch.messages(run):
+                seen = Sighting(
+                    run_id=run.run_id, complete=run.complete, observed_at=run.observed_at
+                )
                 record(self.app.db, self.app.rules, each, seen)
-        except CprqueueError as error:
-            fetch.failed(run, error)
-            raise
-        fetch.sent(run)
-        assert not fetch.close()
+        assert not self.app.fetch.close()
         self.said += [each.label for each in run.unread]
 
     def push(self) -> None:
@@ -343,6 +344,14 @@ def test_the_promise_holds_as_the_switches_stand(live: Callable[..., Life]) -> N
     assert not [line for line in life.said if "parked" in line and "0 parked" not in line]
 
 
+def test_a_job_whose_name_exists_below_a_customer_is_named(live: Callable[..., Life]) -> None:
+    life = live()
+    life.sync(*JOBS, complete=True)
+    warnings = overview.read_status(life.app.db, life.app.budget).warnings
+    (named,) = [line for line in warnings if "below a customer" in line]
+    assert named.endswith("A-9")
+
+
 @pytest.mark.parametrize(("service", "name", "row"), CASES)
 def test_the_promise_holds_or_one_line_says_why_not(
     live: Callable[..., Life], service: str, name: str, row: Row
@@ -380,5 +389,3 @@ def test_no_fault_costs_a_job(live: Callable[..., Life], service: str, kind: str
     life.office.sandbox.faults.clear()
     life.mend()
     life.promise(closed=0)
-
-
