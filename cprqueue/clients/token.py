@@ -29,6 +29,7 @@ from cprqueue.errors import (
     AlreadyRunning,
     CprqueueError,
     Refused,
+    ServiceFailed,
     ServiceUnreachable,
     UnreadableAnswer,
 )
@@ -189,6 +190,9 @@ class Token:
         try:
             reply = self.transport.request("POST", "/grant", form=form, headers=headers)
         except (Refused, AccessStopped) as error:
+            if isinstance(error, Refused) and error.status not in (400, 404):
+                # Not of the request that waits for the token, which would be blamed for it.
+                raise ServiceFailed(str(error)) from None
             if error.status not in (400, 401, 404):
                 raise
             raise AccessStopped(

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cprqueue.domain.models import Address, Desired, Job, Verdict, name_key
+from cprqueue.domain.models import Desired, Job, Verdict, name_key
 from cprqueue.domain.records import LinkState, Recorded
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def decide_refused(
     A job is not archived because it cannot be read. ``last_event``: the newest of its history.
     """
     if known is None:
-        return _first(_unnamed_job(job_id), Verdict(active=False, rule=REFUSED), sighting)
+        return _first(Job(job_id=job_id), Verdict(active=False, rule=REFUSED), sighting)
     latest = max(known.observed_at, sighting.observed_at)
     return Change(
         job_id=job_id,
@@ -124,19 +124,6 @@ def decide_refused(
 def desired(job: Job) -> Desired:
     """Return what QuickBooks Time should hold for this job while it is active."""
     return Desired(name=job.job_number, address=job.address)
-
-
-def _unnamed_job(job_id: int) -> Job:
-    """Return the job of which nothing is known but its id."""
-    return Job(
-        job_id=job_id,
-        job_number="",
-        job_name="",
-        site_id=None,
-        status="",
-        progress="",
-        address=Address(),
-    )
 
 
 def _first(job: Job, verdict: Verdict, sighting: Sighting) -> Change:

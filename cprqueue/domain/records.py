@@ -10,12 +10,12 @@ import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from cprqueue.domain.models import Address, Jobcode, Json, Location, Observed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import RowMapping
 
@@ -95,14 +95,6 @@ class ErrorCode(StrEnum):
 
 
 REFUSED = "refused_"
-
-
-T = TypeVar("T")
-
-
-def built(kind: Callable[..., T], data: Mapping[str, Json]) -> T:
-    """Build a value from the plain data that ``asdict`` once made of it."""
-    return kind(**data)
 
 
 def refused(status: int) -> str:

@@ -12,7 +12,7 @@ import logging
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError
 
-from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Job
 from cprqueue.domain.recording import Sighting, decide, decide_refused
 from cprqueue.store import events, job_changes

@@ -19,8 +19,9 @@ from sqlalchemy import Connection
 from cprqueue import log as logs
 from cprqueue.clients.job_list import read_job_list
 from cprqueue.clients.rm import BEGINNING, RestorationManager
-from cprqueue.domain.mapping import ActiveRules, read_job
-from cprqueue.domain.models import Job, Json, name_key
+from cprqueue.domain.active import ActiveRules
+from cprqueue.domain.mapping import read_job
+from cprqueue.domain.models import Job, Json, built, name_key
 from cprqueue.domain.push_plan import Compared, differences
 from cprqueue.domain.recording import Sighting, desired
 from cprqueue.domain.records import (
@@ -30,7 +31,6 @@ from cprqueue.domain.records import (
     RunKind,
     RunState,
     VerificationKind,
-    built,
 )
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.services.push.batch import Item

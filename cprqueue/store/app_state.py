@@ -10,8 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from cprqueue.domain.models import Json
-from cprqueue.domain.records import built
+from cprqueue.domain.models import Json, built
 from cprqueue.store.tables import state
 
 T = TypeVar("T")

@@ -19,13 +19,14 @@ from sqlalchemy import update
 
 from cprqueue.clients.token import LOCK_LIMIT, NAME
 from cprqueue.clients.transport import CONNECT_SECONDS, READ_SECONDS
+from cprqueue.domain.records import ErrorCode
 from cprqueue.errors import AccessStopped, ServiceUnreachable
 from cprqueue.sandbox.credentials import QBT_ACCESS_TOKEN
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.store import app_state
 from cprqueue.store.database import clock
 from cprqueue.store.tables import locks as locks_table
-from tests.office import MakeOffice, Office
+from tests.office import MakeOffice, Office, job
 from tests.real_processes import killed_at_the_end, wait_until
 
 
@@ -222,6 +223,21 @@ def test_a_refused_refresh_token_stops_with_the_cure(office: Office, status: int
     office.sandbox.qbt.revoke_token()
     with pytest.raises(AccessStopped, match="connect again and put the new"):
         office.app.qbt().current_user()
+
+
+def test_a_renewal_that_is_refused_for_another_reason_is_not_blamed_on_a_job(
+    office: Office,
+) -> None:
+    office.put(job(1, "A-1"))
+    office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="2 New Street")])
+    office.fetch()
+    office.sandbox.qbt.expire_token()
+    conflict = {"kind": "status", "status": 409, "service": "qbt", "path": "/grant", "times": 1}
+    office.sandbox.client.set_faults([conflict])
+    office.app.push.push_due()
+    assert office.link(1).error_code == ErrorCode.NO_ANSWER
+    office.push()
+    assert office.broken() == []
 
 
 def test_new_settings_replace_the_stored_pair(

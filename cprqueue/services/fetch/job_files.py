@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from cprqueue.clients.job_list import says_nothing
 from cprqueue.clients.rm import BEGINNING
-from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Job
 from cprqueue.domain.recording import Change, Sighting, decide
 from cprqueue.domain.records import RunKind, RunState
