@@ -75,8 +75,9 @@ def test_without_tables_the_cure_is_one_line_and_exit_2(tmp_path: Path) -> None:
 def test_a_database_that_is_away_is_one_line_and_exit_3(system: System) -> None:
     url = "postgresql+psycopg://user:hidden@127.0.0.1:1/none"
     done = system.run("status", "--json", DATABASE_URL=url)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
-    assert "hidden" not in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert json.loads(done.stdout)["exit"] == 3
+    assert "hidden" not in done.stdout + done.stderr
 
 
 def test_failures_lists_parked_and_retrying_jobs_with_their_reasons(
