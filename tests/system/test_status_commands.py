@@ -66,8 +66,9 @@ def test_a_broker_that_never_answers_is_given_up_soon_and_its_password_not_shown
 
 
 def test_without_tables_the_cure_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
     with Sandbox(jobs=[]) as sandbox:
-        done = System(tmp_path, sandbox).run("status")
+        done = System(tmp_path / "new", sandbox).run("status")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "start `cprqueue up` once" in done.stderr
 
