@@ -1,4 +1,4 @@
-"""``cprqueue backup``: a copy of the SQLite database that is whole, while all goes on."""
+"""``cprqueue backup``: a checked copy of the SQLite database; nothing has to be stopped."""
 
 from __future__ import annotations
 

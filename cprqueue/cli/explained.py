@@ -1,4 +1,4 @@
-"""How ``explain`` looks on a terminal."""
+"""How ``explain`` is printed."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class ProgramLog:
             self._lost += 1
 
     def _is_warning(self, line: str) -> bool:
-        """Tell whether a line is, or goes on with, a warning: Flower greets in several lines."""
+        """Tell whether a line is, or continues, a warning: Flower's start takes several lines."""
         found = _LEVEL.match(line)
         if found:
             self._flower_warns = (found[1] or found[2]) not in ("DEBUG", "INFO")

@@ -19,8 +19,8 @@ AWAY_SECONDS = 60.0
 """A database or broker that is away for so long is an error."""
 
 
-def until(look: Callable[[], T | None], *, timeout_seconds: float) -> T | None:
-    """Call ``look`` again and again until it returns something; None after the timeout.
+def until(read: Callable[[], T | None], *, timeout_seconds: float) -> T | None:
+    """Call ``read`` again and again until it returns something; None after the timeout.
 
     Raises ServiceUnreachable where the database or the broker stays away for AWAY_SECONDS.
     """
@@ -28,7 +28,7 @@ def until(look: Callable[[], T | None], *, timeout_seconds: float) -> T | None:
     away_since: float | None = None
     while True:
         try:
-            found = look()
+            found = read()
             if away_since is not None:
                 note("it answers again")
             away_since = None
@@ -41,4 +41,4 @@ def until(look: Callable[[], T | None], *, timeout_seconds: float) -> T | None:
                 raise
         if found is not None or time.monotonic() > deadline:
             return found
-        time.sleep(POLL_SECONDS)  # between two looks
+        time.sleep(POLL_SECONDS)  # between two calls

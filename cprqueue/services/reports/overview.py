@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection
 
 from cprqueue.clients.budget import Budget
 from cprqueue.domain.models import BATCH
 from cprqueue.domain.records import ClaimedLink, Link, LinkState, Run, RunKind, RunState
-from cprqueue.services import gates, progress_values
-from cprqueue.services.reports.words import counted
-from cprqueue.store import jobs, links, namesakes, push_queue, runs
+from cprqueue.services import gates
+from cprqueue.services.reports import warnings
+from cprqueue.store import jobs, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 CALLS_FOR_A_BATCH = 2
 """A new job costs a jobcode and a location, and fifty jobs share each request."""
-
-NAMED = 5
-FETCH_OVERDUE = timedelta(minutes=30)
-PROGRESS_IS_NEWS = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +58,7 @@ class Status:
 def read_status(db: Database, budget: Budget) -> Status:
     """Read how things stand."""
     with db.read() as conn:
-        now = clock(conn)
         numbers = links.counts(conn)
-        stopped, suspended = gates.push_stopped(conn), gates.suspension_reason(conn)
         tried = runs.newest(conn, RunKind.FETCH)
         succeeded = runs.newest(conn, RunKind.FETCH, RunState.DONE)
         return Status(
@@ -73,17 +67,9 @@ def read_status(db: Database, budget: Budget) -> Status:
             fetch_tried=tried,
             fetch_succeeded=succeeded,
             snapshot=runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE),
-            push_stopped=stopped,
-            suspended=suspended,
-            warnings=[
-                *([f"the push is stopped: {stopped.text}"] if stopped else []),
-                *([suspended] if suspended else []),
-                *_held_prune(conn),
-                *_new_progress(conn, now - PROGRESS_IS_NEWS),
-                *_namesakes(conn),
-                *_about_fetches(tried, succeeded, now),
-                *([_parked(numbers["parked"])] if numbers["parked"] else []),
-            ],
+            push_stopped=gates.push_stopped(conn),
+            suspended=gates.suspension_reason(conn),
+            warnings=warnings.read(conn, tried, succeeded, parked=numbers["parked"]),
         )
 
 
@@ -112,52 +98,6 @@ def minutes_for(due: int, *, free: int, for_bulk: int, window_seconds: float) ->
     missing = math.ceil(due / BATCH) * CALLS_FOR_A_BATCH - free
     windows = max(0, math.ceil(missing / max(1, for_bulk)))
     return round(windows * window_seconds / 60, 1)
-
-
-def _parked(number: int) -> str:
-    return f"{counted(number, 'job')} parked: see `cprqueue failures`"
-
-
-def _held_prune(conn: Connection) -> list[str]:
-    held = runs.newest(conn, RunKind.PRUNE, RunState.HELD)
-    if held is None:
-        return []
-    return [
-        f"the prune of run {held.run_id} is held: `cprqueue prune show {held.run_id}`, then "
-        f"`cprqueue prune approve {held.run_id}`, or drop it: `cprqueue undo {held.run_id}`"
-    ]
-
-
-def _new_progress(conn: Connection, since: datetime) -> list[str]:
-    new = progress_values.new_since(conn, since)
-    return [f"new progress {v!r} counts as active: see RM_INACTIVE_PROGRESS" for v in new]
-
-
-def _namesakes(conn: Connection) -> list[str]:
-    found = namesakes.below_parents(conn)
-    if not found:
-        return []
-    names = ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
-    have = "has" if len(found) == 1 else "have"
-    return [
-        f"{counted(len(found), 'active job')} {have} a jobcode of the same name below a customer "
-        f"or project in QuickBooks Time, which is not ours: {names}"
-    ]
-
-
-def _about_fetches(tried: Run | None, succeeded: Run | None, now: datetime) -> list[str]:
-    found = []
-    if tried is not None and tried.state is RunState.FAILED:
-        found.append(f"the last fetch (run {tried.run_id}) failed: {tried.note}")
-    asked_at = succeeded.observed_at if succeeded else None
-    if asked_at is None:
-        found.append("no fetch has succeeded yet")
-    elif asked_at < now - FETCH_OVERDUE:
-        minutes = (now - asked_at) / timedelta(minutes=1)
-        found.append(f"the last successful fetch is {minutes:.0f} minutes old: is beat running?")
-    if succeeded is not None and succeeded.note:
-        found.append(f"the last successful fetch (run {succeeded.run_id}): {succeeded.note}")
-    return found
 
 
 def failures(db: Database) -> list[ClaimedLink]:
