@@ -42,7 +42,7 @@ def find(conn: Connection, text: str, *, limit: int = 20) -> list[JobRecord]:
     """Find jobs by id, number, name or part of the street; exact hits alone if there are any."""
     key = name_key(text)
     exact = jobs.c.name_key == key
-    if text.strip().isdigit() and len(text.strip()) < 19:
+    if text.strip().isdecimal() and len(text.strip()) < 19:
         exact = or_(exact, jobs.c.job_id == int(text))
     found = _found(conn, exact, limit)
     if found or not key:
