@@ -45,8 +45,8 @@ LONG_TASK_SECONDS = 3600
 
 READY = "cprqueue.ready"
 
-TELL_EVERY_SECONDS = 60
-_told_at = -math.inf
+REPORT_EVERY_SECONDS = 60
+_reported_at = -math.inf
 
 _ending = mmap(-1, 1)  # memory that a worker shares with its pool of processes
 
@@ -64,7 +64,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
     if redis:
         transport = {
             "visibility_timeout": VISIBILITY_SECONDS,
-            # The defaults look for lost messages every 100 s only.
+            # By default lost messages are restored every 100 s only.
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
             # Without these a publisher hangs for as long as the broker does.
@@ -134,17 +134,20 @@ class CprTask(Task):  # type: ignore[misc]  # Celery ships no types
     default_retry_delay = 5
 
     def on_failure(self, exc: BaseException, *_: Any) -> None:
-        """Tell of a database that is away; other errors stand in the tables."""
-        _tell_of_the_database(exc)
+        """Report a database that is away; other errors are on record in the tables."""
+        _report_lost_database(exc)
 
     on_retry = on_failure
 
 
-def _tell_of_the_database(error: BaseException) -> None:
+def _report_lost_database(error: BaseException) -> None:
     """Log one line, at most once a minute in each process: every waiting message meets it."""
-    global _told_at
-    if isinstance(error, DatabaseUnavailable) and time.monotonic() - _told_at > TELL_EVERY_SECONDS:
-        _told_at = time.monotonic()
+    global _reported_at
+    if (
+        isinstance(error, DatabaseUnavailable)
+        and time.monotonic() - _reported_at > REPORT_EVERY_SECONDS
+    ):
+        _reported_at = time.monotonic()
         logging.getLogger(__name__).error(str(error))
 
 
@@ -188,7 +191,7 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
 
 @signals.worker_ready.connect
 @signals.beat_init.connect
-def _say_ready(**_: Any) -> None:
+def _log_ready(**_: Any) -> None:
     """Whoever waits for a worker or for beat reads this line, at any log level."""
     logging.getLogger(READY).info("at work")
 
@@ -211,7 +214,7 @@ def _after_fork(**_: Any) -> None:
 
 
 @signals.worker_shutting_down.connect
-def _note_the_end(**_: Any) -> None:
+def _note_shutdown(**_: Any) -> None:
     _ending[0] = 1
 
 

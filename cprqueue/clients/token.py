@@ -73,7 +73,7 @@ class Grant:
 
     @property
     def origin(self) -> str:
-        """Tells one pair of the settings from the next without holding it."""
+        """A digest that distinguishes one pair of the settings from the next."""
         text = f"{self.access_token}\n{self.refresh_token}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

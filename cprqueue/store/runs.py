@@ -33,7 +33,7 @@ log = logging.getLogger(logs.RUNS)
 
 OPEN = (RunState.QUEUED, RunState.RUNNING, RunState.RECORDING)
 ENDED = (RunState.DONE, RunState.FAILED, RunState.HELD, RunState.STOPPED)
-"""Nothing goes on by itself from here."""
+"""A run in one of these states does not go on without a person."""
 
 
 class RunValues(TypedDict, total=False):
@@ -236,7 +236,7 @@ def newest_few(
 def _shown_by(run: Run) -> ColumnElement[bool]:
     """Select the jobs that the run has shown and that are on record since.
 
-    The number alone does not tell: a run that was asked for first may begin after another.
+    The number alone is not enough: a run that was asked for first may begin after another.
     """
     if run.observed_at is None:
         return false()

@@ -192,6 +192,7 @@ class Fetch:
         log.info("fetch sent", extra={"jobs": run.emitted})
 
     def _failed(self, run: FetchRun, note: str) -> None:
+        run.alive()  # or else it is another worker's by now
         with self.db.begin() as conn:
             only_from = (RunState.RUNNING,)
             runs.finish(conn, run.run_id, RunState.FAILED, only_from=only_from, note=note)

@@ -84,11 +84,11 @@ def fetch_file(
 
 
 def _both(first: Report, second: Report) -> Report:
-    def tell(so_far: int) -> None:
+    def call_both(so_far: int) -> None:
         first(so_far)
         second(so_far)
 
-    return tell
+    return call_both
 
 
 def _since(db: Database) -> datetime | None:

@@ -122,11 +122,13 @@ class Snapshot:
         except AlreadyRunning:
             raise  # the lock was lost: whoever has it may be at this very run
         except CprqueueError as error:
+            renew()
             self._interrupted(run_id, str(error), again=ordered and isinstance(error, Transient))
             if isinstance(error, AccessStopped):
                 gates.stop_push(self.db, error, self.alert)
             raise
         except BaseException:  # Ctrl-C or the end of the task's time: the next one need not wait
+            renew()
             self._interrupted(run_id, "stopped in the middle", again=False)
             raise
 
@@ -147,6 +149,7 @@ class Snapshot:
         failpoints.point("written_export")
         drifted = drift.find(self.db, run_id, alive)
         failpoints.point("found_drift")
+        alive()
         note = f"{len(jobcodes)} jobcodes, {len(locations)} locations, {len(drifted)} drifted"
         with self.db.begin() as conn:
             done, number = RunState.DONE, len(jobcodes)
