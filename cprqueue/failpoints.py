@@ -12,7 +12,7 @@ from pathlib import Path
 
 _KINDS = ("create_jobcode", "change_jobcode", "create_location", "change_location", "archive")
 POINTS = frozenset(
-    ["claimed", "looked", "written_export", "found_drift", "stored_plan"]
+    ["claimed", "verified", "written_export", "found_drift", "stored_plan"]
     + [f"{when}_{kind}" for when in ("before", "after", "recorded") for kind in _KINDS]
 )
 """Every name that ``point`` is called with."""

@@ -19,13 +19,14 @@ from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.clients.transport import Reply, Transport
 from cprqueue.domain.mapping import ActiveRules
 from cprqueue.domain.models import Address, Desired, Job, Observed
+from cprqueue.domain.push_item import read_item
 from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import LinkState
 from cprqueue.errors import ServiceUnreachable
 from cprqueue.sandbox.quickbooks_time import Account, Switches
 from cprqueue.sandbox.wire import Request
 from cprqueue.services.push import orphaned_creates
-from cprqueue.services.push.batch import Batch, read_item
+from cprqueue.services.push.batch import Batch
 from cprqueue.services.push.executor import Executor
 from cprqueue.services.record import record_in
 from cprqueue.services.snapshot.snapshot import Snapshot

@@ -255,6 +255,18 @@ def _location_action(address: Address, observed: Observed, jobcode_id: int) -> S
     return Done()
 
 
+def touched_ids(action: Write) -> tuple[list[int], list[int]]:
+    """Return the ids of the jobcodes and of the locations that ``action`` changes."""
+    match action:
+        case ChangeJobcode() | CreateLocation():
+            return [action.jobcode_id], []
+        case ChangeLocation():
+            return [action.jobcode_id], [action.location_id]
+        case DropLocation():
+            return list(action.others), [action.location_id]
+    return [], []
+
+
 def apply(observed: Observed, action: Action, new_id: int | None = None) -> Observed:
     """Return what is held after ``action`` was done; ``new_id`` is what a create was given."""
     match action:
@@ -368,4 +380,5 @@ __all__ = [
     "jobcode_changes",
     "next_action",
     "observe",
+    "touched_ids",
 ]

@@ -21,6 +21,7 @@ from cprqueue.clients.job_list import read_job_list
 from cprqueue.clients.rm import BEGINNING, RestorationManager
 from cprqueue.domain.mapping import ActiveRules, read_job
 from cprqueue.domain.models import Job, Json, name_key
+from cprqueue.domain.push_item import Item
 from cprqueue.domain.push_plan import Compared, differences
 from cprqueue.domain.recording import Sighting, desired
 from cprqueue.domain.records import (
@@ -33,7 +34,6 @@ from cprqueue.domain.records import (
     built,
 )
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
-from cprqueue.services.push.batch import Item
 from cprqueue.services.push.push import Push
 from cprqueue.services.record import record_in
 from cprqueue.store import jobs, links, push_queue, runs

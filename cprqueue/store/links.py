@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     and_,
     func,
+    or_,
     select,
     update,
 )
@@ -30,17 +31,32 @@ from cprqueue.store import push_queue
 from cprqueue.store.tables import jobs, links
 
 
-def refresh_observed(conn: Connection, job_id: int, code: Jobcode, *, now: datetime) -> None:
-    """Correct the record of a job whose jobcode was just seen; due again where it differs."""
+def refresh_observed(
+    conn: Connection, job_id: int, code: Jobcode, *, lease: str, now: datetime
+) -> None:
+    """Correct the record of a job whose jobcode was just read; due again where it differs."""
     row = get(conn, job_id, to_write=True)
     before = row.observed if row else Observed()
     after = replace(
         before, name=code.name, active=code.active, assigned_to_all=code.assigned_to_all
     )
-    if after != before:
-        set_observed(conn, job_id, after)
-        in_sync = and_(links.c.job_id == job_id, links.c.state == LinkState.IN_SYNC)
-        conn.execute(update(links).where(in_sync).values(**push_queue.due_values(now)))
+    if row is None or after == before:
+        return
+    set_observed_of_other(conn, row, after, lease=lease, now=now)
+    in_sync = and_(links.c.job_id == job_id, links.c.state == LinkState.IN_SYNC)
+    conn.execute(update(links).where(in_sync).values(**push_queue.due_values(now)))
+
+
+def set_observed_of_other(
+    conn: Connection, row: Link, observed: Observed, *, lease: str, now: datetime
+) -> None:
+    """Correct the record of a job that we do not push ourselves under ``lease``.
+
+    Whoever has it under another lease knows only the record of before, so it is verified again.
+    """
+    set_observed(conn, row.job_id, observed)
+    if row.lease not in (None, lease):
+        push_queue.require_verification(conn, [row.job_id], now=now)
 
 
 def managed_ids(conn: Connection) -> list[int]:
@@ -111,25 +127,22 @@ def set_observed(conn: Connection, job_id: int, observed: Observed) -> None:
     conn.execute(update(links).where(links.c.job_id == job_id).values(**observed_columns(observed)))
 
 
-def mark_unverified(
-    conn: Connection, observed: Observed, *, but: int, verification: VerificationKind, now: datetime
-) -> None:
-    """Let the other jobs on record with this jobcode or location look before they write.
+def mark_unverified(conn: Connection, observed: Observed, *, but: int, now: datetime) -> None:
+    """Have the other jobs on record with this jobcode or location verified before they write.
 
-    ``held`` was just read, so their records are out of date. A location is taken off them at
-    once, because a job that nobody pushes would keep it for ever.
+    ``observed`` was just read, so their records are out of date. A location is taken off them
+    at once, because a job that nobody pushes would keep it for ever.
     """
-    for column, lost in ((links.c.jobcode_id, {}), (links.c.location_id, {"location_id": None})):
+    for column in (links.c.jobcode_id, links.c.location_id):
         value = getattr(observed, column.name)
         if value is None:
             continue
         others = select(links.c.job_id).where(column == value, links.c.job_id != but)
         ids = list(conn.execute(others).scalars())
-        own = update(links).where(links.c.job_id.in_(ids))
-        conn.execute(own.values(verification=verification, **lost))
-        conn.execute(
-            own.where(links.c.state == LinkState.IN_SYNC).values(**push_queue.due_values(now))
-        )
+        if column is links.c.location_id:
+            own = update(links).where(links.c.job_id.in_(ids))
+            conn.execute(own.values(location_id=None))
+        push_queue.require_verification(conn, ids, now=now)
 
 
 def assume_archived(conn: Connection, job_id: int) -> None:
@@ -172,6 +185,15 @@ def with_jobcodes(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, int
     statement = select(links.c.jobcode_id, links.c.job_id)
     found = conn.execute(statement.where(links.c.jobcode_id.in_(jobcode_ids)))
     return {int(jobcode): int(job) for jobcode, job in found}
+
+
+def touching(
+    conn: Connection, jobcode_ids: Sequence[int], location_ids: Sequence[int]
+) -> list[Link]:
+    """Return the links on record with one of these jobcodes or locations, to write them."""
+    where = or_(links.c.jobcode_id.in_(jobcode_ids), links.c.location_id.in_(location_ids))
+    found = conn.execute(select(links).where(where).order_by(links.c.job_id).with_for_update())
+    return [Link.from_row(row) for row in found.mappings()]
 
 
 def counts(conn: Connection) -> dict[str, int]:

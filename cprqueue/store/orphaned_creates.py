@@ -26,6 +26,13 @@ def unsettled(conn: Connection, *, now: datetime, quiet: timedelta) -> list[Link
     return [Link.from_row(row) for row in found]
 
 
+def reopen(conn: Connection, job_id: int, name: str, sent_at: datetime) -> None:
+    """Put a create of ``name`` that arrived late back on record, for an inactive job."""
+    sent = observed_columns(Observed(name=name))
+    own = update(links).where(links.c.job_id == job_id, links.c.jobcode_id.is_(None))
+    conn.execute(own.values(**sent, intent=Intent.CREATE_JOBCODE, intent_at=sent_at))
+
+
 def settle(conn: Connection, row: Link, observed: Observed, *, now: datetime) -> bool:
     """Write what came of the request that ``row`` was waiting for; False where it has changed.
 

@@ -15,8 +15,10 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    case,
     func,
     insert,
+    literal,
     not_,
     or_,
     select,
@@ -190,8 +192,39 @@ def claim(
     if len(ids) < at_least or not ids:
         return []
     taken = update(links).where(links.c.job_id.in_(sorted(ids)), _claimable(now))
-    conn.execute(taken.values(lease=lease, lease_until=until))
+    full = case((REQUIRED, VerificationKind.FULL), else_=links.c.verification)
+    conn.execute(taken.values(lease=lease, lease_until=until, verification=full))
     return leased(conn, lease)
+
+
+REQUIRED = links.c.verification == VerificationKind.REQUIRED
+
+
+def not_required() -> ColumnElement[bool]:
+    return or_(links.c.verification.is_(None), not_(REQUIRED))
+
+
+def require_verification(
+    conn: Connection, job_ids: Iterable[int], *, now: datetime, at: datetime | None = None
+) -> None:
+    """Have these jobs verified ``at`` a moment, or now, whoever holds them; inactive ones later.
+
+    The present holder cannot clear it, nor end the job: it may have read before this.
+    """
+    own = update(links).where(links.c.job_id.in_(sorted(job_ids)))
+    conn.execute(own.values(verification=VerificationKind.REQUIRED))
+    due = {"state": LinkState.DUE, "due_since": now, "next_attempt_at": at or now}
+    conn.execute(own.where(links.c.state != LinkState.IDLE).values(**due))
+
+
+def _under_lease(values: Mapping[str, object]) -> dict[str, object]:
+    """Return what a holder writes: a verification that is required meanwhile stays."""
+    if "verification" not in values:
+        return dict(values)
+    wished = values["verification"]
+    if not isinstance(wished, ColumnElement):
+        wished = literal(wished, links.c.verification.type)
+    return {**values, "verification": case((REQUIRED, links.c.verification), else_=wished)}
 
 
 WITH_JOB = select(
@@ -225,21 +258,19 @@ def renew(conn: Connection, lease: str, until: datetime) -> int:
     return conn.execute(statement.values(lease_until=until)).rowcount
 
 
-def write(
-    conn: Connection,
-    job_id: int,
-    lease: str,
-    values: LinkValues,
-    only: LinkValues | None = None,
-) -> bool:
-    """Update a row under our lease, and where the columns in ``only`` are as given.
-
-    False where the lease was lost or the row has changed.
-    """
+def write(conn: Connection, job_id: int, lease: str, values: LinkValues) -> bool:
+    """Update a row under our lease; False where the lease was lost."""
     statement = update(links).where(links.c.job_id == job_id, links.c.lease == lease)
-    for name, value in (only or {}).items():
-        statement = statement.where(links.c[name] == value)
-    return conn.execute(statement.values(**values)).rowcount == 1
+    return conn.execute(statement.values(**_under_lease(values))).rowcount == 1
+
+
+def park(conn: Connection, job_id: int, lease: str, desired_hash: str, values: LinkValues) -> bool:
+    """Do ``write`` unless the job changed meanwhile, or has to be verified again."""
+    unchanged = and_(links.c.state == LinkState.DUE, links.c.desired_hash == desired_hash)
+    statement = update(links).where(
+        links.c.job_id == job_id, links.c.lease == lease, unchanged, not_required()
+    )
+    return conn.execute(statement.values(**_under_lease(values))).rowcount == 1
 
 
 def write_each(conn: Connection, lease: str, rows: Sequence[LinkValues]) -> None:
@@ -251,7 +282,8 @@ def write_each(conn: Connection, lease: str, rows: Sequence[LinkValues]) -> None
         statement = update(links).where(
             links.c.job_id == bindparam("b_job_id"), links.c.lease == bindparam("b_lease")
         )
-        statement = statement.values({name: bindparam(f"b_{name}") for name in names})
+        bound = {name: bindparam(f"b_{name}", type_=links.c[name].type) for name in names}
+        statement = statement.values(_under_lease(bound))
         conn.execute(statement, [_bound(row, lease) for row in rows])
 
 
@@ -268,6 +300,7 @@ def finish_each(
         links.c.lease == bindparam("b_lease"),
         links.c.state == LinkState.DUE,
         links.c.desired_hash == bindparam("b_desired_hash"),
+        links.c.verification.is_(None),
     )
     statement = statement.values(pushed_hash=bindparam("b_desired_hash"), **values, lease=None)
     rows = [{"job_id": job_id, "desired_hash": h} for job_id, h in desired_hashes.items()]

@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cprqueue.clients import listings
 from cprqueue.clients.qbtime import QuickBooksTime
+from cprqueue.domain.adoption import choose_created
 from cprqueue.domain.models import Address, Jobcode, Observed, name_key
 from cprqueue.domain.push_plan import observe
 from cprqueue.domain.records import Link
@@ -59,8 +60,7 @@ def settle(db: Database, qbt: QuickBooksTime, *, quiet: timedelta) -> int:
 def _settle(db: Database, row: Link, free: Sequence[Jobcode]) -> bool:
     """Link what was made for the job, if anything; True if a jobcode was linked."""
     sent = row.observed.name
-    # Ours had no location yet. One that has is somebody else's, and stays as it is.
-    code = verify.choose([code for code in free if not code.location_ids], sent)
+    code = choose_created(free, sent)
     observed = observe(code, [], ours=None, address=Address()) if code else Observed()
     try:
         with db.begin() as conn:

@@ -24,11 +24,12 @@ from sqlalchemy import Connection
 from cprqueue import failpoints
 from cprqueue.clients.budget import Budget
 from cprqueue.domain.models import BATCH
+from cprqueue.domain.push_item import Item, read_item
 from cprqueue.domain.records import RunKind, RunState, VerificationKind
 from cprqueue.errors import AccessStopped, CprqueueError, OutOfCalls
 from cprqueue.services import gates
 from cprqueue.services.push import first_export
-from cprqueue.services.push.batch import Batch, Item, read_item
+from cprqueue.services.push.batch import Batch
 from cprqueue.services.push.executor import Executor
 from cprqueue.store import push_queue, runs
 from cprqueue.store.database import Database, clock
