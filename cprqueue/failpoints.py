@@ -18,9 +18,11 @@ _KINDS = (
     "archive",
     "restore",
 )
+_ENDPOINTS = ("jobcodes", "locations", "jobcode_assignments")
 POINTS = frozenset(
     ["claimed", "verified", "written_export", "found_drift", "stored_plan"]
     + [f"{when}_{kind}" for when in ("before", "after", "recorded") for kind in _KINDS]
+    + [f"sending_{method}_{what}" for method in ("POST", "PUT") for what in _ENDPOINTS]
 )
 """Every name that ``point`` is called with."""
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeAlias, TypeVar
 
+from cprqueue import failpoints
 from cprqueue.clients.fence import Fence
 from cprqueue.clients.transport import Query, Reply, Transport, error_for
 from cprqueue.domain.mapping import read_item_result, read_jobcode, read_location, truth
@@ -168,6 +169,7 @@ class QuickBooksTime:
             with self._spend():
                 if fence:
                     fence.check()
+                    failpoints.point(f"sending_{method}_{endpoint}")
                 reply = self.transport.request(
                     method,
                     f"/{endpoint}",
