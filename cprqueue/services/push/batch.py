@@ -59,7 +59,7 @@ class Batch:
             push_queue.write_each(conn, self.lease, rows)
 
     def _intent(self, item: Item, kind: Intent, now: datetime) -> LinkValues:
-        item.intent, item.intent_at = kind, now
+        item.intent, item.intent_at, item.written = kind, now, True
         row: LinkValues = {"job_id": item.job_id, "intent": kind, "intent_at": now}
         if kind is Intent.CREATE_JOBCODE:
             item.observed = replace(item.observed, name=item.desired.name)
@@ -237,7 +237,8 @@ class Batch:
         }
         hashes = {item.job_id: item.desired_hash for item in items}
         ended = push_queue.finish_each(conn, self.lease, hashes, values)
-        events.add(conn, [_pushed_event(item, now) for item in items if item.job_id in ended])
+        pushed = [(item, _pushed_event(item, now)) for item in items if item.job_id in ended]
+        events.add(conn, [e for item, e in pushed if item.written or _is_news(conn, e)])
         self.pushed += len(ended)
         for item in items:
             self._leave(item)
@@ -250,6 +251,12 @@ class Batch:
         if self.items:
             with self.db.begin() as conn:
                 push_queue.release(conn, self.lease)
+
+
+def _is_news(conn: Connection, event: Event) -> bool:
+    """Tell whether the job's history does not end with just this."""
+    last = events.of_job(conn, event.job_id, limit=1)
+    return [(e.kind, e.text) for e in last] != [(event.kind, event.text)]
 
 
 def _pushed_event(item: Item, now: datetime) -> Event:
