@@ -30,7 +30,7 @@ from cprqueue.services.push.batch import Batch
 from cprqueue.services.push.executor import Executor
 from cprqueue.services.record import record_in
 from cprqueue.services.snapshot.snapshot import Snapshot
-from cprqueue.store import links, push_queue, schema
+from cprqueue.store import leases, links, schema
 from cprqueue.store import orphaned_creates as open_creates
 from cprqueue.store.database import Database, clock
 from cprqueue.store.tables import events, jobs, qbt_export, runs
@@ -214,7 +214,7 @@ class World:
         with self.db.begin() as conn:
             now = clock(conn)
             batch = Batch(db=self.db, lease=now.isoformat(), lease_time=LEASE)
-            rows = push_queue.claim(conn, batch.lease, now=now, limit=self.batch, until=now + LEASE)
+            rows = leases.claim(conn, batch.lease, now=now, limit=self.batch, until=now + LEASE)
             batch.items.update((row.job_id, read_item(row)) for row in rows)
         self.work.do(batch)
         batch.close()

@@ -12,11 +12,12 @@ from contextlib import AbstractContextManager
 from typing import TypeAlias, TypeVar
 
 from cprqueue import failpoints
+from cprqueue.clients.answers import as_object, error_of, item_results, items_of
 from cprqueue.clients.fence import Fence
-from cprqueue.clients.transport import Query, Reply, Transport, error_for
-from cprqueue.domain.mapping import read_item_result, read_jobcode, read_location, truth
+from cprqueue.clients.transport import Query, Reply, Transport
+from cprqueue.domain.mapping import read_jobcode, read_location, truth
 from cprqueue.domain.models import BATCH, PAGE, ItemResult, Jobcode, Json, Location
-from cprqueue.errors import AccessStopped, Refused, ServiceFailed, UnreadableAnswer
+from cprqueue.errors import AccessStopped, UnreadableAnswer
 
 T = TypeVar("T")
 Items: TypeAlias = Sequence[Mapping[str, Json]]
@@ -26,7 +27,6 @@ WITH_RESULTS = frozenset({200, 201, 207, 400, 404, 406, 409, 417})
 
 OK = frozenset({200})
 ANY_STATUS = frozenset(range(100, 600))
-TOO_LARGE = 413
 
 
 class QuickBooksTime:
@@ -67,7 +67,7 @@ class QuickBooksTime:
             query = {"limit": PAGE, "page": page, "supplemental_data": "no", **filters}
             data = self._get(endpoint, query)
             more = truth(data.get("more"))
-            items = _items(data, endpoint)
+            items = items_of(data, endpoint)
             if more and not items:
                 raise UnreadableAnswer(
                     f"QuickBooks Time: GET /{endpoint} promises more after the empty page {page}"
@@ -102,7 +102,7 @@ class QuickBooksTime:
 
     def current_user(self) -> dict[str, Json]:
         """Return the user whom the token belongs to, with ``permissions``."""
-        users = _items(self._get("current_user", {}), "users")
+        users = items_of(self._get("current_user", {}), "users")
         if not users:
             raise UnreadableAnswer("QuickBooks Time: GET /current_user answered without a user")
         return users[0]
@@ -141,7 +141,7 @@ class QuickBooksTime:
     # --- one call ---
 
     def _get(self, endpoint: str, query: Query) -> dict[str, Json]:
-        return _object(self._call("GET", endpoint, params=query))
+        return as_object(self._call("GET", endpoint, params=query))
 
     def _write(
         self, method: str, endpoint: str, items: Items, fence: Fence | None
@@ -150,7 +150,7 @@ class QuickBooksTime:
             raise ValueError(f"a batch has 1 to {BATCH} items, not {len(items)}")
         body: Json = {"data": list(items)}
         reply = self._call(method, endpoint, json_body=body, accept=WITH_RESULTS, fence=fence)
-        return _item_results(reply, endpoint, len(items))
+        return item_results(reply, endpoint, len(items))
 
     def _call(
         self,
@@ -179,7 +179,7 @@ class QuickBooksTime:
                     accept=ANY_STATUS,
                 )
                 if reply.status not in accept:
-                    raise _error_of(reply)
+                    raise error_of(reply)
                 return reply
 
         token = self._token()
@@ -191,78 +191,6 @@ class QuickBooksTime:
             return send(self._renew(token))
 
 
-def _error_of(reply: Reply) -> Exception:
-    """Return the error for a status that is no success.
-
-    A refusal that is not in the service's own words comes from something on the way to it, a
-    gateway or a proxy: it says nothing about the items, nor whether the service got them. But
-    what was too large for anybody on the way has done nothing.
-    """
-    error = error_for(reply)
-    if not isinstance(error, Refused):
-        return error
-    if reply.status == TOO_LARGE or _own_words(reply):
-        return error
-    return ServiceFailed(f"{reply.what} answered {reply.status}, but not in its own words")
-
-
-def _own_words(reply: Reply) -> bool:
-    """Tell whether the body has one of the shapes of QuickBooks Time's errors."""
-    try:
-        data = reply.json()
-    except UnreadableAnswer:
-        return False
-    return isinstance(data, dict) and ("error" in data or "results" in data)
-
-
-def _object(reply: Reply) -> dict[str, Json]:
-    data = reply.json()
-    if data == []:  # an empty answer may come as an empty list
-        return {}
-    if not isinstance(data, dict):
-        raise UnreadableAnswer(f"{reply.what} answered with JSON that is no object")
-    return data
-
-
-def _items(data: Mapping[str, Json], section: str) -> list[dict[str, Json]]:
-    """Return the objects of a section, which may be a map, an empty list, or missing."""
-    results = data.get("results", {})
-    found = results.get(section, {}) if isinstance(results, Mapping) else results
-    values = list(found.values()) if isinstance(found, Mapping) else found
-    if not isinstance(values, list) or not all(isinstance(v, dict) for v in values):
-        raise UnreadableAnswer(
-            f"QuickBooks Time answered with a {section} section of no known form"
-        )
-    return values
-
-
-def _item_results(reply: Reply, endpoint: str, expected: int) -> list[ItemResult]:
-    """Return the results by position ("1", "2", ...); they may come even with a 4xx."""
-    try:
-        results = _object(reply).get("results", {})
-        found = results.get(endpoint, {}) if isinstance(results, Mapping) else {}
-    except UnreadableAnswer:
-        if reply.status >= 400:
-            raise _error_of(reply) from None
-        raise
-    if not found and reply.status >= 400:
-        raise _error_of(reply)
-    by_position = _by_position(found)
-    if set(by_position) != set(range(1, expected + 1)):
-        raise ServiceFailed(f"{reply.what} named {len(by_position)} outcomes for {expected} items")
-    return [read_item_result(by_position[n]) for n in range(1, expected + 1)]
-
-
 def whole(value: Json) -> int:
     """Return a number that may come as text; 0 where there is none."""
     return int(value or 0) if isinstance(value, (int, float, str)) else 0
-
-
-def _by_position(found: object) -> dict[int, Mapping[str, Json]]:
-    if isinstance(found, Mapping):
-        pairs = [(str(key), value) for key, value in found.items()]
-    elif isinstance(found, list):
-        pairs = [(str(n), value) for n, value in enumerate(found, 1)]
-    else:
-        pairs = []
-    return {int(k): v for k, v in pairs if k.isdigit() and isinstance(v, Mapping)}

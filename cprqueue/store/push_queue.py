@@ -6,7 +6,7 @@ it can no longer change anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
@@ -15,10 +15,8 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
-    case,
     func,
     insert,
-    literal,
     not_,
     or_,
     select,
@@ -159,42 +157,15 @@ def unleased(now: datetime) -> ColumnElement[bool]:
     return or_(links.c.lease_until.is_(None), links.c.lease_until < now)
 
 
-def _claimable(now: datetime) -> ColumnElement[bool]:
+def claimable(now: datetime) -> ColumnElement[bool]:
     return and_(links.c.state == LinkState.DUE, links.c.next_attempt_at <= now, unleased(now))
 
 
 def due_now(conn: Connection, *, now: datetime, at_most: int = 51) -> tuple[int, datetime | None]:
     """Count claimable rows (up to ``at_most``) and tell since when the oldest is due."""
-    part = select(links.c.due_since).where(_claimable(now)).limit(at_most).subquery()
+    part = select(links.c.due_since).where(claimable(now)).limit(at_most).subquery()
     number, oldest = conn.execute(select(func.count(), func.min(part.c.due_since))).one()
     return int(number), oldest
-
-
-def claim(
-    conn: Connection,
-    lease: str,
-    *,
-    now: datetime,
-    limit: int,
-    until: datetime,
-    only: int | None = None,
-    at_least: int = 1,
-) -> list[ClaimedLink]:
-    """Lease up to ``limit`` due rows (``only``: this job), or none if fewer than ``at_least``.
-
-    Returns the rows joined with their jobs, by job id. Two callers never get one row.
-    """
-    ready = select(links.c.job_id).where(_claimable(now))
-    if only is not None:
-        ready = ready.where(links.c.job_id == only)
-    order = links.c.next_attempt_at, links.c.job_id
-    ids = list(conn.execute(ready.order_by(*order).limit(limit)).scalars())
-    if len(ids) < at_least or not ids:
-        return []
-    taken = update(links).where(links.c.job_id.in_(sorted(ids)), _claimable(now))
-    full = case((REQUIRED, VerificationKind.FULL), else_=links.c.verification)
-    conn.execute(taken.values(lease=lease, lease_until=until, verification=full))
-    return leased(conn, lease)
 
 
 REQUIRED = links.c.verification == VerificationKind.REQUIRED
@@ -217,16 +188,6 @@ def require_verification(
     conn.execute(own.where(links.c.state != LinkState.IDLE).values(**due))
 
 
-def _under_lease(values: Mapping[str, object]) -> dict[str, object]:
-    """Return what a holder writes: a verification that is required meanwhile stays."""
-    if "verification" not in values:
-        return dict(values)
-    wished = values["verification"]
-    if not isinstance(wished, ColumnElement):
-        wished = literal(wished, links.c.verification.type)
-    return {**values, "verification": case((REQUIRED, links.c.verification), else_=wished)}
-
-
 WITH_JOB = select(
     links,
     *(jobs.c[name] for name in ("job_number", "name_key", "active", "first_run_id")),
@@ -235,90 +196,16 @@ WITH_JOB = select(
 ).select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
 
 
-def leased(conn: Connection, lease: str) -> list[ClaimedLink]:
-    """Return the rows under ``lease`` with their jobs."""
-    return _with_job(conn, links.c.lease == lease)
-
-
 def with_jobs(conn: Connection, job_ids: Sequence[int]) -> list[ClaimedLink]:
     """Return these rows with their jobs, by job id."""
-    return _with_job(conn, links.c.job_id.in_(job_ids))
+    return select_with_jobs(conn, links.c.job_id.in_(job_ids))
 
 
-def _with_job(
+def select_with_jobs(
     conn: Connection, where: ColumnElement[bool], *order: ColumnElement[str]
 ) -> list[ClaimedLink]:
     found = conn.execute(WITH_JOB.where(where).order_by(*order, links.c.job_id)).mappings()
     return [ClaimedLink.from_row(row) for row in found]
-
-
-def renew(conn: Connection, lease: str, until: datetime) -> int:
-    """Prolong the lease; return how many rows it still covers."""
-    statement = update(links).where(links.c.lease == lease)
-    return conn.execute(statement.values(lease_until=until)).rowcount
-
-
-def write(conn: Connection, job_id: int, lease: str, values: LinkValues) -> bool:
-    """Update a row under our lease; False where the lease was lost."""
-    statement = update(links).where(links.c.job_id == job_id, links.c.lease == lease)
-    return conn.execute(statement.values(**_under_lease(values))).rowcount == 1
-
-
-def park(conn: Connection, job_id: int, lease: str, desired_hash: str, values: LinkValues) -> bool:
-    """Do ``write`` unless the job changed meanwhile, or has to be verified again."""
-    unchanged = and_(links.c.state == LinkState.DUE, links.c.desired_hash == desired_hash)
-    statement = update(links).where(
-        links.c.job_id == job_id, links.c.lease == lease, unchanged, not_required()
-    )
-    return conn.execute(statement.values(**_under_lease(values))).rowcount == 1
-
-
-def write_each(conn: Connection, lease: str, rows: Sequence[LinkValues]) -> None:
-    """Update many rows under our lease, each with its own values: dicts of one shape, job_id
-    among them. Rows whose lease was lost stay as they are; ``still_leased`` tells which.
-    """
-    if rows:
-        names = [name for name in rows[0] if name != "job_id"]
-        statement = update(links).where(
-            links.c.job_id == bindparam("b_job_id"), links.c.lease == bindparam("b_lease")
-        )
-        bound = {name: bindparam(f"b_{name}", type_=links.c[name].type) for name in names}
-        statement = statement.values(_under_lease(bound))
-        conn.execute(statement, [_bound(row, lease) for row in rows])
-
-
-def finish_each(
-    conn: Connection, lease: str, desired_hashes: dict[int, str], values: LinkValues
-) -> set[int]:
-    """End many jobs alike unless they changed meanwhile; return the ids of those ended.
-
-    Those that changed stay due and are given back; those whose lease was lost are left alone.
-    """
-    ours = still_leased(conn, lease) & set(desired_hashes)
-    statement = update(links).where(
-        links.c.job_id == bindparam("b_job_id"),
-        links.c.lease == bindparam("b_lease"),
-        links.c.state == LinkState.DUE,
-        links.c.desired_hash == bindparam("b_desired_hash"),
-        links.c.verification.is_(None),
-    )
-    statement = statement.values(pushed_hash=bindparam("b_desired_hash"), **values, lease=None)
-    rows = [{"job_id": job_id, "desired_hash": h} for job_id, h in desired_hashes.items()]
-    conn.execute(statement, [_bound(row, lease) for row in rows])
-    changed = still_leased(conn, lease) & ours
-    if changed:
-        given_back = update(links).where(links.c.lease == lease, links.c.job_id.in_(changed))
-        conn.execute(given_back.values(**NO_LEASE))
-    return ours - changed
-
-
-def still_leased(conn: Connection, lease: str) -> set[int]:
-    """Return the ids of the jobs that are under ``lease``."""
-    return set(conn.execute(select(links.c.job_id).where(links.c.lease == lease)).scalars())
-
-
-def _bound(row: Mapping[str, object], lease: str) -> dict[str, object]:
-    return {"b_lease": lease, **{f"b_{name}": value for name, value in row.items()}}
 
 
 def lease_jobcodes(
@@ -343,7 +230,7 @@ def release(conn: Connection, lease: str) -> None:
 
 def one_of_each_batch(conn: Connection, *, now: datetime, every: int) -> list[int]:
     """Return one due job of each ``every``: as many doorbells as there are batches."""
-    statement = select(links.c.job_id).where(_claimable(now)).order_by(links.c.next_attempt_at)
+    statement = select(links.c.job_id).where(claimable(now)).order_by(links.c.next_attempt_at)
     return list(conn.execute(statement).scalars())[::every]
 
 
@@ -361,4 +248,4 @@ def failing(conn: Connection) -> list[ClaimedLink]:
     """Return parked jobs, and due ones that have failed at least once."""
     tried = and_(links.c.state == LinkState.DUE, links.c.error_code.is_not(None))
     where = and_(jobs.c.active, or_(links.c.state == LinkState.PARKED, tried))
-    return _with_job(conn, where, links.c.state.desc(), jobs.c.job_number)
+    return select_with_jobs(conn, where, links.c.state.desc(), jobs.c.job_number)

@@ -14,7 +14,7 @@ from cprqueue.clients.fence import Fence, boot_seconds
 from cprqueue.domain.models import Observed
 from cprqueue.domain.push_item import Item
 from cprqueue.domain.records import ErrorCode, Event, Intent, LinkState, VerificationKind
-from cprqueue.store import events, links, push_queue
+from cprqueue.store import events, leases, links, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import NO_INTENT, NO_LEASE, LinkValues
 
@@ -40,8 +40,7 @@ class Batch:
         """Open a transaction that renews the lease; items that it covers no more leave first."""
         before = boot_seconds()
         with self.db.begin() as conn:
-            push_queue.renew(conn, self.lease, clock(conn) + self.lease_time)
-            ours = push_queue.still_leased(conn, self.lease)
+            ours = leases.renew(conn, self.lease, clock(conn) + self.lease_time)
             for job_id in self.items.keys() - ours:
                 del self.items[job_id]
             yield conn
@@ -56,7 +55,7 @@ class Batch:
         with self.recording() as conn:
             now = clock(conn)
             rows = [self._intent(item, kind, now) for item in self.keep_ours(items)]
-            push_queue.write_each(conn, self.lease, rows)
+            leases.write_each(conn, self.lease, rows)
 
     def _intent(self, item: Item, kind: Intent, now: datetime) -> LinkValues:
         item.intent, item.intent_at, item.written = kind, now, True
@@ -70,7 +69,7 @@ class Batch:
         """The request did nothing, or was not sent: nothing is uncertain."""
         rows: list[LinkValues] = [{"job_id": item.job_id, **NO_INTENT} for item in items]
         with self.db.begin() as conn:
-            push_queue.write_each(conn, self.lease, rows)
+            leases.write_each(conn, self.lease, rows)
         for item in items:
             item.intent = item.intent_at = None
 
@@ -84,7 +83,7 @@ class Batch:
         before = [(item, item.observed) for item, _ in pairs]
         try:
             with conn.begin_nested():
-                push_queue.write_each(conn, self.lease, rows)
+                leases.write_each(conn, self.lease, rows)
         except IntegrityError:
             before = [was for was, pair in zip(before, pairs, strict=True)
                       if self._write(conn, *pair, attempts=0)]  # fmt: skip
@@ -132,7 +131,7 @@ class Batch:
             columns["attempts"] = attempts
         try:
             with conn.begin_nested():
-                push_queue.write(conn, item.job_id, self.lease, columns)
+                leases.write(conn, item.job_id, self.lease, columns)
         except IntegrityError:
             links.mark_unverified(conn, observed, but=item.job_id, now=clock(conn))
             reason = "another job is linked to the same jobcode"
@@ -185,7 +184,7 @@ class Batch:
         }
         if verification:
             values["verification"] = verification
-        if push_queue.write(conn, item.job_id, self.lease, values) and code != ErrorCode.WAITING:
+        if leases.write(conn, item.job_id, self.lease, values) and code != ErrorCode.WAITING:
             events.add(conn, [events.event(item.job_id, "retry", reason, at=now)])
         self._leave(item)
         self.failed += 1
@@ -214,11 +213,11 @@ class Batch:
         }
         if verification:
             values["verification"] = verification
-        if push_queue.park(conn, item.job_id, self.lease, item.desired_hash, values):
+        if leases.park(conn, item.job_id, self.lease, item.desired_hash, values):
             events.add(conn, [events.event(item.job_id, "parked", reason, at=now)])
             self.parked += 1
         else:
-            push_queue.write(conn, item.job_id, self.lease, NO_LEASE)
+            leases.write(conn, item.job_id, self.lease, NO_LEASE)
         if code == ErrorCode.DOUBLED_NUMBER:
             push_queue.unpark_if_deadlocked(conn, item.key, but=item.job_id, now=now)
         self._leave(item)
@@ -236,7 +235,7 @@ class Batch:
             **push_queue.FRESH,
         }
         hashes = {item.job_id: item.desired_hash for item in items}
-        ended = push_queue.finish_each(conn, self.lease, hashes, values)
+        ended = leases.finish_each(conn, self.lease, hashes, values)
         pushed = [(item, _pushed_event(item, now)) for item in items if item.job_id in ended]
         events.add(conn, [e for item, e in pushed if item.written or _is_news(conn, e)])
         self.pushed += len(ended)

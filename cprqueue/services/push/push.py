@@ -31,7 +31,7 @@ from cprqueue.services import gates
 from cprqueue.services.push import first_export
 from cprqueue.services.push.batch import Batch
 from cprqueue.services.push.executor import Executor
-from cprqueue.store import push_queue, runs
+from cprqueue.store import leases, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class Push:
         now = clock(conn)
         lease = str(uuid.uuid4())
         until = now + self.lease_time
-        rows = push_queue.claim(
+        rows = leases.claim(
             conn, lease, now=now, limit=BATCH, until=until, only=only, at_least=at_least
         )
         batch = Batch(db=self.db, lease=lease, lease_time=self.lease_time)
