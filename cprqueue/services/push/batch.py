@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from cprqueue.clients.fence import Fence, boot_seconds
-from cprqueue.domain.models import Observed
 from cprqueue.domain.push_item import Item
 from cprqueue.domain.records import ErrorCode, Event, Intent, LinkState, VerificationKind
 from cprqueue.store import events, leases, links, push_queue
@@ -72,95 +70,6 @@ class Batch:
             leases.write_each(conn, self.lease, rows)
         for item in items:
             item.intent = item.intent_at = None
-
-    def record_observed_each(self, conn: Connection, pairs: list[tuple[Item, Observed]]) -> None:
-        """Do ``record_observed`` for many items that have just moved, in few statements."""
-        settled: LinkValues = {**NO_INTENT, "verification": None, "attempts": 0}
-        rows: list[LinkValues] = [
-            {"job_id": item.job_id, **links.observed_columns(observed), **settled}
-            for item, observed in pairs
-        ]
-        before = [(item, item.observed) for item, _ in pairs]
-        try:
-            with conn.begin_nested():
-                leases.write_each(conn, self.lease, rows)
-        except IntegrityError:
-            before = [was for was, pair in zip(before, pairs, strict=True)
-                      if self._write(conn, *pair, attempts=0)]  # fmt: skip
-        else:
-            for item, observed in pairs:
-                item.attempts = 0  # it moves: what failed before counts no longer
-                self._settle(item, observed)
-        # Last: what is observed for each of them was built before the others were corrected.
-        for item, was in before:
-            self._detach_from_shared_location(conn, item, was)
-
-    def record_observed(
-        self,
-        conn: Connection,
-        item: Item,
-        observed: Observed,
-        *,
-        verification: VerificationKind | None = None,
-        attempts: int | None = None,
-    ) -> None:
-        """Write what QuickBooks Time holds for the item; its intent is settled by that.
-
-        Where another job is linked to the jobcode or location, the database refuses; the item
-        then leaves the batch, and both are verified: one of the two records is out of date.
-        """
-        was = item.observed
-        if self._write(conn, item, observed, verification=verification, attempts=attempts):
-            self._detach_from_shared_location(conn, item, was)
-
-    def _write(
-        self,
-        conn: Connection,
-        item: Item,
-        observed: Observed,
-        *,
-        verification: VerificationKind | None = None,
-        attempts: int | None = None,
-    ) -> bool:
-        columns: LinkValues = {
-            **links.observed_columns(observed),
-            **NO_INTENT,
-            "verification": verification,
-        }
-        if attempts is not None:
-            columns["attempts"] = attempts
-        try:
-            with conn.begin_nested():
-                leases.write(conn, item.job_id, self.lease, columns)
-        except IntegrityError:
-            links.mark_unverified(conn, observed, but=item.job_id, now=clock(conn))
-            reason = "another job is linked to the same jobcode"
-            self.postpone(conn, item, ErrorCode.CONFLICT, reason, VerificationKind.FULL)
-            return False
-        self._settle(item, observed, verification)
-        return True
-
-    def _settle(
-        self, item: Item, observed: Observed, verification: VerificationKind | None = None
-    ) -> None:
-        item.observed, item.intent, item.intent_at = observed, None, None
-        item.verification = verification
-
-    def _detach_from_shared_location(self, conn: Connection, item: Item, was: Observed) -> None:
-        """Take the item's jobcode out of what others will send back for a location it left.
-
-        A location's links are replaced as a whole: a job that sends back a link which is gone
-        would bring it to life again.
-        """
-        kept = {spare.location_id for spare in item.observed.spares}
-        left = [spare for spare in was.spares if spare.location_id not in kept]
-        for spare in left if was.jobcode_id is not None else ():
-            for row in links.touching(conn, spare.others, []):
-                theirs = row.observed.without_sharer(spare.location_id, was.jobcode_id)
-                now = clock(conn)
-                links.set_observed_of_other(conn, row, theirs, lease=self.lease, now=now)
-                if row.job_id in self.items:
-                    self.items[row.job_id].observed = theirs
 
     def postpone(
         self,

@@ -15,6 +15,7 @@ from cprqueue.domain.records import ErrorCode, VerificationKind
 from cprqueue.domain.retry import backoff
 from cprqueue.services.push import verify
 from cprqueue.services.push.batch import Batch
+from cprqueue.services.push.observing import record_observed
 from cprqueue.store import jobs, links
 from cprqueue.store.database import Database, clock
 
@@ -87,7 +88,7 @@ def _adopt(batch: Batch) -> None:
             if item.job_id in found:
                 observed, sure = found[item.job_id]
                 verification = None if sure else VerificationKind.FULL
-                batch.record_observed(conn, item, observed, verification=verification)
+                record_observed(conn, batch, item, observed, verification=verification)
 
 
 def _take_over(batch: Batch, rulings: Rulings) -> None:
@@ -107,7 +108,7 @@ def _take_over(batch: Batch, rulings: Rulings) -> None:
             row = links.get(conn, ruling.job_id, to_write=True)
             if item is not None and row is not None:
                 links.unlink(conn, ruling.job_id)
-                batch.record_observed(conn, item, row.observed, verification=VerificationKind.FULL)
+                record_observed(conn, batch, item, row.observed, verification=VerificationKind.FULL)
 
 
 def _claimants_of(conn: Connection, keys: Sequence[str]) -> list[naming.Claimant]:

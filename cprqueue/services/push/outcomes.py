@@ -16,6 +16,7 @@ from cprqueue.domain.retry import SETTLING, Again, after_item_failure, backoff, 
 from cprqueue.errors import CprqueueError
 from cprqueue.services.push import late_writes
 from cprqueue.services.push.batch import Batch
+from cprqueue.services.push.observing import record_observed, record_observed_each
 from cprqueue.store import links
 from cprqueue.store.database import clock
 
@@ -46,8 +47,8 @@ class Outcomes:
             for _, action, _ in moved:
                 _record_rename_of_other(conn, batch, action)
             ours = [row for row in moved if row[0].job_id in batch.items]
-            batch.record_observed_each(
-                conn, [(i, push_plan.apply(i.observed, a, r.id)) for i, a, r in ours]
+            record_observed_each(
+                conn, batch, [(i, push_plan.apply(i.observed, a, r.id)) for i, a, r in ours]
             )
             for (item, action), result in outcomes:
                 if item.job_id in batch.items and not _moved(action, result):
@@ -130,7 +131,7 @@ class Outcomes:
 
 
 def _verify_fully(conn: Connection, batch: Batch, item: Item) -> None:
-    batch.record_observed(conn, item, item.observed, verification=VerificationKind.FULL)
+    record_observed(conn, batch, item, item.observed, verification=VerificationKind.FULL)
 
 
 def _moved(action: push_plan.Write, result: ItemResult) -> bool:

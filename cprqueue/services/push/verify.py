@@ -28,6 +28,7 @@ from cprqueue.domain.models import Jobcode, Location, Observed, name_key
 from cprqueue.domain.push_item import Item
 from cprqueue.domain.records import RunKind, RunState
 from cprqueue.services.push.batch import Batch
+from cprqueue.services.push.observing import record_observed
 from cprqueue.store import exports, links, runs
 from cprqueue.store.database import Database, clock
 
@@ -45,7 +46,7 @@ def verify(qbt: QuickBooksTime, batch: Batch, items: list[Item]) -> None:
     with batch.recording() as conn:
         for item in batch.keep_ours(items):
             item.fully_verified = item.fully_verified or item in whole
-            batch.record_observed(conn, item, found[item.job_id])
+            record_observed(conn, batch, item, found[item.job_id])
 
 
 def _read_changes(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Observed]:
