@@ -34,7 +34,7 @@ def resync(
     schema.require_current(app.db)
     if wait:
         send.require_workers(["urgent"])
-    run_ids = {job: app.resync.request(job) for job in jobs}
+    run_ids = {job: app.resync.request(job, timeout) for job in jobs}
     for job, run_id in run_ids.items():
         send.send("cpr.resync_job", job=job, run_id=run_id)
     if not wait:
@@ -43,7 +43,11 @@ def resync(
     reports: list[Report] = []
     for job, run_id in run_ids.items():
         row = watch.until_ended(
-            app, run_id, what=f"resync {job}", timeout_seconds=timeout, said=lambda r: r.state
+            app,
+            run_id,
+            what=f"resync {job}",
+            timeout_seconds=timeout,
+            said=lambda r: r.note or r.state,
         )
         reports += reports_of(row)
     if json:

@@ -42,8 +42,8 @@ from cprqueue.domain.records import ErrorCode
 def next_action(desired: Desired, observed: Observed, *, certain: bool, ruling: Ruling) -> Step:
     """Return the next step for one active job.
 
-    ``certain`` is False after a request whose fate is unknown. ``ruling`` says whether the
-    job may bear its number as a name now (``names.rule``).
+    ``certain`` is False after a request of unknown outcome. ``ruling`` says whether the
+    job may have its number as a name now (``naming.rule``).
     """
     if not certain:
         return Verify()
@@ -109,11 +109,11 @@ def _location_action(address: Address, observed: Observed, jobcode_id: int) -> S
 def observe(
     jobcode: Jobcode, locations: Iterable[Location], *, ours: int | None, address: Address
 ) -> Observed:
-    """Build what is held from what QuickBooks Time shows.
+    """Build what is observed from what QuickBooks Time shows.
 
     ``locations``: those linked to the jobcode, and our own even when it is not (any order).
     ``ours``: the location that our record names; it is kept if it still serves. Otherwise
-    the one with the wanted ``address`` is taken, then the oldest. A location that other
+    the one with the desired ``address`` is taken, then the oldest. A location that other
     jobcodes share is never ours to change: it only loses our link.
     """
     candidates = sorted(locations, key=lambda place: _preference(place, ours, address))
@@ -144,7 +144,7 @@ def _preference(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One field of what is wanted and of what is held, in words."""
+    """One field of what is desired and of what is observed, in words."""
 
     field: str
     desired: str

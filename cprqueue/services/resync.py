@@ -113,7 +113,7 @@ class Resync:
         return [(job, observed_at) for job in found]
 
     def _in_complete_list(self, ids: set[int], text: str) -> list[Job]:
-        """Look through RM's whole list; for an RM that does not offer single jobs."""
+        """Search RM's complete list; for an RM that does not offer single jobs."""
         key = name_key(text)
 
         def pick(path: Path) -> list[Job]:
@@ -131,10 +131,10 @@ class Resync:
         report.step(self.rules.judge(job).rule)
         row = self._record(job, observed_at)
         newer = row.observed_at > observed_at
-        said = (
+        outcome = (
             f"no: a newer fetch has recorded it: {row.rule}" if newer else "written to the database"
         )
-        report.step(said)
+        report.step(outcome)
         if not row.active:
             report.step("not compared: an inactive job is left as it is until the monthly prune")
             report.step("nothing to push")

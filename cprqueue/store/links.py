@@ -1,8 +1,6 @@
-"""Table ``links``: which jobcode and location each job has, and when to push it next.
+"""Table ``links``: what was last observed in QuickBooks Time for each job.
 
 States: due (to be pushed now or at ``next_attempt_at``), in_sync, parked, idle (inactive).
-A claim takes due rows under a lease; every later write names the lease, so a worker that
-lost it can no longer change anything.
 """
 
 from __future__ import annotations
@@ -78,7 +76,7 @@ def note_active(
 ) -> None:
     """Write down that a jobcode was archived or restored, on whichever job has it now.
 
-    The record may be older than the request, so an active job is looked at and pushed. Where
+    The record may be older than the request, so an active job is verified and pushed. Where
     another worker has the job under a lease all the same, that lease ends here, so that it
     cannot write down what it knew before, and nobody claims the job for ``guard``.
     """
@@ -111,7 +109,7 @@ def observed_columns(observed: Observed) -> push_queue.LinkValues:
 def correct_observed(
     conn: Connection, job_id: int, observed: Observed, *, was: str | None, now: datetime
 ) -> bool:
-    """Do ``set_held`` for a job that nobody pushes and whose ``held_text`` is still ``was``.
+    """Do ``set_observed`` for a job without a lease whose ``observed_text`` is still ``was``.
 
     False where it is not so. Raises IntegrityError where another job is linked to the same
     jobcode or location.
@@ -123,7 +121,7 @@ def correct_observed(
 
 
 def set_observed(conn: Connection, job_id: int, observed: Observed) -> None:
-    """Replace what we believe that QuickBooks Time holds for a job, lease or not."""
+    """Replace what is on record as observed for a job, lease or not."""
     conn.execute(update(links).where(links.c.job_id == job_id).values(**observed_columns(observed)))
 
 
@@ -146,7 +144,7 @@ def mark_unverified(conn: Connection, observed: Observed, *, but: int, now: date
 
 
 def assume_archived(conn: Connection, job_id: int) -> None:
-    """Believe that an idle job's jobcode is archived, because nobody watched it.
+    """Record that an idle job's jobcode is archived, because nobody observed it since.
 
     The next push then restores it, which changes nothing where it was never archived.
     """

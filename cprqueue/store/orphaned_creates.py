@@ -1,4 +1,4 @@
-"""Table ``links`` again: creates of unknown fate, left open by jobs that are no longer active."""
+"""Table ``links`` again: creates of unknown outcome, left open by jobs that closed."""
 
 from __future__ import annotations
 

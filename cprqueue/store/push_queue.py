@@ -1,7 +1,6 @@
-"""The push's queue, in table ``links``: which jobs are due, and who works on them.
+"""The push's queue, in table ``links``: which jobs are due, parked or idle.
 
-A claim takes due rows under a lease; every later write names the lease, so a worker that lost
-it can no longer change anything.
+``leases`` claims the due ones; whatever is changed here holds for the holder of a lease too.
 """
 
 from __future__ import annotations
@@ -58,11 +57,7 @@ class LinkValues(TypedDict, total=False):
 
 
 FRESH: LinkValues = {"attempts": 0, "error_code": None, "error_reason": None}
-
-
 NO_LEASE: LinkValues = {"lease": None, "lease_until": None}
-
-
 NO_INTENT: LinkValues = {"intent": None, "intent_at": None}
 
 
@@ -80,9 +75,9 @@ def set_due(
     now: datetime,
     verification: VerificationKind | None = None,
 ) -> None:
-    """Make the job due now; a running lease stays, so that its holder ends in peace.
+    """Make the job due now; a lease that stands is kept, so that its holder can end.
 
-    ``look``: how the push must look before it writes anything; None leaves that as it is.
+    ``verification``: what to read back before anything is written; None leaves that as it is.
     """
     values = {
         "desired_hash": desired_hash,
@@ -95,7 +90,7 @@ def set_due(
 def make_due(
     conn: Connection, job_id: int, *, now: datetime, verification: VerificationKind | None = None
 ) -> None:
-    """Make the job due now; what is wanted stays as it is on record. ``look``: as above."""
+    """Make the job due now; what is desired stays as it is on record."""
     own = update(links).where(links.c.job_id == job_id)
     conn.execute(
         own.values(**due_values(now), **({"verification": verification} if verification else {}))
@@ -141,7 +136,7 @@ def requeue_name_conflicts(conn: Connection, key: str, *, now: datetime) -> list
 def unpark_if_deadlocked(conn: Connection, key: str, *, but: int, now: datetime) -> None:
     """Make due the others with the number ``key`` where each of them was parked for another.
 
-    Who came first may change when a look corrects the record; then all would wait for ever.
+    Who came first may change when a verification corrects the record; then all would wait for ever.
     """
     doubled = links.c.error_code == ErrorCode.DOUBLED_NUMBER
     waits = and_(links.c.state == LinkState.PARKED, doubled)
@@ -153,7 +148,7 @@ def unpark_if_deadlocked(conn: Connection, key: str, *, but: int, now: datetime)
 
 
 def unleased(now: datetime) -> ColumnElement[bool]:
-    """Nobody works on the job: it has no lease, or one that has ended by itself."""
+    """Nobody works on the job: it has no lease, or one that has expired."""
     return or_(links.c.lease_until.is_(None), links.c.lease_until < now)
 
 
@@ -229,7 +224,7 @@ def release(conn: Connection, lease: str) -> None:
 
 
 def one_of_each_batch(conn: Connection, *, now: datetime, every: int) -> list[int]:
-    """Return one due job of each ``every``: as many doorbells as there are batches."""
+    """Return one due job of each ``every``: as many wake-ups as there are batches."""
     statement = select(links.c.job_id).where(claimable(now)).order_by(links.c.next_attempt_at)
     return list(conn.execute(statement).scalars())[::every]
 

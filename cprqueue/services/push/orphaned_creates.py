@@ -1,4 +1,4 @@
-"""Leftovers: jobcodes that may have been made for jobs which closed before anybody looked.
+"""Orphaned creates: jobcodes that may have been made for jobs which closed before a verification.
 
 A create without an answer leaves its intent on the link. If the job closes before the next try,
 no push claims it any more, so the sweep finds out here what came of it. Nothing is written to
@@ -47,13 +47,13 @@ def settle(db: Database, qbt: QuickBooksTime, *, quiet: timedelta) -> int:
     try:
         changed = listings.changed_jobcodes(qbt, min(r.intent_at for r in rows if r.intent_at))
     except CprqueueError as error:
-        log.info("leftovers not looked for yet", extra={"reason": str(error)})
+        log.info("orphaned creates not verified yet", extra={"reason": str(error)})
         return 0
     sent = {name_key(row.observed.name) for row in rows}
     free = verify.unmanaged(db, [code for code in changed if name_key(code.name) in sent])
     found = [row.job_id for row in rows if _settle(db, row, free)]
     if found:
-        log.info("leftovers linked", extra={"jobs": len(found)})
+        log.info("orphaned creates linked", extra={"jobs": len(found)})
     return len(found)
 
 
