@@ -45,8 +45,9 @@ def claim(
     if len(ids) < at_least or not ids:
         return []
     taken = update(links).where(links.c.job_id.in_(sorted(ids)), claimable(now))
-    full = case((REQUIRED, VerificationKind.FULL), else_=links.c.verification)
-    conn.execute(taken.values(lease=lease, lease_until=until, verification=full))
+    full = literal(VerificationKind.FULL, links.c.verification.type)
+    kept = case((REQUIRED, full), else_=links.c.verification)
+    conn.execute(taken.values(lease=lease, lease_until=until, verification=kept))
     return leased(conn, lease)
 
 

@@ -19,13 +19,14 @@ from typing import Any
 import pytest
 
 from cprqueue.services.push import orphaned_creates
-from tests.office import Office, job
+from tests.office import MakeOffice, Office, job
+from tests.other_servers import new_database
 from tests.real_processes import killed_at_the_end, wait_until
 from tests.system.test_killed_push import POINTS
 
-pytestmark = pytest.mark.settings(
-    CPR_LEASE_SECONDS="0.5", QBT_RATE_LIMIT="5000", QBT_RATE_WINDOW="1"
-)
+SETTINGS = {"CPR_LEASE_SECONDS": "0.5", "QBT_RATE_LIMIT": "5000", "QBT_RATE_WINDOW": "1"}
+
+pytestmark = pytest.mark.settings(**SETTINGS)
 
 PUSH = """
 from cprqueue.bootstrap import application
@@ -163,7 +164,20 @@ def test_thirty_jobs_of_a_suspended_worker_are_thirty_locations(office: Office, 
     assert_promise(office, 31)
 
 
-def test_thirty_late_addresses_do_not_stay_over_the_newer_ones(office: Office) -> None:
+@pytest.fixture(params=["sqlite", "CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL"])
+def any_office(request: pytest.FixtureRequest, make_office: MakeOffice) -> Iterator[Office]:
+    """The office on each kind of database."""
+    if request.param == "sqlite":
+        yield make_office(**SETTINGS)
+        return
+    with new_database(request.param) as url:
+        made = make_office(DATABASE_URL=url, **SETTINGS)
+        made.settings.var_dir.mkdir(exist_ok=True)
+        yield made
+
+
+def test_thirty_late_addresses_do_not_stay_over_the_newer_ones(any_office: Office) -> None:
+    office = any_office
     office.put(*(job(n, f"A-{n}") for n in range(1, 31)))
     change(office, *(job(n, f"A-{n}", jobAddress1=f"Old Street {n}") for n in range(1, 31)))
     with worker(office, "sending_PUT_locations:stop") as process:
