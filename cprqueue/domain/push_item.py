@@ -30,8 +30,8 @@ class Item:
     desired_hash: str
     fully_verified: bool = False
     """True once this claim has read back everything: a refusal after that is final."""
-    written: bool = False
-    """True once this claim has sent something for the job."""
+    changed: bool = False
+    """True once this claim has sent something for the job, or observed something new."""
     sought: bool = False
     """True once this claim has looked for what a create did not give the id of."""
 

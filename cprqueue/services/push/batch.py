@@ -56,7 +56,7 @@ class Batch:
             leases.write_each(conn, self.lease, rows)
 
     def _intent(self, item: Item, kind: Intent, now: datetime) -> LinkValues:
-        item.intent, item.intent_at, item.written = kind, now, True
+        item.intent, item.intent_at, item.changed = kind, now, True
         row: LinkValues = {"job_id": item.job_id, "intent": kind, "intent_at": now}
         if kind is Intent.CREATE_JOBCODE:
             item.observed = replace(item.observed, name=item.desired.name)
@@ -146,7 +146,7 @@ class Batch:
         hashes = {item.job_id: item.desired_hash for item in items}
         ended = leases.finish_each(conn, self.lease, hashes, values)
         pushed = [(item, _pushed_event(item, now)) for item in items if item.job_id in ended]
-        events.add(conn, [e for item, e in pushed if item.written or _is_news(conn, e)])
+        events.add(conn, [e for item, e in pushed if item.changed or _is_news(conn, e)])
         self.pushed += len(ended)
         for item in items:
             self._leave(item)

@@ -97,7 +97,8 @@ class Executor:
             results = self._request(kind, pairs, batch)
         except AMBIGUOUS as error:
             late = self._outcomes.record_no_answer(batch, pairs, error)
-            late_writes.clear_up(self.db, self.qbt, late)
+            if late:
+                late_writes.clear_up(self.db, self.qbt)
         except NOT_DONE:
             batch.clear_intent(items)
             raise
@@ -113,7 +114,8 @@ class Executor:
             failpoints.point(f"after_{kind}")
             late = self._outcomes.record(batch, pairs, results)
             failpoints.point(f"recorded_{kind}")
-            late_writes.clear_up(self.db, self.qbt, late)
+            if late:
+                late_writes.clear_up(self.db, self.qbt)
 
     def _request(self, kind: Intent, pairs: Pairs, batch: Batch) -> list[ItemResult]:
         send = {

@@ -87,6 +87,7 @@ def _write(
 
 
 def _settle(item: Item, observed: Observed, verification: VerificationKind | None = None) -> None:
+    item.changed = item.changed or observed != item.observed
     item.observed, item.intent, item.intent_at = observed, None, None
     item.verification = verification
 

@@ -27,7 +27,7 @@ from cprqueue.domain.models import Address, Jobcode, Observed, name_key
 from cprqueue.domain.push_plan import observe
 from cprqueue.domain.records import Link
 from cprqueue.errors import CprqueueError
-from cprqueue.services.push import verify
+from cprqueue.services.push import late_writes, verify
 from cprqueue.store import events, orphaned_creates, push_queue
 from cprqueue.store.database import Database, clock
 
@@ -35,11 +35,12 @@ log = logging.getLogger(__name__)
 
 
 def settle(db: Database, qbt: QuickBooksTime, *, quiet: timedelta) -> int:
-    """Settle the open creates of closed jobs; return how many jobcodes were found and linked.
+    """Settle the open creates of closed jobs, and the late ones; return how many were linked.
 
     ``quiet``: a request that left less than this ago may still be under way. Costs no call where
     nothing is open. Where the listing cannot be read, the next sweep tries again.
     """
+    late_writes.clear_up(db, qbt)
     with db.read() as conn:
         rows = orphaned_creates.unsettled(conn, now=clock(conn), quiet=quiet)
     if not rows:

@@ -61,7 +61,7 @@ class Outcomes:
         with batch.recording() as conn:
             late = [pair for pair in pairs if pair[0].job_id not in batch.items]
             self._postpone(conn, batch, [item for item, _ in pairs], error)
-            late_writes.mark(conn, late, settling=self.retry_base * SETTLING)
+            late_writes.mark(conn, late, under_way=self.retry_base * SETTLING)
         return late
 
     def postpone(self, batch: Batch, items: list[Item], error: CprqueueError) -> None:
