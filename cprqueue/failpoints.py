@@ -18,17 +18,20 @@ _KINDS = (
     "archive",
     "restore",
 )
+_ENDPOINTS = ("jobcodes", "locations", "jobcode_assignments")
+_SINGLE = (
+    "claimed",
+    "verified",
+    "before_grant",
+    "waking_up",
+    "written_export",
+    "found_drift",
+    "stored_plan",
+)
 POINTS = frozenset(
-    [
-        "claimed",
-        "looked",
-        "before_grant",
-        "waking_up",
-        "written_export",
-        "found_drift",
-        "stored_plan",
-    ]
+    list(_SINGLE)
     + [f"{when}_{kind}" for when in ("before", "after", "recorded") for kind in _KINDS]
+    + [f"sending_{method}_{what}" for method in ("POST", "PUT") for what in _ENDPOINTS]
 )
 """Every name that ``point`` is called with."""
 

@@ -7,7 +7,7 @@ database share one clock, which only ``World.wait`` moves, so that every run is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -19,23 +19,25 @@ from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.clients.transport import Reply, Transport
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Desired, Job, Observed
+from cprqueue.domain.push_item import read_item
 from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import LinkState
 from cprqueue.errors import ServiceUnreachable
 from cprqueue.sandbox.quickbooks_time import Account, Switches
 from cprqueue.sandbox.wire import Request
-from cprqueue.services.push import orphaned_creates
-from cprqueue.services.push.batch import Batch, read_item
+from cprqueue.services.push import late_writes, orphaned_creates
+from cprqueue.services.push.batch import Batch
 from cprqueue.services.push.executor import Executor
 from cprqueue.services.record import record_in
 from cprqueue.services.snapshot.snapshot import Snapshot
-from cprqueue.store import links, push_queue, schema
+from cprqueue.store import app_state, leases, links, schema
 from cprqueue.store import orphaned_creates as open_creates
 from cprqueue.store.database import Database, clock
-from cprqueue.store.tables import events, jobs, qbt_export, runs
+from cprqueue.store.tables import events, jobs, qbt_export, runs, state
 from cprqueue.store.tables import links as link_rows
 
 ANSWERED, LOST_BEFORE, LOST_AFTER = "answered", "lost before the act", "lost after the act"
+LATE, LATE_AND_LOST = "after others took over", "after others took over, and lost"
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 BETWEEN_RINGS = timedelta(minutes=10)
 """Longer than any backoff and lease, so whoever is due is claimed by one of the next rings."""
@@ -77,6 +79,8 @@ class Direct(Transport):
         self.account = account
         self.fates: Iterator[str] = iter(())
         self.requests = 0
+        self.meanwhile: Callable[[], None] = lambda: None
+        """What others do before a late request arrives."""
 
     def request(
         self,
@@ -96,6 +100,9 @@ class Direct(Transport):
         fate = next(self.fates, ANSWERED)
         if fate == LOST_BEFORE:
             raise ServiceUnreachable(f"{what}: {fate}")
+        late = fate in (LATE, LATE_AND_LOST)
+        if late and method != "GET":
+            self.meanwhile()
         given = {name.lower(): text for name, text in (headers or {}).items()}
         answer = self.account.handle(
             Request(
@@ -106,8 +113,10 @@ class Direct(Transport):
                 body=b"" if json_body is None else json.dumps(json_body).encode(),
             )
         )
+        if late and method == "GET":
+            self.meanwhile()
         assert answer.status in accept, answer
-        if fate == LOST_AFTER:
+        if fate in (LOST_AFTER, LATE_AND_LOST):
             raise ServiceUnreachable(f"{what}: {fate}")
         return Reply(status=answer.status, body=answer.body, headers=answer.headers, what=what)
 
@@ -119,7 +128,7 @@ class World:
         self.db, self.time, self.batch = db, time, batch
         time.now = START
         with db.begin() as conn:
-            for table in (events, link_rows, jobs, qbt_export, runs):
+            for table in (events, link_rows, jobs, qbt_export, runs, state):
                 conn.execute(delete(table))
         switches = Switches(names_trimmed=False, rate_limit=1_000_000)
         self.account = Account(switches=switches, clock=lambda: time.now)
@@ -127,6 +136,7 @@ class World:
         self.qbt = QuickBooksTime(
             self.transport, token=lambda: "sandbox-token", renew=str, spend=nullcontext
         )
+        self.transport.meanwhile = self.ring
         self.work = Executor(
             db=db,
             qbt=self.qbt,
@@ -208,12 +218,15 @@ class World:
         self.transport.fates = iter(fates)
 
     def ring(self) -> None:
-        """Claim a batch of due jobs, as ``Push`` does, and work on it."""
+        """Claim a batch of due jobs, as ``Push`` does, and work on it.
+
+        Every lease of before has expired by then, also that of a request which is under way.
+        """
         self.wait()
         with self.db.begin() as conn:
             now = clock(conn)
             batch = Batch(db=self.db, lease=now.isoformat(), lease_time=LEASE)
-            rows = push_queue.claim(conn, batch.lease, now=now, limit=self.batch, until=now + LEASE)
+            rows = leases.claim(conn, batch.lease, now=now, limit=self.batch, until=now + LEASE)
             batch.items.update((row.job_id, read_item(row)) for row in rows)
         self.work.do(batch)
         batch.close()
@@ -224,9 +237,21 @@ class World:
         orphaned_creates.settle(self.db, self.qbt, quiet=timedelta(0))
 
     def orphaned(self) -> int:
-        """Count the creates of closed jobs whose outcome is still unknown."""
+        """Count the creates of closed jobs, and the late ones, whose outcome is still unknown."""
         with self.db.read() as conn:
-            return len(open_creates.unsettled(conn, now=clock(conn), quiet=timedelta(0)))
+            late = app_state.with_prefix(conn, late_writes.PREFIX)
+            return len(late) + len(
+                open_creates.unsettled(conn, now=clock(conn), quiet=timedelta(0))
+            )
 
 
-__all__ = ["ANSWERED", "LOST_AFTER", "LOST_BEFORE", "Clock", "World", "make_database"]
+__all__ = [
+    "ANSWERED",
+    "LATE",
+    "LATE_AND_LOST",
+    "LOST_AFTER",
+    "LOST_BEFORE",
+    "Clock",
+    "World",
+    "make_database",
+]

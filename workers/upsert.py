@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cprqueue.bootstrap import application
-from cprqueue.celery import app
+from cprqueue.celery import LONG_TASK_SECONDS, app
 from cprqueue.services import wake_ups
 from workers import publish
 
@@ -19,7 +19,9 @@ def upsert_job(job_id: int | None = None) -> str:
     return result.said
 
 
-@app.task(name="cpr.resync_job")
+@app.task(
+    name="cpr.resync_job", soft_time_limit=LONG_TASK_SECONDS - 60, time_limit=LONG_TASK_SECONDS
+)
 def resync_job(job: str | int, run_id: int | None = None) -> str:
     """Resync one job, by id or number, ahead of everything else."""
     reports = application().resync.run(str(job), run_id)

@@ -12,7 +12,7 @@ from cprqueue.cli import console, watch
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.domain.records import Run
 from cprqueue.services.reports.words import counted
-from cprqueue.services.resync import Report, reports_of
+from cprqueue.services.resync_report import Report, reports_of
 from cprqueue.store import runs, schema
 
 
@@ -34,7 +34,7 @@ def resync(
     schema.require_current(app.db)
     if wait:
         send.require_workers(["urgent"])
-    run_ids = {job: app.resync.request(job) for job in jobs}
+    run_ids = {job: app.resync.request(job, timeout) for job in jobs}
     for job, run_id in run_ids.items():
         send.send("cpr.resync_job", job=job, run_id=run_id)
     if not wait:
@@ -59,10 +59,18 @@ def _result(run_id: int, job: str, timeout: float, *, wait: bool) -> Run:
     app = application()
     if wait:
         return watch.until_ended(
-            app, run_id, what=f"resync {job}", timeout_seconds=timeout, said=lambda r: r.state
+            app,
+            run_id,
+            what=f"resync {job}",
+            timeout_seconds=timeout,
+            said=_words,
         )
     with app.db.read() as conn:
         return runs.existing(conn, run_id)
+
+
+def _words(run: Run) -> str:
+    return run.note or run.state
 
 
 def documents(job: str, run: Run) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""The call budget: at most N calls to QuickBooks Time in any window, whatever dies.
+"""The call budget: at most N calls to QuickBooks Time in any window, whatever process is killed.
 
 A table of N slots, each usable once in any window. Before a call goes out, one conditional
 UPDATE by the database's clock books a free slot; it is stamped again when the answer is there. In

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from cprqueue.clients.transport import Query, Reply, Transport, error_for
-from cprqueue.domain.mapping import read_item_result, read_jobcode, read_location, truth
+from cprqueue import failpoints
+from cprqueue.clients.answers import as_object, error_of, item_results, items_of
+from cprqueue.clients.fence import Fence
+from cprqueue.clients.transport import Query, Reply, Transport
+from cprqueue.domain.mapping import read_jobcode, read_location, truth
 from cprqueue.domain.models import BATCH, PAGE, ItemResult, Jobcode, Json, Location
-from cprqueue.errors import AccessStopped, Refused, ServiceFailed, UnreadableAnswer
+from cprqueue.errors import AccessStopped, UnreadableAnswer
 
 T = TypeVar("T")
+Items: TypeAlias = Sequence[Mapping[str, Json]]
 
 WITH_RESULTS = frozenset({200, 201, 207, 400, 404, 406, 409, 417})
 """Statuses whose body may still name each item's own outcome."""
 
 OK = frozenset({200})
 ANY_STATUS = frozenset(range(100, 600))
-TOO_LARGE = 413
 
 
 class QuickBooksTime:
@@ -64,7 +67,7 @@ class QuickBooksTime:
             query = {"limit": PAGE, "page": page, "supplemental_data": "no", **filters}
             data = self._get(endpoint, query)
             more = truth(data.get("more"))
-            items = _items(data, endpoint)
+            items = items_of(data, endpoint)
             if more and not items:
                 raise UnreadableAnswer(
                     f"QuickBooks Time: GET /{endpoint} promises more after the empty page {page}"
@@ -97,13 +100,9 @@ class QuickBooksTime:
         filters = {"active": "yes", "type": "all"}
         return [item for items, _ in self.pages("jobcode_assignments", filters) for item in items]
 
-    def assign(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
-        """Assign jobcodes to people (``{"user_id", "jobcode_id"}``), at most 50."""
-        return self._write("POST", "jobcode_assignments", items)
-
     def current_user(self) -> dict[str, Json]:
         """Return the user whom the token belongs to, with ``permissions``."""
-        users = _items(self._get("current_user", {}), "users")
+        users = items_of(self._get("current_user", {}), "users")
         if not users:
             raise UnreadableAnswer("QuickBooks Time: GET /current_user answered without a user")
         return users[0]
@@ -114,39 +113,44 @@ class QuickBooksTime:
         found = results.get("effective_settings") if isinstance(results, Mapping) else None
         return dict(found) if isinstance(found, Mapping) else {}
 
-    # --- writing ---
+    # --- writing: ``fence`` is checked last, so nothing is sent under an expired lease ---
 
-    def create_jobcodes(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+    def create_jobcodes(self, items: Items, fence: Fence | None = None) -> list[ItemResult]:
         """Create at most 50 jobcodes; one result for each item, in their order.
 
         A result of 202 means that the name exists already and nothing was created.
         """
-        return self._write("POST", "jobcodes", items)
+        return self._write("POST", "jobcodes", items, fence)
 
-    def change_jobcodes(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+    def change_jobcodes(self, items: Items, fence: Fence | None = None) -> list[ItemResult]:
         """Change, archive or restore at most 50 jobcodes; send only changed, writable fields."""
-        return self._write("PUT", "jobcodes", items)
+        return self._write("PUT", "jobcodes", items, fence)
 
-    def create_locations(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+    def create_locations(self, items: Items, fence: Fence | None = None) -> list[ItemResult]:
         """Create at most 50 locations. Sending an item twice makes two of it."""
-        return self._write("POST", "locations", items)
+        return self._write("POST", "locations", items, fence)
 
-    def change_locations(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+    def change_locations(self, items: Items, fence: Fence | None = None) -> list[ItemResult]:
         """Change, archive or restore at most 50 locations."""
-        return self._write("PUT", "locations", items)
+        return self._write("PUT", "locations", items, fence)
+
+    def assign(self, items: Items, fence: Fence | None = None) -> list[ItemResult]:
+        """Assign jobcodes to people (``{"user_id", "jobcode_id"}``), at most 50."""
+        return self._write("POST", "jobcode_assignments", items, fence)
 
     # --- one call ---
 
     def _get(self, endpoint: str, query: Query) -> dict[str, Json]:
-        return _object(self._call("GET", endpoint, params=query))
+        return as_object(self._call("GET", endpoint, params=query))
 
     def _write(
-        self, method: str, endpoint: str, items: Sequence[Mapping[str, Json]]
+        self, method: str, endpoint: str, items: Items, fence: Fence | None
     ) -> list[ItemResult]:
         if not 1 <= len(items) <= BATCH:
             raise ValueError(f"a batch has 1 to {BATCH} items, not {len(items)}")
-        reply = self._call(method, endpoint, json_body={"data": list(items)}, accept=WITH_RESULTS)
-        return _item_results(reply, endpoint, len(items))
+        body: Json = {"data": list(items)}
+        reply = self._call(method, endpoint, json_body=body, accept=WITH_RESULTS, fence=fence)
+        return item_results(reply, endpoint, len(items))
 
     def _call(
         self,
@@ -156,12 +160,16 @@ class QuickBooksTime:
         params: Query | None = None,
         json_body: Json = None,
         accept: frozenset[int] = OK,
+        fence: Fence | None = None,
     ) -> Reply:
         """Send one request; after a 401 once more with a renewed token."""
 
         def send(token: str) -> Reply:
             headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
             with self._spend():
+                if fence:
+                    fence.check()
+                    failpoints.point(f"sending_{method}_{endpoint}")
                 reply = self.transport.request(
                     method,
                     f"/{endpoint}",
@@ -171,7 +179,7 @@ class QuickBooksTime:
                     accept=ANY_STATUS,
                 )
                 if reply.status not in accept:
-                    raise _error_of(reply)
+                    raise error_of(reply)
                 return reply
 
         token = self._token()
@@ -183,78 +191,6 @@ class QuickBooksTime:
             return send(self._renew(token))
 
 
-def _error_of(reply: Reply) -> Exception:
-    """Return the error for a status that is no success.
-
-    A refusal that is not in the service's own words comes from something on the way to it, a
-    gateway or a proxy: it says nothing about the items, nor whether the service got them. But
-    what was too large for anybody on the way has done nothing.
-    """
-    error = error_for(reply)
-    if not isinstance(error, Refused):
-        return error
-    if reply.status == TOO_LARGE or _own_words(reply):
-        return error
-    return ServiceFailed(f"{reply.what} answered {reply.status}, but not in its own words")
-
-
-def _own_words(reply: Reply) -> bool:
-    """Tell whether the body has one of the shapes of QuickBooks Time's errors."""
-    try:
-        data = reply.json()
-    except UnreadableAnswer:
-        return False
-    return isinstance(data, dict) and ("error" in data or "results" in data)
-
-
-def _object(reply: Reply) -> dict[str, Json]:
-    data = reply.json()
-    if data == []:  # an empty answer may come as an empty list
-        return {}
-    if not isinstance(data, dict):
-        raise UnreadableAnswer(f"{reply.what} answered with JSON that is no object")
-    return data
-
-
-def _items(data: Mapping[str, Json], section: str) -> list[dict[str, Json]]:
-    """Return the objects of a section, which may be a map, an empty list, or missing."""
-    results = data.get("results", {})
-    found = results.get(section, {}) if isinstance(results, Mapping) else results
-    values = list(found.values()) if isinstance(found, Mapping) else found
-    if not isinstance(values, list) or not all(isinstance(v, dict) for v in values):
-        raise UnreadableAnswer(
-            f"QuickBooks Time answered with a {section} section of no known form"
-        )
-    return values
-
-
-def _item_results(reply: Reply, endpoint: str, expected: int) -> list[ItemResult]:
-    """Return the results by position ("1", "2", ...); they may come even with a 4xx."""
-    try:
-        results = _object(reply).get("results", {})
-        found = results.get(endpoint, {}) if isinstance(results, Mapping) else {}
-    except UnreadableAnswer:
-        if reply.status >= 400:
-            raise _error_of(reply) from None
-        raise
-    if not found and reply.status >= 400:
-        raise _error_of(reply)
-    by_position = _by_position(found)
-    if set(by_position) != set(range(1, expected + 1)):
-        raise ServiceFailed(f"{reply.what} named {len(by_position)} outcomes for {expected} items")
-    return [read_item_result(by_position[n]) for n in range(1, expected + 1)]
-
-
 def whole(value: Json) -> int:
     """Return a number that may come as text; 0 where there is none."""
     return int(value or 0) if isinstance(value, (int, float, str)) else 0
-
-
-def _by_position(found: object) -> dict[int, Mapping[str, Json]]:
-    if isinstance(found, Mapping):
-        pairs = [(str(key), value) for key, value in found.items()]
-    elif isinstance(found, list):
-        pairs = [(str(n), value) for n, value in enumerate(found, 1)]
-    else:
-        pairs = []
-    return {int(k): v for k, v in pairs if k.isdigit() and isinstance(v, Mapping)}

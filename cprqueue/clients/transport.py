@@ -105,8 +105,7 @@ class Transport:
         """
         what = f"{self.service}: {method} {path}"
         with self._open(what, method, path, params, headers, json_body, form) as response:
-            body = b"".join(_chunks(response, what, self.total_seconds))
-        reply = Reply(status=response.status_code, body=body, headers=response.headers, what=what)
+            reply = self._reply(response, what)
         if reply.status not in accept:
             raise error_for(reply)
         return reply
@@ -125,13 +124,12 @@ class Transport:
         what = f"{self.service}: GET {path}"
         with self._open(what, "GET", path, params, headers) as response:
             if response.status_code not in accept:
-                body = b"".join(_chunks(response, what, self.total_seconds))[:10_000]
-                raise error_for(
-                    Reply(
-                        status=response.status_code, body=body, headers=response.headers, what=what
-                    )
-                )
+                raise error_for(self._reply(response, what))
             yield _chunks(response, what, total_seconds)
+
+    def _reply(self, response: requests.Response, what: str) -> Reply:
+        body = b"".join(_chunks(response, what, self.total_seconds))
+        return Reply(status=response.status_code, body=body, headers=response.headers, what=what)
 
     @contextmanager
     def _open(
@@ -222,7 +220,7 @@ def _insecure(text: str) -> str:
 
 def error_for(reply: Reply) -> Exception:
     """Return the error for a status: total over all of them, and the only place that decides."""
-    text = f"{reply.what} answered {reply.status}{_said(reply)}"
+    text = f"{reply.what} answered {reply.status}{_own_words(reply)}"
     if reply.status in STOPPING:
         return AccessStopped(text, reply.status)
     if reply.status == 429:
@@ -232,7 +230,7 @@ def error_for(reply: Reply) -> Exception:
     return Refused(text, reply.status)
 
 
-def _said(reply: Reply) -> str:
+def _own_words(reply: Reply) -> str:
     """Return the service's own words, in either of the shapes that QuickBooks Time uses."""
     try:
         data = json.loads(reply.body)

@@ -1,4 +1,4 @@
-"""Pure: which job may bear a number as its jobcode's name, when several touch it.
+"""Pure: which job may have a number as its jobcode's name, when several claim it.
 
 Names are unique among jobcodes in QuickBooks Time, so numbers that are doubled, handed on
 or swapped need an order.
@@ -14,9 +14,9 @@ from cprqueue.domain.models import NAME_LIMIT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimant:
-    """One job, its number, and the name that its jobcode bears now.
+    """One job, its number, and the name that its jobcode has now.
 
-    ``wanted_key`` is "" for a job that wants no name (inactive); ``held_key`` is "" without
+    ``desired_key`` is "" for a job that desires no name (inactive); ``observed_key`` is "" without
     a jobcode. ``creating``: a request to create its jobcode may be under way. ``parked``: it
     moves no more before a person or its job changes something. ``seniority`` orders those who
     came first.
@@ -34,7 +34,7 @@ class Claimant:
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """The job may bear its number."""
+    """The job may have its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class TakeOver:
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """A job that will not give this number up by itself bears it: its jobcode is renamed first.
+    """A job that keeps this number unless it is moved has it: its jobcode is renamed first.
 
     Such a job is no longer active, or it is parked, or about to be: the number that it wants is
     taken, or was refused.
@@ -66,7 +66,7 @@ class Temporary:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Another job still bears the number and is about to give it up."""
+    """Another job still has the number and is about to give it up."""
 
     reason: str
 
@@ -82,14 +82,14 @@ Ruling = Free | TakeOver | Aside | Temporary | Blocked | Taken
 
 
 def rule(me: Claimant, name: str, others: Iterable[Claimant]) -> Ruling:
-    """Rule whether ``me`` may bear ``name`` now.
+    """Rule whether ``me`` may have ``name`` now.
 
     ``others``: every job that wants or holds the same name, and whoever holds the names which
     those holders want, and so on. The same inputs give the same ruling on every host.
     """
     rivals = [other for other in others if other.job_id != me.job_id]
     first = _first(me, rivals)
-    if first is not me and _bears_its_number(first):
+    if first is not me and _has_its_number(first):
         return Taken(f"{first.label} has the same number and came first: it keeps the jobcode")
     if first is not me and first.creating:
         # Not Taken yet: what is being created may turn out to be another number's jobcode.
@@ -110,10 +110,10 @@ def _first(me: Claimant, rivals: Iterable[Claimant]) -> Claimant:
 
 
 def _precedence(claimant: Claimant) -> tuple[bool, bool, tuple[int, int]]:
-    return (not _bears_its_number(claimant), not claimant.creating, claimant.seniority)
+    return (not _has_its_number(claimant), not claimant.creating, claimant.seniority)
 
 
-def _bears_its_number(claimant: Claimant) -> bool:
+def _has_its_number(claimant: Claimant) -> bool:
     return claimant.observed_key == claimant.desired_key
 
 
@@ -128,7 +128,7 @@ def _against_holder(me: Claimant, name: str, holder: Claimant, rivals: list[Clai
     circle = _circle(me, {rival.observed_key: rival for rival in rivals if rival.observed_key})
     if circle and me.job_id == min(circle):
         return Temporary(beside(name, me.job_id))
-    return Blocked(f"{holder.label} still bears this number and is renamed first")
+    return Blocked(f"{holder.label} still has this number and is renamed first")
 
 
 def _circle(me: Claimant, holders: Mapping[str, Claimant]) -> set[int]:

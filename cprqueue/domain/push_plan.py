@@ -1,198 +1,49 @@
 """Pure: the one next action that brings QuickBooks Time closer to what a job should be.
 
-``next_action`` compares what is wanted with what is held; ``apply`` says what is held after
-the action was done. Repeating the two always ends in ``Done``: at most one change of the
+``next_action`` compares what is desired with what is observed; ``apply`` says what is observed
+after the action was done. Repeating the two always ends in ``Done``: at most one change of the
 jobcode (two when a name must be swapped), one of each spare location, one of the location.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
 
 from cprqueue.domain.models import (
     NAME_LIMIT,
     Address,
     Desired,
     Jobcode,
-    Json,
     Location,
     Observed,
     Spare,
 )
 from cprqueue.domain.naming import Aside, Blocked, Free, Ruling, Taken, Temporary
-from cprqueue.domain.records import ErrorCode, Intent
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One step; ``rank`` is the order in which steps are sent: what frees a name comes first."""
-
-    rank: ClassVar[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Verify(Action):
-    """Read from QuickBooks Time before anything is written: what is held is not certain."""
-
-    rank = 0
-
-    def __str__(self) -> str:
-        return "look at QuickBooks Time first"
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeJobcode(Action):
-    """Change the given fields of a jobcode; restoring is the field ``active``."""
-
-    jobcode_id: int
-    changes: tuple[tuple[str, str | bool], ...]
-
-    rank = 1
-    kind = Intent.CHANGE_JOBCODE
-
-    def payload(self) -> dict[str, Json]:
-        """The item for the request."""
-        return {"id": self.jobcode_id, **dict(self.changes)}
-
-    def applied(self, observed: Observed) -> Observed:
-        """Return what is held after the change."""
-        now = dict(self.changes)
-        return replace(
-            observed,
-            name=str(now.get("name", observed.name)),
-            active=bool(now.get("active", observed.active)),
-            assigned_to_all=bool(now.get("assigned_to_all", observed.assigned_to_all)),
-        )
-
-    def __str__(self) -> str:
-        words = ", ".join(f"{name} {_said(value)}" for name, value in self.changes)
-        return f"change jobcode {self.jobcode_id}: {words}"
-
-
-@dataclass(frozen=True, slots=True)
-class CreateJobcode(Action):
-    """Create the job's jobcode, open to everybody."""
-
-    name: str
-
-    rank = 2
-    kind = Intent.CREATE_JOBCODE
-
-    def payload(self) -> dict[str, Json]:
-        """The item for the request."""
-        return {"name": self.name, "assigned_to_all": True}
-
-    def __str__(self) -> str:
-        return f"create jobcode {self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class DropLocation(Action):
-    """Take the jobcode's link off a location; archive it when nothing else uses it."""
-
-    location_id: int
-    others: tuple[int, ...] = ()
-
-    rank = 3
-    kind = Intent.CHANGE_LOCATION
-
-    def payload(self) -> dict[str, Json]:
-        """The item for the request."""
-        item: dict[str, Json] = {
-            "id": self.location_id,
-            "linked_objects": {"jobcodes": list(self.others)},
-        }
-        return item if self.others else item | {"active": False}
-
-    def __str__(self) -> str:
-        return f"unlink location {self.location_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeLocation(Action):
-    """Give our location the wanted address, active and linked to the jobcode alone."""
-
-    location_id: int
-    jobcode_id: int
-    address: Address
-
-    rank = 3
-    kind = Intent.CHANGE_LOCATION
-
-    def payload(self) -> dict[str, Json]:
-        """The item for the request; empty parts are sent, so that they are cleared."""
-        links = {"linked_objects": {"jobcodes": [self.jobcode_id]}}
-        return {"id": self.location_id, "active": True, **self.address.as_dict(), **links}
-
-    def __str__(self) -> str:
-        return f"change the address of location {self.location_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class CreateLocation(Action):
-    """Create the job's location, linked to its jobcode."""
-
-    jobcode_id: int
-    address: Address
-
-    rank = 4
-    kind = Intent.CREATE_LOCATION
-
-    def payload(self) -> dict[str, Json]:
-        """The item for the request."""
-        parts = {name: part for name, part in self.address.as_dict().items() if part}
-        return {**parts, "linked_objects": {"jobcodes": [self.jobcode_id]}}
-
-    def __str__(self) -> str:
-        return f"create the location of jobcode {self.jobcode_id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Wait(Action):
-    """Nothing to do before another job has moved; ``reason`` names it."""
-
-    reason: str
-
-    rank = 8
-
-    def __str__(self) -> str:
-        return f"wait: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Park(Action):
-    """Refused for good, until a person or the job changes something."""
-
-    code: ErrorCode
-    reason: str
-
-    rank = 8
-
-    def __str__(self) -> str:
-        return f"park: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Done(Action):
-    """QuickBooks Time holds what is wanted."""
-
-    rank = 9
-
-    def __str__(self) -> str:
-        return "nothing to do"
-
-
-Write = ChangeJobcode | CreateJobcode | DropLocation | ChangeLocation | CreateLocation
-Step = Verify | Write | Wait | Park | Done
+from cprqueue.domain.push_actions import (
+    Action,
+    ChangeJobcode,
+    ChangeLocation,
+    CreateJobcode,
+    CreateLocation,
+    Done,
+    DropLocation,
+    Park,
+    Step,
+    Verify,
+    Wait,
+    Write,
+    apply,
+    touched_ids,
+)
+from cprqueue.domain.records import ErrorCode
 
 
 def next_action(desired: Desired, observed: Observed, *, certain: bool, ruling: Ruling) -> Step:
     """Return the next step for one active job.
 
-    ``certain`` is False after a request whose fate is unknown. ``ruling`` says whether the
-    job may bear its number as a name now (``names.rule``).
+    ``certain`` is False after a request of unknown outcome. ``ruling`` says whether the
+    job may have its number as a name now (``naming.rule``).
     """
     if not certain:
         return Verify()
@@ -255,38 +106,14 @@ def _location_action(address: Address, observed: Observed, jobcode_id: int) -> S
     return Done()
 
 
-def apply(observed: Observed, action: Action, new_id: int | None = None) -> Observed:
-    """Return what is held after ``action`` was done; ``new_id`` is what a create was given."""
-    match action:
-        case CreateJobcode(name=name):
-            return Observed(jobcode_id=new_id, name=name, active=True, assigned_to_all=True)
-        case ChangeJobcode():
-            return (
-                action.applied(observed) if action.jobcode_id == observed.jobcode_id else observed
-            )
-        case CreateLocation(address=address):
-            return replace(observed, location_id=new_id, address=address, location_linked=True)
-        case ChangeLocation(address=address):
-            return replace(observed, address=address, location_linked=True)
-        case DropLocation(location_id=location_id):
-            return _dropped(observed, location_id)
-    return observed
-
-
-def _dropped(observed: Observed, location_id: int) -> Observed:
-    spares = tuple(spare for spare in observed.spares if spare.location_id != location_id)
-    linked = observed.location_linked and location_id != observed.location_id
-    return replace(observed, spares=spares, location_linked=linked)
-
-
 def observe(
     jobcode: Jobcode, locations: Iterable[Location], *, ours: int | None, address: Address
 ) -> Observed:
-    """Build what is held from what QuickBooks Time shows.
+    """Build what is observed from what QuickBooks Time shows.
 
     ``locations``: those linked to the jobcode, and our own even when it is not (any order).
     ``ours``: the location that our record names; it is kept if it still serves. Otherwise
-    the one with the wanted ``address`` is taken, then the oldest. A location that other
+    the one with the desired ``address`` is taken, then the oldest. A location that other
     jobcodes share is never ours to change: it only loses our link.
     """
     candidates = sorted(locations, key=lambda place: _preference(place, ours, address))
@@ -317,7 +144,7 @@ def _preference(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One field of what is wanted and of what is held, in words."""
+    """One field of what is desired and of what is observed, in words."""
 
     field: str
     desired: str
@@ -345,10 +172,6 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _said(value: object) -> str:
-    return _yes(value) if isinstance(value, bool) else repr(value)
-
-
 __all__ = [
     "Action",
     "ChangeJobcode",
@@ -368,4 +191,5 @@ __all__ = [
     "jobcode_changes",
     "next_action",
     "observe",
+    "touched_ids",
 ]

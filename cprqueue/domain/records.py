@@ -56,10 +56,16 @@ class LinkState(StrEnum):
 
 
 class VerificationKind(StrEnum):
-    """How to look: for what changed since the intent, or at everything of the job."""
+    """What to read back before the next write.
+
+    What changed since the intent, or everything of the job. ``required`` is ``full`` that was
+    asked for by somebody without the lease: only a later claim clears it, never the holder of
+    the present lease, who may have read before it was asked for.
+    """
 
     CHANGES = "changes"
     FULL = "whole"
+    REQUIRED = "required"
 
 
 class Intent(StrEnum):

@@ -25,7 +25,7 @@ class Again:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GiveUp:
-    """A person must look at it."""
+    """A person must decide."""
 
 
 def backoff(attempts: int, *, base: timedelta, rng: Random) -> timedelta:
@@ -39,10 +39,10 @@ def backoff(attempts: int, *, base: timedelta, rng: Random) -> timedelta:
 
 
 def verification_delay(attempts: int, *, base: timedelta, rng: Random) -> timedelta:
-    """Return how long to wait after a write without an answer before looking what it did.
+    """Return how long to wait after a write without an answer before it is verified.
 
-    The service may still be at it: whoever looks at once finds nothing, writes again, and then
-    has two.
+    The request may still be under way: whoever verifies at once finds nothing, writes
+    again, and then has two.
     """
     return base * SETTLING + backoff(attempts, base=base, rng=rng)
 
@@ -65,7 +65,7 @@ def countdown_seconds(retries: int, *, call_free_in: float | None = None) -> flo
 
     Doubling, a minute at the most, however often it was tried. ``call_free_in``: the calls are
     used up, and the next is free in so many seconds; then it waits for several, because with
-    one at a time it would only look, and look again.
+    one at a time it would only ask, and ask again.
     """
     if call_free_in is None:
         return min(2.0 ** min(retries + 1, 10), LONGEST_COUNTDOWN_SECONDS)

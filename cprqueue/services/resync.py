@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -21,70 +21,29 @@ from cprqueue.clients.job_list import read_job_list
 from cprqueue.clients.rm import BEGINNING, RestorationManager
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.mapping import read_job
-from cprqueue.domain.models import Job, Json, built, name_key
-from cprqueue.domain.push_plan import Compared, differences
+from cprqueue.domain.models import Job, name_key
+from cprqueue.domain.push_item import Item
+from cprqueue.domain.push_plan import differences
 from cprqueue.domain.recording import Sighting, desired
 from cprqueue.domain.records import (
     JobRecord,
     LinkState,
-    Run,
     RunKind,
     RunState,
     VerificationKind,
 )
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
-from cprqueue.services.push.batch import Item
+from cprqueue.services.call_wait import TIMEOUT_SECONDS, CallWait, wait_for
 from cprqueue.services.push.push import Push
 from cprqueue.services.record import record_in
+from cprqueue.services.resync_report import Report, failed, reports_of
 from cprqueue.store import job_changes, jobs, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 
-STEPS = ("found in RestorationManager", "rule", "recorded", "compared", "done")
 PATIENCE_SECONDS = 10
 
 LIST_SECONDS = 120
 """Longest wait for RM's complete list, where it offers no single jobs: the task has 180 s."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of a resync, and how it went."""
-
-    step: str
-    ok: bool
-    text: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """What a resync did for one job. ``ok`` is False where the job is not in step after it."""
-
-    job_id: int | None
-    job_number: str
-    ok: bool = True
-    steps: list[Step] = field(default_factory=list)
-    fields: list[Compared] = field(default_factory=list)
-
-    def step(self, text: str, *, ok: bool = True) -> None:
-        """Add the next step."""
-        name = STEPS[min(len(self.steps), len(STEPS) - 1)]
-        self.steps.append(Step(step=name, ok=ok, text=text))
-        self.ok = self.ok and ok
-
-
-def reports_of(run: Run) -> list[Report]:
-    """Read back the reports that stand in a resync's run."""
-    found = run.detail if isinstance(run.detail, list) else []
-    return [built(_report, data) for data in found]
-
-
-def _report(
-    steps: list[Mapping[str, Json]], fields: list[Mapping[str, Json]], **rest: Json
-) -> Report:
-    report = built(Report, rest)
-    report.steps = [built(Step, step) for step in steps]
-    report.fields = [built(Compared, row) for row in fields]
-    return report
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,10 +57,15 @@ class Resync:
     var_dir: Path
     list_seconds: float = LIST_SECONDS
 
-    def request(self, job: str) -> int:
-        """Put a run on record before its message is sent; return its id."""
+    def request(self, job: str, timeout_seconds: float = TIMEOUT_SECONDS) -> int:
+        """Put a run on record before its message is sent; return its id.
+
+        ``timeout_seconds``: how long somebody waits for it.
+        """
         with self.db.begin() as conn:
-            return runs.create(conn, RunKind.RESYNC, now=clock(conn), requested_by=job[:40])
+            run_id = runs.create(conn, RunKind.RESYNC, requested_by=job)
+            runs.set_detail(conn, run_id, {"timeout_seconds": timeout_seconds})
+        return run_id
 
     def run(self, job: str, run_id: int | None) -> list[Report]:
         """Resync the job with this id or number (all jobs that share the number).
@@ -110,28 +74,29 @@ class Resync:
         """
         run_id = run_id or self.request(job)
         with self.db.begin() as conn:
-            runs.change(conn, run_id, state=RunState.RUNNING, started_at=clock(conn))
+            runs.start(conn, run_id, only_from=())
+        wait = wait_for(self.db, run_id)
         reports: list[Report] = []
         try:
             with logs.bound(run_id=run_id, job=job):
                 for found, observed_at in self._find(job):
-                    reports.append(self._one(found, observed_at))
+                    reports.append(self._one(found, observed_at, wait))
         except CprqueueError as error:
-            reports.append(_failed(job, str(error)))
+            reports.append(failed(job, str(error)))
         except BaseException:  # the end of the task's time, or a bug: nobody need wait for more
-            reports.append(_failed(job, "stopped before its end: resync the job again"))
+            reports.append(failed(job, "stopped before its end: resync the job again"))
             self._end(run_id, reports)
             raise
         self._end(run_id, reports)
         return reports
 
     def _end(self, run_id: int, reports: list[Report]) -> None:
-        ok = bool(reports) and all(report.ok for report in reports)
+        failed = [report.steps[-1].text for report in reports if not report.ok]
+        state = RunState.FAILED if failed or not reports else RunState.DONE
+        detail = [asdict(report) for report in reports]
+        note = failed[0] if failed else None
         with self.db.begin() as conn:
-            runs.set_detail(conn, run_id, [asdict(report) for report in reports])
-            note = None if ok else next(r.steps[-1].text for r in reports if not r.ok)
-            state = RunState.DONE if ok else RunState.FAILED
-            runs.change(conn, run_id, state=state, finished_at=clock(conn), note=note)
+            runs.finish(conn, run_id, state, detail=detail, note=note)
 
     def _find(self, text: str) -> Iterable[tuple[Job, datetime]]:
         """Yield the jobs meant by ``text`` as RM has them now. Raises UsageError without any."""
@@ -149,7 +114,7 @@ class Resync:
         return [(job, observed_at) for job in found]
 
     def _in_complete_list(self, ids: set[int], text: str) -> list[Job]:
-        """Look through RM's whole list; for an RM that does not offer single jobs."""
+        """Search RM's complete list; for an RM that does not offer single jobs."""
         key = name_key(text)
 
         def pick(path: Path) -> list[Job]:
@@ -161,21 +126,21 @@ class Resync:
             picked = self.rm.download(path, since=BEGINNING, check=pick, total_seconds=seconds)
         return list({job.job_id: job for job in picked}.values())
 
-    def _one(self, job: Job, observed_at: datetime) -> Report:
+    def _one(self, job: Job, observed_at: datetime, wait: CallWait) -> Report:
         report = Report(job_id=job.job_id, job_number=job.job_number)
         report.step(f"{job.label}, status {job.status}, progress {job.progress or 'missing'}")
         report.step(self.rules.judge(job).rule)
         row = self._record(job, observed_at)
         newer = row.observed_at > observed_at
-        said = (
+        outcome = (
             f"no: a newer fetch has recorded it: {row.rule}" if newer else "written to the database"
         )
-        report.step(said)
+        report.step(outcome)
         if not row.active:
             report.step("not compared: an inactive job is left as it is until the monthly prune")
             report.step("nothing to push")
             return report
-        self._push(job, report)
+        self._push(job, report, wait)
         return report
 
     def _record(self, job: Job, observed_at: datetime) -> JobRecord:
@@ -193,27 +158,32 @@ class Resync:
             if row.active:
                 digest = desired(jobs.read_back(row)).digest()
                 push_queue.set_due(
-                    conn, job.job_id, digest, now=clock(conn), verification=VerificationKind.FULL
+                    conn,
+                    job.job_id,
+                    digest,
+                    now=clock(conn),
+                    verification=VerificationKind.REQUIRED,
                 )
             return row
 
         return self.db.retrying(work)
 
-    def _push(self, job: Job, report: Report) -> None:
-        def compared(item: Item) -> None:
-            rows = differences(item.desired, item.observed)
-            report.fields = rows
-            unequal = [row.field for row in rows if not row.equal]
-            report.step(f"differs in {', '.join(unequal)}" if unequal else "all fields are equal")
+    def _push(self, job: Job, report: Report, wait: CallWait) -> None:
+        def compare(item: Item) -> None:
+            report.fields = differences(item.desired, item.observed)
+            unequal = [row.field for row in report.fields if not row.equal]
+            text = f"differs in {', '.join(unequal)}" if unequal else "all fields are equal"
+            del report.steps[3:]
+            report.step(text + wait.text)
 
         deadline = time.monotonic() + PATIENCE_SECONDS
         try:
-            while not self.push.push_job(job.job_id, compared):
+            while not wait.until_called(lambda: self.push.push_job(job.job_id, compare)):
                 if time.monotonic() > deadline or not self._is_due(job.job_id):
                     break
                 time.sleep(0.2)  # another worker holds this very job and is about to end
         except CprqueueError as error:
-            report.step(str(error), ok=False)
+            report.step(str(error) + wait.text, ok=False)
             return
         self._outcome(job, report)
 
@@ -243,7 +213,4 @@ def _readable(path: Path) -> Iterable[Job]:
             continue  # an item without a job id is no job that anybody can ask for
 
 
-def _failed(job: str, text: str) -> Report:
-    report = Report(job_id=None, job_number=job)
-    report.step(text, ok=False)
-    return report
+__all__ = ["LIST_SECONDS", "Report", "Resync", "reports_of"]

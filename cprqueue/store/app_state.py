@@ -23,6 +23,13 @@ def get(conn: Connection, name: str) -> Json:
     return found
 
 
+def with_prefix(conn: Connection, prefix: str) -> dict[str, Json]:
+    """Return the values whose names begin with ``prefix``, by name."""
+    named = state.c.name.startswith(prefix, autoescape=True)
+    found = conn.execute(select(state.c.name, state.c.value).where(named))
+    return {name: json.loads(value) for name, value in found if value}
+
+
 def get_built(conn: Connection, name: str, kind: Callable[..., T]) -> T | None:
     """Return the value that was stored as ``asdict`` of a ``kind``, or None."""
     found = get(conn, name)

@@ -1,8 +1,6 @@
-"""Table ``links``: which jobcode and location each job has, and when to push it next.
+"""Table ``links``: what was last observed in QuickBooks Time for each job.
 
 States: due (to be pushed now or at ``next_attempt_at``), in_sync, parked, idle (inactive).
-A claim takes due rows under a lease; every later write names the lease, so a worker that
-lost it can no longer change anything.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from sqlalchemy import (
     Connection,
     and_,
     func,
+    or_,
     select,
     update,
 )
@@ -30,17 +29,32 @@ from cprqueue.store import push_queue
 from cprqueue.store.tables import jobs, links
 
 
-def refresh_observed(conn: Connection, job_id: int, code: Jobcode, *, now: datetime) -> None:
-    """Correct the record of a job whose jobcode was just seen; due again where it differs."""
+def refresh_observed(
+    conn: Connection, job_id: int, code: Jobcode, *, lease: str, now: datetime
+) -> None:
+    """Correct the record of a job whose jobcode was just read; due again where it differs."""
     row = get(conn, job_id, to_write=True)
     before = row.observed if row else Observed()
     after = replace(
         before, name=code.name, active=code.active, assigned_to_all=code.assigned_to_all
     )
-    if after != before:
-        set_observed(conn, job_id, after)
-        in_sync = and_(links.c.job_id == job_id, links.c.state == LinkState.IN_SYNC)
-        conn.execute(update(links).where(in_sync).values(**push_queue.due_values(now)))
+    if row is None or after == before:
+        return
+    set_observed_of_other(conn, row, after, lease=lease, now=now)
+    in_sync = and_(links.c.job_id == job_id, links.c.state == LinkState.IN_SYNC)
+    conn.execute(update(links).where(in_sync).values(**push_queue.due_values(now)))
+
+
+def set_observed_of_other(
+    conn: Connection, row: Link, observed: Observed, *, lease: str, now: datetime
+) -> None:
+    """Correct the record of a job that we do not push ourselves under ``lease``.
+
+    Whoever has it under another lease knows only the record of before, so it is verified again.
+    """
+    set_observed(conn, row.job_id, observed)
+    if row.lease not in (None, lease):
+        push_queue.require_verification(conn, [row.job_id], now=now)
 
 
 def managed_ids(conn: Connection) -> list[int]:
@@ -62,7 +76,7 @@ def note_active(
 ) -> None:
     """Write down that a jobcode was archived or restored, on whichever job has it now.
 
-    The record may be older than the request, so an active job is looked at and pushed. Where
+    The record may be older than the request, so an active job is verified and pushed. Where
     another worker has the job under a lease all the same, that lease ends here, so that it
     cannot write down what it knew before, and nobody claims the job for ``guard``.
     """
@@ -95,7 +109,7 @@ def observed_columns(observed: Observed) -> push_queue.LinkValues:
 def correct_observed(
     conn: Connection, job_id: int, observed: Observed, *, was: str | None, now: datetime
 ) -> bool:
-    """Do ``set_held`` for a job that nobody pushes and whose ``held_text`` is still ``was``.
+    """Do ``set_observed`` for a job without a lease whose ``observed_text`` is still ``was``.
 
     False where it is not so. Raises IntegrityError where another job is linked to the same
     jobcode or location.
@@ -107,33 +121,30 @@ def correct_observed(
 
 
 def set_observed(conn: Connection, job_id: int, observed: Observed) -> None:
-    """Replace what we believe that QuickBooks Time holds for a job, lease or not."""
+    """Replace what is on record as observed for a job, lease or not."""
     conn.execute(update(links).where(links.c.job_id == job_id).values(**observed_columns(observed)))
 
 
-def mark_unverified(
-    conn: Connection, observed: Observed, *, but: int, verification: VerificationKind, now: datetime
-) -> None:
-    """Let the other jobs on record with this jobcode or location look before they write.
+def mark_unverified(conn: Connection, observed: Observed, *, but: int, now: datetime) -> None:
+    """Have the other jobs on record with this jobcode or location verified before they write.
 
-    ``held`` was just read, so their records are out of date. A location is taken off them at
-    once, because a job that nobody pushes would keep it for ever.
+    ``observed`` was just read, so their records are out of date. A location is taken off them
+    at once, because a job that nobody pushes would keep it for ever.
     """
-    for column, lost in ((links.c.jobcode_id, {}), (links.c.location_id, {"location_id": None})):
+    for column in (links.c.jobcode_id, links.c.location_id):
         value = getattr(observed, column.name)
         if value is None:
             continue
         others = select(links.c.job_id).where(column == value, links.c.job_id != but)
         ids = list(conn.execute(others).scalars())
-        own = update(links).where(links.c.job_id.in_(ids))
-        conn.execute(own.values(verification=verification, **lost))
-        conn.execute(
-            own.where(links.c.state == LinkState.IN_SYNC).values(**push_queue.due_values(now))
-        )
+        if column is links.c.location_id:
+            own = update(links).where(links.c.job_id.in_(ids))
+            conn.execute(own.values(location_id=None))
+        push_queue.require_verification(conn, ids, now=now)
 
 
 def assume_archived(conn: Connection, job_id: int) -> None:
-    """Believe that an idle job's jobcode is archived, because nobody watched it.
+    """Record that an idle job's jobcode is archived, because nobody observed it since.
 
     The next push then restores it, which changes nothing where it was never archived.
     """
@@ -172,6 +183,15 @@ def with_jobcodes(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, int
     statement = select(links.c.jobcode_id, links.c.job_id)
     found = conn.execute(statement.where(links.c.jobcode_id.in_(jobcode_ids)))
     return {int(jobcode): int(job) for jobcode, job in found}
+
+
+def touching(
+    conn: Connection, jobcode_ids: Sequence[int], location_ids: Sequence[int]
+) -> list[Link]:
+    """Return the links on record with one of these jobcodes or locations, to write them."""
+    where = or_(links.c.jobcode_id.in_(jobcode_ids), links.c.location_id.in_(location_ids))
+    found = conn.execute(select(links).where(where).order_by(links.c.job_id).with_for_update())
+    return [Link.from_row(row) for row in found.mappings()]
 
 
 def counts(conn: Connection) -> dict[str, int]:

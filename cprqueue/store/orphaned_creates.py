@@ -1,4 +1,4 @@
-"""Table ``links`` again: creates of unknown fate, left open by jobs that are no longer active."""
+"""Table ``links`` again: creates of unknown outcome, left open by jobs that closed."""
 
 from __future__ import annotations
 
@@ -24,6 +24,13 @@ def unsettled(conn: Connection, *, now: datetime, quiet: timedelta) -> list[Link
     )
     found = conn.execute(statement.order_by(links.c.job_id)).mappings()
     return [Link.from_row(row) for row in found]
+
+
+def reopen(conn: Connection, job_id: int, name: str, sent_at: datetime) -> None:
+    """Put a create of ``name`` that arrived late back on record, for an inactive job."""
+    sent = observed_columns(Observed(name=name))
+    own = update(links).where(links.c.job_id == job_id, links.c.jobcode_id.is_(None))
+    conn.execute(own.values(**sent, intent=Intent.CREATE_JOBCODE, intent_at=sent_at))
 
 
 def settle(conn: Connection, row: Link, observed: Observed, *, now: datetime) -> bool:

@@ -1,12 +1,11 @@
-"""The push's queue, in table ``links``: which jobs are due, and who works on them.
+"""The push's queue, in table ``links``: which jobs are due, parked or idle.
 
-A claim takes due rows under a lease; every later write names the lease, so a worker that lost
-it can no longer change anything.
+``leases`` claims the due ones; whatever is changed here holds for the holder of a lease too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
@@ -58,11 +57,7 @@ class LinkValues(TypedDict, total=False):
 
 
 FRESH: LinkValues = {"attempts": 0, "error_code": None, "error_reason": None}
-
-
 NO_LEASE: LinkValues = {"lease": None, "lease_until": None}
-
-
 NO_INTENT: LinkValues = {"intent": None, "intent_at": None}
 
 
@@ -80,9 +75,9 @@ def set_due(
     now: datetime,
     verification: VerificationKind | None = None,
 ) -> None:
-    """Make the job due now; a running lease stays, so that its holder ends in peace.
+    """Make the job due now; a lease that stands is kept, so that its holder can end.
 
-    ``look``: how the push must look before it writes anything; None leaves that as it is.
+    ``verification``: what to read back before anything is written; None leaves that as it is.
     """
     values = {
         "desired_hash": desired_hash,
@@ -95,7 +90,7 @@ def set_due(
 def make_due(
     conn: Connection, job_id: int, *, now: datetime, verification: VerificationKind | None = None
 ) -> None:
-    """Make the job due now; what is wanted stays as it is on record. ``look``: as above."""
+    """Make the job due now; what is desired stays as it is on record."""
     own = update(links).where(links.c.job_id == job_id)
     conn.execute(
         own.values(**due_values(now), **({"verification": verification} if verification else {}))
@@ -141,7 +136,7 @@ def requeue_name_conflicts(conn: Connection, key: str, *, now: datetime) -> list
 def unpark_if_deadlocked(conn: Connection, key: str, *, but: int, now: datetime) -> None:
     """Make due the others with the number ``key`` where each of them was parked for another.
 
-    Who came first may change when a look corrects the record; then all would wait for ever.
+    Who came first may change when a verification corrects the record; then all would wait for ever.
     """
     doubled = links.c.error_code == ErrorCode.DOUBLED_NUMBER
     waits = and_(links.c.state == LinkState.PARKED, doubled)
@@ -153,45 +148,39 @@ def unpark_if_deadlocked(conn: Connection, key: str, *, but: int, now: datetime)
 
 
 def unleased(now: datetime) -> ColumnElement[bool]:
-    """Nobody works on the job: it has no lease, or one that has ended by itself."""
+    """Nobody works on the job: it has no lease, or one that has expired."""
     return or_(links.c.lease_until.is_(None), links.c.lease_until < now)
 
 
-def _claimable(now: datetime) -> ColumnElement[bool]:
+def claimable(now: datetime) -> ColumnElement[bool]:
     return and_(links.c.state == LinkState.DUE, links.c.next_attempt_at <= now, unleased(now))
 
 
 def due_now(conn: Connection, *, now: datetime, at_most: int = 51) -> tuple[int, datetime | None]:
     """Count claimable rows (up to ``at_most``) and tell since when the oldest is due."""
-    part = select(links.c.due_since).where(_claimable(now)).limit(at_most).subquery()
+    part = select(links.c.due_since).where(claimable(now)).limit(at_most).subquery()
     number, oldest = conn.execute(select(func.count(), func.min(part.c.due_since))).one()
     return int(number), oldest
 
 
-def claim(
-    conn: Connection,
-    lease: str,
-    *,
-    now: datetime,
-    limit: int,
-    until: datetime,
-    only: int | None = None,
-    at_least: int = 1,
-) -> list[ClaimedLink]:
-    """Lease up to ``limit`` due rows (``only``: this job), or none if fewer than ``at_least``.
+REQUIRED = links.c.verification == VerificationKind.REQUIRED
 
-    Returns the rows joined with their jobs, by job id. Two callers never get one row.
+
+def not_required() -> ColumnElement[bool]:
+    return or_(links.c.verification.is_(None), not_(REQUIRED))
+
+
+def require_verification(
+    conn: Connection, job_ids: Iterable[int], *, now: datetime, at: datetime | None = None
+) -> None:
+    """Have these jobs verified ``at`` a moment, or now, whoever holds them; inactive ones later.
+
+    The present holder cannot clear it, nor end the job: it may have read before this.
     """
-    ready = select(links.c.job_id).where(_claimable(now))
-    if only is not None:
-        ready = ready.where(links.c.job_id == only)
-    order = links.c.next_attempt_at, links.c.job_id
-    ids = list(conn.execute(ready.order_by(*order).limit(limit)).scalars())
-    if len(ids) < at_least or not ids:
-        return []
-    taken = update(links).where(links.c.job_id.in_(sorted(ids)), _claimable(now))
-    conn.execute(taken.values(lease=lease, lease_until=until))
-    return leased(conn, lease)
+    own = update(links).where(links.c.job_id.in_(sorted(job_ids)))
+    conn.execute(own.values(verification=VerificationKind.REQUIRED))
+    due = {"state": LinkState.DUE, "due_since": now, "next_attempt_at": at or now}
+    conn.execute(own.where(links.c.state != LinkState.IDLE).values(**due))
 
 
 WITH_JOB = select(
@@ -202,90 +191,16 @@ WITH_JOB = select(
 ).select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
 
 
-def leased(conn: Connection, lease: str) -> list[ClaimedLink]:
-    """Return the rows under ``lease`` with their jobs."""
-    return _with_job(conn, links.c.lease == lease)
-
-
 def with_jobs(conn: Connection, job_ids: Sequence[int]) -> list[ClaimedLink]:
     """Return these rows with their jobs, by job id."""
-    return _with_job(conn, links.c.job_id.in_(job_ids))
+    return select_with_jobs(conn, links.c.job_id.in_(job_ids))
 
 
-def _with_job(
+def select_with_jobs(
     conn: Connection, where: ColumnElement[bool], *order: ColumnElement[str]
 ) -> list[ClaimedLink]:
     found = conn.execute(WITH_JOB.where(where).order_by(*order, links.c.job_id)).mappings()
     return [ClaimedLink.from_row(row) for row in found]
-
-
-def renew(conn: Connection, lease: str, until: datetime) -> int:
-    """Prolong the lease; return how many rows it still covers."""
-    statement = update(links).where(links.c.lease == lease)
-    return conn.execute(statement.values(lease_until=until)).rowcount
-
-
-def write(
-    conn: Connection,
-    job_id: int,
-    lease: str,
-    values: LinkValues,
-    only: LinkValues | None = None,
-) -> bool:
-    """Update a row under our lease, and where the columns in ``only`` are as given.
-
-    False where the lease was lost or the row has changed.
-    """
-    statement = update(links).where(links.c.job_id == job_id, links.c.lease == lease)
-    for name, value in (only or {}).items():
-        statement = statement.where(links.c[name] == value)
-    return conn.execute(statement.values(**values)).rowcount == 1
-
-
-def write_each(conn: Connection, lease: str, rows: Sequence[LinkValues]) -> None:
-    """Update many rows under our lease, each with its own values: dicts of one shape, job_id
-    among them. Rows whose lease was lost stay as they are; ``still_leased`` tells which.
-    """
-    if rows:
-        names = [name for name in rows[0] if name != "job_id"]
-        statement = update(links).where(
-            links.c.job_id == bindparam("b_job_id"), links.c.lease == bindparam("b_lease")
-        )
-        statement = statement.values({name: bindparam(f"b_{name}") for name in names})
-        conn.execute(statement, [_bound(row, lease) for row in rows])
-
-
-def finish_each(
-    conn: Connection, lease: str, desired_hashes: dict[int, str], values: LinkValues
-) -> set[int]:
-    """End many jobs alike unless they changed meanwhile; return the ids of those ended.
-
-    Those that changed stay due and are given back; those whose lease was lost are left alone.
-    """
-    ours = still_leased(conn, lease) & set(desired_hashes)
-    statement = update(links).where(
-        links.c.job_id == bindparam("b_job_id"),
-        links.c.lease == bindparam("b_lease"),
-        links.c.state == LinkState.DUE,
-        links.c.desired_hash == bindparam("b_desired_hash"),
-    )
-    statement = statement.values(pushed_hash=bindparam("b_desired_hash"), **values, lease=None)
-    rows = [{"job_id": job_id, "desired_hash": h} for job_id, h in desired_hashes.items()]
-    conn.execute(statement, [_bound(row, lease) for row in rows])
-    changed = still_leased(conn, lease) & ours
-    if changed:
-        given_back = update(links).where(links.c.lease == lease, links.c.job_id.in_(changed))
-        conn.execute(given_back.values(**NO_LEASE))
-    return ours - changed
-
-
-def still_leased(conn: Connection, lease: str) -> set[int]:
-    """Return the ids of the jobs that are under ``lease``."""
-    return set(conn.execute(select(links.c.job_id).where(links.c.lease == lease)).scalars())
-
-
-def _bound(row: Mapping[str, object], lease: str) -> dict[str, object]:
-    return {"b_lease": lease, **{f"b_{name}": value for name, value in row.items()}}
 
 
 def lease_jobcodes(
@@ -309,8 +224,8 @@ def release(conn: Connection, lease: str) -> None:
 
 
 def one_of_each_batch(conn: Connection, *, now: datetime, every: int) -> list[int]:
-    """Return one due job of each ``every``: as many doorbells as there are batches."""
-    statement = select(links.c.job_id).where(_claimable(now)).order_by(links.c.next_attempt_at)
+    """Return one due job of each ``every``: as many wake-ups as there are batches."""
+    statement = select(links.c.job_id).where(claimable(now)).order_by(links.c.next_attempt_at)
     return list(conn.execute(statement).scalars())[::every]
 
 
@@ -328,4 +243,4 @@ def failing(conn: Connection) -> list[ClaimedLink]:
     """Return parked jobs, and due ones that have failed at least once."""
     tried = and_(links.c.state == LinkState.DUE, links.c.error_code.is_not(None))
     where = and_(jobs.c.active, or_(links.c.state == LinkState.PARKED, tried))
-    return _with_job(conn, where, links.c.state.desc(), jobs.c.job_number)
+    return select_with_jobs(conn, where, links.c.state.desc(), jobs.c.job_number)

@@ -14,7 +14,7 @@ from cprqueue.domain.models import Address, Job, Observed
 from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import LinkState
 from cprqueue.services.record import record
-from cprqueue.store import events, jobs, links, push_queue
+from cprqueue.store import events, jobs, leases, links, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import LinkValues
 
@@ -55,12 +55,12 @@ def job_row(db: Database, job_id: int = 4711) -> Any:
 def settle(db: Database, job_id: int = 4711, **values: Any) -> None:
     """Let the job be as if its push was over."""
     with db.begin() as conn:
-        push_queue.claim(
+        leases.claim(
             conn, "x", now=clock(conn), limit=9, until=clock(conn) + timedelta(1), only=job_id
         )
         end: dict[str, Any] = {"state": LinkState.IN_SYNC, "next_attempt_at": None}
         end |= {"lease": None, "lease_until": None, **values}
-        assert push_queue.write(conn, job_id, "x", cast("LinkValues", end)), "the job was not due"
+        assert leases.write(conn, job_id, "x", cast("LinkValues", end)), "the job was not due"
 
 
 def park(db: Database, job_id: int, code: str) -> None:
@@ -181,7 +181,7 @@ def test_a_running_lease_survives_a_change(db: Database) -> None:
     record(db, RULES, JOB, seen(1))
     with db.begin() as conn:
         now = clock(conn)
-        assert push_queue.claim(conn, "mine", now=now, limit=9, until=now + timedelta(minutes=1))
+        assert leases.claim(conn, "mine", now=now, limit=9, until=now + timedelta(minutes=1))
     record(db, RULES, replace(JOB, address=Address()), seen(2, minutes=1))
     with db.read() as conn:
         row = links.get(conn, 4711)

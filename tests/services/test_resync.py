@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +17,7 @@ from cprqueue import config
 from cprqueue.celery import celery_settings
 from cprqueue.domain.records import RunKind
 from cprqueue.services.resync import LIST_SECONDS, Report, reports_of
-from cprqueue.store import runs
+from cprqueue.store import events, runs
 from tests.office import Office, job
 from tests.real_processes import wait_until
 
@@ -70,7 +72,7 @@ def test_a_job_that_a_fetch_closed_meanwhile_is_not_pushed_by_the_resync(office:
     assert reports[0].ok
 
 
-def ended(office: Office) -> Any:
+def newest_run(office: Office) -> Any:
     with office.app.db.read() as conn:
         return runs.newest(conn, RunKind.RESYNC)
 
@@ -80,8 +82,8 @@ def test_a_complete_list_that_takes_too_long_fails_the_run_in_one_line(office: O
     office.app.resync.list_seconds = 1
     (report,) = office.app.resync.run("A-1", None)
     assert not report.ok
-    assert ended(office).state == "failed"
-    assert "no complete answer in 1 s" in ended(office).note
+    assert newest_run(office).state == "failed"
+    assert "no complete answer in 1 s" in newest_run(office).note
 
 
 def test_the_complete_list_may_not_take_as_long_as_the_whole_task() -> None:
@@ -113,6 +115,54 @@ def test_a_resync_that_is_stopped_in_the_middle_is_over_at_once(
     finally:
         signal.signal(signal.SIGUSR1, before)
         watcher.join()
-    run = ended(office)
+    run = newest_run(office)
     assert (run.state, run.note) == ("failed", "stopped before its end: resync the job again")
     assert reports_of(run)[0].ok is False
+
+
+@pytest.mark.settings(QBT_RATE_LIMIT="30", QBT_RATE_WINDOW="3")
+def test_a_resync_waits_for_a_free_call_and_says_so(office: Office) -> None:
+    office.put(job(1, "A-1"))
+    office.sandbox.qbt.change_jobcode(office.link(1).jobcode_id, active=False)
+    office.app.budget.block()  # as if all calls of the window had been used just now
+    run_id = office.app.resync.request("A-1", 60)
+    work = threading.Thread(target=lambda: office.app.resync.run("A-1", run_id))
+    work.start()
+    wait_until(lambda: (newest_run(office).note or "").startswith("waiting for a free call"))
+    work.join(60)
+    (report,) = reports_of(newest_run(office))
+    assert report.ok
+    assert re.search(r"differs in .* \(after \d+ s of waiting for a free call\)", text_of(report))
+    assert office.broken() == []
+
+
+def text_of(report: Report) -> str:
+    return "; ".join(step.text for step in report.steps)
+
+
+@pytest.mark.settings(QBT_RATE_LIMIT="30", QBT_RATE_WINDOW="300")
+def test_a_resync_waits_no_longer_than_whoever_ordered_it(office: Office) -> None:
+    office.put(job(1, "A-1"))
+    office.app.budget.block()  # as if all calls of the window had been used just now
+    began = time.monotonic()
+    (report,) = office.app.resync.run("A-1", office.app.resync.request("A-1", 10))
+    assert time.monotonic() - began < 10
+    assert not report.ok
+    assert "all calls of this window are used" in report.steps[-1].text
+
+
+def test_resyncs_that_change_nothing_leave_a_jobs_history_as_it_is(office: Office) -> None:
+    office.put(job(1, "A-1"))
+    before = history(office)
+    for _ in range(3):
+        (report,) = office.app.resync.run("A-1", None)
+        assert report.ok
+    assert history(office) == before
+    office.sandbox.qbt.change_jobcode(office.link(1).jobcode_id, active=False)
+    office.app.resync.run("A-1", None)
+    assert len(history(office)) == len(before) + 1
+
+
+def history(office: Office) -> list[str]:
+    with office.app.db.read() as conn:
+        return [event.text for event in events.of_job(conn, 1)]

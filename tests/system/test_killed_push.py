@@ -20,7 +20,7 @@ POINTS = [
     "before_change_location",
     "after_change_location",
     "recorded_change_location",
-    "looked",
+    "verified",
 ]
 
 
@@ -37,7 +37,7 @@ def test_a_kill_at_any_line_between_claimed_and_recorded_ends_right(
     office: Office, point: str
 ) -> None:
     office.put(*(job(n, f"A-{n}") for n in range(1, 4)))
-    if point == "looked":
+    if point == "verified":
         rule = {"service": "qbt", "method": "POST", "kind": "lost", "times": 1}
         office.sandbox.client.set_faults([rule])
     office.sandbox.rm.put_jobs(

@@ -22,7 +22,7 @@ from cprqueue.domain.mapping import read_job
 from cprqueue.domain.recording import REFUSED, Sighting
 from cprqueue.errors import OutOfCalls, ServiceUnreachable
 from cprqueue.services.record import record, record_in
-from cprqueue.store import app_state, jobs, locks, push_queue, runs, schema
+from cprqueue.store import app_state, jobs, leases, locks, push_queue, runs, schema
 from cprqueue.store.database import Database, clock
 from cprqueue.store.events import of_job as events_of_job
 from cprqueue.store.tables import VIEWS, events, metadata
@@ -144,14 +144,14 @@ def test_a_job_is_recorded_as_it_is_and_claimed_by_one_worker_only(office: Offic
             found = db.retrying(
                 lambda conn: [
                     row.job_id
-                    for row in push_queue.claim(
+                    for row in leases.claim(
                         conn, lease, now=now, limit=20, until=now + timedelta(seconds=90)
                     )
                 ]
             )
             claimed.extend(set(found) - set(claimed))
             with db.begin() as conn:
-                mine[lease] = [row.job_id for row in push_queue.leased(conn, lease)]
+                mine[lease] = [row.job_id for row in leases.leased(conn, lease)]
 
     mine: dict[str, list[int]] = {}
     in_threads(2, [threading.Thread(target=worker, args=(f"lease-{n}",)) for n in range(2)])

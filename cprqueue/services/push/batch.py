@@ -2,109 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
-from cprqueue.domain.models import Desired, Observed
-from cprqueue.domain.records import (
-    ClaimedLink,
-    ErrorCode,
-    Event,
-    Intent,
-    LinkState,
-    VerificationKind,
-)
-from cprqueue.store import events, links, push_queue
+from cprqueue.clients.fence import Fence, boot_seconds
+from cprqueue.domain.push_item import Item
+from cprqueue.domain.records import ErrorCode, Event, Intent, LinkState, VerificationKind
+from cprqueue.store import events, leases, links, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import NO_INTENT, NO_LEASE, LinkValues
 
 
 @dataclass(slots=True, kw_only=True)
-class Item:
-    """One claimed job: what it should be, what is held, and what is uncertain."""
-
-    job_id: int
-    number: str
-    key: str
-    seniority: tuple[int, int]
-    desired: Desired
-    observed: Observed
-    attempts: int
-    verification: VerificationKind | None
-    intent: Intent | None
-    intent_at: datetime | None
-    desired_hash: str
-    fully_verified: bool = False
-    """True once this claim has looked at everything: a refusal after that is final."""
-
-    @property
-    def label(self) -> str:
-        """What people call this job."""
-        return f"RM job {self.job_id} ({self.number})"
-
-    @property
-    def names(self) -> list[str]:
-        """The names under which this job's jobcode may be found while it has no id.
-
-        Besides its number, the one that a create of unknown fate sent: the number may have
-        changed since, and the jobcode of the old one must not be left behind.
-        """
-        sent = self.observed.name if self.intent is Intent.CREATE_JOBCODE else ""
-        return list(dict.fromkeys(name for name in (sent, self.desired.name) if name))
-
-    @property
-    def certain(self) -> bool:
-        """False while a request's fate is unknown or a look was asked for."""
-        return self.verification is None and self.intent is None
-
-
-def read_item(row: ClaimedLink) -> Item:
-    """Build an item from a claimed link."""
-    return Item(
-        job_id=row.job_id,
-        number=row.job_number,
-        key=row.name_key,
-        seniority=(row.first_run_id, row.job_id),
-        desired=Desired(name=row.job_number, address=row.address),
-        observed=row.observed,
-        attempts=row.attempts,
-        verification=row.verification or (VerificationKind.CHANGES if row.intent else None),
-        intent=row.intent,
-        intent_at=row.intent_at,
-        desired_hash=row.desired_hash,
-    )
-
-
-@dataclass(slots=True, kw_only=True)
 class Batch:
-    """The items of one lease. Each write names the lease, so a lost one changes nothing."""
+    """The items of one lease. Each write names the lease, so a lost one changes nothing.
+
+    ``fence``: until when the lease stands, as of the last ``recording``.
+    """
 
     db: Database
     lease: str
     lease_time: timedelta
     items: dict[int, Item] = field(default_factory=dict)
+    fence: Fence | None = None
     pushed: int = 0
     parked: int = 0
     failed: int = 0
 
-    def record_intent(self, items: list[Item], kind: Intent) -> list[Item]:
-        """Write down what is about to be sent; return the items that are still ours."""
+    @contextmanager
+    def recording(self) -> Iterator[Connection]:
+        """Open a transaction that renews the lease; items that it covers no more leave first."""
+        before = boot_seconds()
         with self.db.begin() as conn:
+            ours = leases.renew(conn, self.lease, clock(conn) + self.lease_time)
+            for job_id in self.items.keys() - ours:
+                del self.items[job_id]
+            yield conn
+        self.fence = Fence.of(before, self.lease_time)
+
+    def keep_ours(self, items: Iterable[Item]) -> list[Item]:
+        """Return those that are still under the lease, as of the last ``recording``."""
+        return [item for item in items if item.job_id in self.items]
+
+    def record_intent(self, items: list[Item], kind: Intent) -> None:
+        """Write down what is about to be sent, under a lease that was just renewed."""
+        with self.recording() as conn:
             now = clock(conn)
-            push_queue.renew(conn, self.lease, now + self.lease_time)
-            ours = push_queue.still_leased(conn, self.lease)
-            rows = [self._intent(item, kind, now) for item in items if item.job_id in ours]
-            push_queue.write_each(conn, self.lease, rows)
-        for item in items:
-            if item.job_id not in ours:
-                self._leave(item)
-        return [item for item in items if item.job_id in ours]
+            rows = [self._intent(item, kind, now) for item in self.keep_ours(items)]
+            leases.write_each(conn, self.lease, rows)
 
     def _intent(self, item: Item, kind: Intent, now: datetime) -> LinkValues:
-        item.intent, item.intent_at = kind, now
+        item.intent, item.intent_at, item.changed = kind, now, True
         row: LinkValues = {"job_id": item.job_id, "intent": kind, "intent_at": now}
         if kind is Intent.CREATE_JOBCODE:
             item.observed = replace(item.observed, name=item.desired.name)
@@ -112,101 +64,12 @@ class Batch:
         return row
 
     def clear_intent(self, items: list[Item]) -> None:
-        """The request was refused before it did anything: nothing is uncertain."""
+        """The request did nothing, or was not sent: nothing is uncertain."""
         rows: list[LinkValues] = [{"job_id": item.job_id, **NO_INTENT} for item in items]
         with self.db.begin() as conn:
-            push_queue.write_each(conn, self.lease, rows)
+            leases.write_each(conn, self.lease, rows)
         for item in items:
             item.intent = item.intent_at = None
-
-    def record_observed_each(self, conn: Connection, pairs: list[tuple[Item, Observed]]) -> None:
-        """Do ``believe`` for many items that have just moved, in few statements."""
-        settled: LinkValues = {**NO_INTENT, "verification": None, "attempts": 0}
-        rows: list[LinkValues] = [
-            {"job_id": item.job_id, **links.observed_columns(observed), **settled}
-            for item, observed in pairs
-        ]
-        before = [(item, item.observed) for item, _ in pairs]
-        try:
-            with conn.begin_nested():
-                push_queue.write_each(conn, self.lease, rows)
-        except IntegrityError:
-            before = [was for was, pair in zip(before, pairs, strict=True)
-                      if self._write(conn, *pair, attempts=0)]  # fmt: skip
-        else:
-            for item, observed in pairs:
-                item.attempts = 0  # it moves: what failed before counts no longer
-                self._settle(item, observed)
-        # Last, because what is held for each of them was built before the others were told.
-        for item, was in before:
-            self._detach_from_shared_location(conn, item, was)
-
-    def record_observed(
-        self,
-        conn: Connection,
-        item: Item,
-        observed: Observed,
-        *,
-        verification: VerificationKind | None = None,
-        attempts: int | None = None,
-    ) -> None:
-        """Write what QuickBooks Time holds for the item; its intent is settled by that.
-
-        Where another job is linked to the jobcode or location, the database refuses; the item
-        then leaves the batch, and both look again: one of the two records is out of date.
-        """
-        was = item.observed
-        if self._write(conn, item, observed, verification=verification, attempts=attempts):
-            self._detach_from_shared_location(conn, item, was)
-
-    def _write(
-        self,
-        conn: Connection,
-        item: Item,
-        observed: Observed,
-        *,
-        verification: VerificationKind | None = None,
-        attempts: int | None = None,
-    ) -> bool:
-        columns: LinkValues = {
-            **links.observed_columns(observed),
-            **NO_INTENT,
-            "verification": verification,
-        }
-        if attempts is not None:
-            columns["attempts"] = attempts
-        try:
-            with conn.begin_nested():
-                push_queue.write(conn, item.job_id, self.lease, columns)
-        except IntegrityError:
-            links.mark_unverified(
-                conn, observed, but=item.job_id, verification=VerificationKind.FULL, now=clock(conn)
-            )
-            reason = "another job is linked to the same jobcode"
-            self.postpone(conn, item, ErrorCode.CONFLICT, reason, VerificationKind.FULL)
-            return False
-        self._settle(item, observed)
-        return True
-
-    def _settle(self, item: Item, observed: Observed) -> None:
-        item.observed, item.intent, item.intent_at, item.verification = observed, None, None, None
-
-    def _detach_from_shared_location(self, conn: Connection, item: Item, was: Observed) -> None:
-        """Take the item's jobcode out of what others will send back for a location it left.
-
-        A location's links are replaced as a whole: a job that sends back a link which is gone
-        would bring it to life again.
-        """
-        kept = {spare.location_id for spare in item.observed.spares}
-        left = [spare for spare in was.spares if spare.location_id not in kept]
-        for spare in left if was.jobcode_id is not None else ():
-            for job_id in links.with_jobcodes(conn, spare.others).values():
-                row = links.get(conn, job_id, to_write=True)
-                theirs = row.observed if row else Observed()
-                theirs = theirs.without_sharer(spare.location_id, was.jobcode_id)
-                links.set_observed(conn, job_id, theirs)
-                if job_id in self.items:
-                    self.items[job_id].observed = theirs
 
     def postpone(
         self,
@@ -230,7 +93,7 @@ class Batch:
         }
         if verification:
             values["verification"] = verification
-        if push_queue.write(conn, item.job_id, self.lease, values) and code != ErrorCode.WAITING:
+        if leases.write(conn, item.job_id, self.lease, values) and code != ErrorCode.WAITING:
             events.add(conn, [events.event(item.job_id, "retry", reason, at=now)])
         self._leave(item)
         self.failed += 1
@@ -246,7 +109,7 @@ class Batch:
     ) -> None:
         """Refused for good: the item waits for a person, or for its job to change.
 
-        ``look``: what was sent may have had an effect all the same, so look before the next try.
+        ``verification``: of what was sent, which may have had an effect all the same.
         """
         now = clock(conn)
         values: LinkValues = {
@@ -259,15 +122,17 @@ class Batch:
         }
         if verification:
             values["verification"] = verification
-        if self._finish(conn, item, values):
+        if leases.park(conn, item.job_id, self.lease, item.desired_hash, values):
             events.add(conn, [events.event(item.job_id, "parked", reason, at=now)])
             self.parked += 1
+        else:
+            leases.write(conn, item.job_id, self.lease, NO_LEASE)
         if code == ErrorCode.DOUBLED_NUMBER:
             push_queue.unpark_if_deadlocked(conn, item.key, but=item.job_id, now=now)
         self._leave(item)
 
-    def done(self, conn: Connection, items: list[Item]) -> None:
-        """QuickBooks Time holds what is wanted for these items."""
+    def end(self, conn: Connection, items: list[Item]) -> None:
+        """End these items: QuickBooks Time holds what is desired for them."""
         if not items:
             return
         now = clock(conn)
@@ -279,19 +144,12 @@ class Batch:
             **push_queue.FRESH,
         }
         hashes = {item.job_id: item.desired_hash for item in items}
-        ended = push_queue.finish_each(conn, self.lease, hashes, values)
-        events.add(conn, [_in_step(item, now) for item in items if item.job_id in ended])
+        ended = leases.finish_each(conn, self.lease, hashes, values)
+        pushed = [(item, _pushed_event(item, now)) for item in items if item.job_id in ended]
+        events.add(conn, [e for item, e in pushed if item.changed or _is_news(conn, e)])
         self.pushed += len(ended)
         for item in items:
             self._leave(item)
-
-    def _finish(self, conn: Connection, item: Item, values: LinkValues) -> bool:
-        """End the item unless its job changed meanwhile; then it stays due and is given back."""
-        where: LinkValues = {"state": LinkState.DUE, "desired_hash": item.desired_hash}
-        if push_queue.write(conn, item.job_id, self.lease, values, only=where):
-            return True
-        push_queue.write(conn, item.job_id, self.lease, NO_LEASE)
-        return False
 
     def _leave(self, item: Item) -> None:
         self.items.pop(item.job_id, None)
@@ -303,7 +161,13 @@ class Batch:
                 push_queue.release(conn, self.lease)
 
 
-def _in_step(item: Item, now: datetime) -> Event:
+def _is_news(conn: Connection, event: Event) -> bool:
+    """Tell whether the job's history does not end with just this."""
+    last = events.of_job(conn, event.job_id, limit=1)
+    return [(e.kind, e.text) for e in last] != [(event.kind, event.text)]
+
+
+def _pushed_event(item: Item, now: datetime) -> Event:
     observed = item.observed
     place = f"location {observed.location_id}" if observed.location_linked else "no location"
     return events.event(

@@ -1,4 +1,4 @@
-"""The first export of an account: ordered by the doorbells, once, and again if it was lost.
+"""The first export of an account: ordered by a wake-up, once, and again if it was lost.
 
 Nothing is pushed before it is there: a jobcode that the account has already is to be found and
 adopted, not made a second time.

@@ -1,4 +1,4 @@
-"""Leftovers: jobcodes that may have been made for jobs which closed before anybody looked.
+"""Orphaned creates: jobcodes that may have been made for jobs which closed before a verification.
 
 A create without an answer leaves its intent on the link. If the job closes before the next try,
 no push claims it any more, so the sweep finds out here what came of it. Nothing is written to
@@ -22,11 +22,12 @@ from sqlalchemy.exc import IntegrityError
 
 from cprqueue.clients import listings
 from cprqueue.clients.qbtime import QuickBooksTime
+from cprqueue.domain.adoption import choose_created
 from cprqueue.domain.models import Address, Jobcode, Observed, name_key
 from cprqueue.domain.push_plan import observe
 from cprqueue.domain.records import Link
 from cprqueue.errors import CprqueueError
-from cprqueue.services.push import verify
+from cprqueue.services.push import late_writes, verify
 from cprqueue.store import events, orphaned_creates, push_queue
 from cprqueue.store.database import Database, clock
 
@@ -34,11 +35,12 @@ log = logging.getLogger(__name__)
 
 
 def settle(db: Database, qbt: QuickBooksTime, *, quiet: timedelta) -> int:
-    """Settle the open creates of closed jobs; return how many jobcodes were found and linked.
+    """Settle the open creates of closed jobs, and the late ones; return how many were linked.
 
     ``quiet``: a request that left less than this ago may still be under way. Costs no call where
     nothing is open. Where the listing cannot be read, the next sweep tries again.
     """
+    late_writes.clear_up(db, qbt)
     with db.read() as conn:
         rows = orphaned_creates.unsettled(conn, now=clock(conn), quiet=quiet)
     if not rows:
@@ -46,21 +48,20 @@ def settle(db: Database, qbt: QuickBooksTime, *, quiet: timedelta) -> int:
     try:
         changed = listings.changed_jobcodes(qbt, min(r.intent_at for r in rows if r.intent_at))
     except CprqueueError as error:
-        log.info("leftovers not looked for yet", extra={"reason": str(error)})
+        log.info("orphaned creates not verified yet", extra={"reason": str(error)})
         return 0
     sent = {name_key(row.observed.name) for row in rows}
     free = verify.unmanaged(db, [code for code in changed if name_key(code.name) in sent])
     found = [row.job_id for row in rows if _settle(db, row, free)]
     if found:
-        log.info("leftovers linked", extra={"jobs": len(found)})
+        log.info("orphaned creates linked", extra={"jobs": len(found)})
     return len(found)
 
 
 def _settle(db: Database, row: Link, free: Sequence[Jobcode]) -> bool:
     """Link what was made for the job, if anything; True if a jobcode was linked."""
     sent = row.observed.name
-    # Ours had no location yet. One that has is somebody else's, and stays as it is.
-    code = verify.choose([code for code in free if not code.location_ids], sent)
+    code = choose_created(free, sent)
     observed = observe(code, [], ours=None, address=Address()) if code else Observed()
     try:
         with db.begin() as conn:

@@ -1,10 +1,12 @@
 """Push: bring QuickBooks Time in step with the record, up to 50 jobs a request.
 
-A doorbell only says that something may be due. What if the process dies
+A wake-up only says that something may be due. What if the process dies, or is suspended for
+longer than its lease
 - before the claim: nothing happened; the rows are due.
-- after the claim: the lease ends by itself, then the rows are due again.
+- after the claim: the lease expires, then the rows are due again.
 - after the intent is written, before or after the request: the next claimer sees the intent
-  and looks at QuickBooks Time before it writes anything.
+  and verifies before it writes anything. A process that goes on under an expired lease sends
+  nothing; a request that arrives late all the same is set right, see ``late_writes``.
 - after the answer, before it is written down: the same.
 - after it is written down: what is left for the job is done at the next claim.
 Run twice or late, a claim finds nothing due and nothing is sent.
@@ -24,13 +26,14 @@ from sqlalchemy import Connection
 from cprqueue import failpoints
 from cprqueue.clients.budget import Budget
 from cprqueue.domain.models import BATCH
+from cprqueue.domain.push_item import Item, read_item
 from cprqueue.domain.records import RunKind, RunState, VerificationKind
 from cprqueue.errors import AccessStopped, CprqueueError, OutOfCalls
 from cprqueue.services import gates
 from cprqueue.services.push import first_export
-from cprqueue.services.push.batch import Batch, Item, read_item
+from cprqueue.services.push.batch import Batch
 from cprqueue.services.push.executor import Executor
-from cprqueue.store import push_queue, runs
+from cprqueue.store import leases, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
@@ -44,7 +47,7 @@ AFTER_A_FAILURE = timedelta(seconds=15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WakeUpResult:
-    """What a doorbell did. ``wake_in``: ring once more after this, where something is due.
+    """What a wake-up did. ``next_in``: send another after this, where something is due.
 
     ``export``: the snapshot to order now, the first one of the account.
     """
@@ -67,7 +70,7 @@ class Push:
     alert: Callable[[str, str], None] = lambda _title, _text: None
 
     def push_due(self) -> WakeUpResult:
-        """Push what is due, up to 50 jobs; say what was done and when to ring again."""
+        """Push what is due, up to 50 jobs; return what was done, and when to come again."""
         waiting = self._cannot_push_now()
         if waiting:
             return waiting
@@ -82,9 +85,9 @@ class Push:
         return self._finish(batch)
 
     def push_job(self, job_id: int, compared: Callable[[Item], None]) -> bool:
-        """Push one job now, from a fresh look at everything that QuickBooks Time holds for it.
+        """Push one job now, after a full verification.
 
-        ``compared`` is called after the look and before anything is written. False where the
+        ``compared`` is called after it and before anything is written. False where the
         job is not due, or another worker holds it right now. Raises what stops the push.
         """
         with self.db.begin() as conn:
@@ -148,7 +151,7 @@ class Push:
         now = clock(conn)
         lease = str(uuid.uuid4())
         until = now + self.lease_time
-        rows = push_queue.claim(
+        rows = leases.claim(
             conn, lease, now=now, limit=BATCH, until=until, only=only, at_least=at_least
         )
         batch = Batch(db=self.db, lease=lease, lease_time=self.lease_time)

@@ -1,8 +1,8 @@
-"""Look before writing: find out what QuickBooks Time holds for jobs where that is uncertain.
+"""Verify: read back what QuickBooks Time holds for jobs where that is uncertain, before writing.
 
-After a request whose fate is unknown, one listing of what changed since serves the whole
-batch. Whatever is not in that listing has not changed, so our record of it still holds; that is
-why the listing is read so that no row can slip past between two of its pages.
+After a request of unknown outcome, one listing of what changed since serves the whole batch.
+Whatever is not in that listing has not changed, so our record of it still holds; that is why
+the listing is read so that no row can be missed between two of its pages.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from cprqueue.clients.listings import (
     timestamp,
 )
 from cprqueue.clients.qbtime import QuickBooksTime
+from cprqueue.domain.adoption import choose, observe_changes, observe_for
 from cprqueue.domain.mapping import read_location
-from cprqueue.domain.models import Address, Jobcode, Location, Observed, name_key
-from cprqueue.domain.push_plan import observe
-from cprqueue.domain.records import Intent, RunKind, RunState, VerificationKind
-from cprqueue.services.push.batch import Batch, Item
+from cprqueue.domain.models import Jobcode, Location, Observed, name_key
+from cprqueue.domain.push_item import Item
+from cprqueue.domain.records import RunKind, RunState
+from cprqueue.services.push.batch import Batch
+from cprqueue.services.push.observing import record_observed
 from cprqueue.store import exports, links, runs
 from cprqueue.store.database import Database, clock
 
@@ -35,29 +37,16 @@ YOUNG = timedelta(hours=1)
 
 
 def verify(qbt: QuickBooksTime, batch: Batch, items: list[Item]) -> None:
-    """Read what is held for ``items`` and write it down. Raises the client's errors."""
-    recent = [
-        item
-        for item in items
-        if item.verification is VerificationKind.CHANGES and _only_unconfirmed_change(item)
-    ]
-    found: dict[int, Observed] = {}
-    if recent:
-        found |= _read_changes(qbt, batch.db, recent)
+    """Read back what is observed for ``items`` and record it. Raises the client's errors."""
+    by_changes = [item for item in items if item.verifiable_by_changes]
+    found = _read_changes(qbt, batch.db, by_changes) if by_changes else {}
     whole = [item for item in items if item.job_id not in found]
     if whole:
-        found |= _read_everything(qbt, batch.db, whole)
-    with batch.db.begin() as conn:
-        for item in items:
+        found |= _read_everything(qbt, batch, whole)
+    with batch.recording() as conn:
+        for item in batch.keep_ours(items):
             item.fully_verified = item.fully_verified or item in whole
-            batch.record_observed(conn, item, found[item.job_id])
-
-
-def _only_unconfirmed_change(item: Item) -> bool:
-    """Tell whether what the lost request did is all that our record may lack."""
-    return item.intent_at is not None and (
-        item.observed.jobcode_id is not None or item.intent is Intent.CREATE_JOBCODE
-    )
+            record_observed(conn, batch, item, found[item.job_id])
 
 
 def _read_changes(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Observed]:
@@ -70,78 +59,23 @@ def _read_changes(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[
         filters = {"modified_since": timestamp(since - OVERLAP), "active": "both"}
         places = read_all(qbt, "locations", read_location, filters)
     free = unmanaged(db, codes.values())
-    found = {item.job_id: _observed_after(item, codes, places, free) for item in items}
+    found = {item.job_id: observe_changes(item, codes, places, free) for item in items}
     return {job_id: observed for job_id, observed in found.items() if observed is not None}
 
 
-def _observed_after(
-    item: Item, codes: dict[int, Jobcode], places: Sequence[Location], free: Sequence[Jobcode]
-) -> Observed | None:
-    """Return what is held; None for a jobcode that was there before, with locations of its own."""
-    jobcode = codes.get(item.observed.jobcode_id or 0) or _unchanged(item.observed)
-    for name in item.names if jobcode is None else ():
-        jobcode = jobcode or choose(free, name)
-    if jobcode is None:
-        return Observed()
-    if item.observed.jobcode_id is None and jobcode.location_ids:
-        return None
-    near = {place.id: place for place in _unchanged_places(item.observed)}
-    near |= {p.id: p for p in places if jobcode.id in p.jobcode_ids or p.id in near}
-    return observe(
-        jobcode, near.values(), ours=item.observed.location_id, address=item.desired.address
-    )
-
-
-def _unchanged(observed: Observed) -> Jobcode | None:
-    if observed.jobcode_id is None:
-        return None
-    return Jobcode(
-        id=observed.jobcode_id,
-        name=observed.name,
-        active=observed.active,
-        assigned_to_all=observed.assigned_to_all,
-    )
-
-
-def _unchanged_places(observed: Observed) -> list[Location]:
-    """Rebuild our location and the spare ones; of a spare one the address is not on record."""
-    if observed.jobcode_id is None:
-        return []
-    own = (observed.jobcode_id,)
-    places = [
-        Location(id=spare.location_id, address=Address(), jobcode_ids=(*own, *spare.others))
-        for spare in observed.spares
-    ]
-    if observed.location_id is not None:
-        linked = observed.location_linked
-        place = Location(
-            id=observed.location_id,
-            address=observed.address,
-            active=linked,
-            jobcode_ids=own if linked else (),
-        )
-        places.append(place)
-    return places
-
-
-def _read_everything(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Observed]:
-    codes = _jobcodes_of(qbt, db, items)
+def _read_everything(qbt: QuickBooksTime, batch: Batch, items: list[Item]) -> dict[int, Observed]:
+    codes = _read_jobcodes(qbt, batch, items)
     ids = {i for code in codes.values() for i in code.location_ids}
     ids |= {item.observed.location_id for item in items if item.observed.location_id is not None}
     places = by_ids(qbt.locations, ids, active="both")
     found = {}
     for item in items:
         code = codes.get(item.job_id)
-        found[item.job_id] = _observed_now(item, code, places) if code else Observed()
+        found[item.job_id] = observe_for(item, code, places) if code else Observed()
     return found
 
 
-def _observed_now(item: Item, code: Jobcode, places: Iterable[Location]) -> Observed:
-    near = [p for p in places if code.id in p.jobcode_ids or p.id == item.observed.location_id]
-    return observe(code, near, ours=item.observed.location_id, address=item.desired.address)
-
-
-def _jobcodes_of(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Jobcode]:
+def _read_jobcodes(qbt: QuickBooksTime, batch: Batch, items: list[Item]) -> dict[int, Jobcode]:
     """Return each job's jobcode: by its id where we know it, else by name."""
     ids = [item.observed.jobcode_id for item in items if item.observed.jobcode_id is not None]
     known = {code.id: code for code in by_ids(qbt.jobcodes, ids, **ANY)}
@@ -149,23 +83,13 @@ def _jobcodes_of(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[i
     for item in items:
         code = known.get(item.observed.jobcode_id or 0)
         for name in item.names if code is None else ():
-            code = code or choose(_free(db, named(qbt, name)), name)
+            code = code or choose(_keep_free(batch, named(qbt, name)), name)
         if code is not None and name_key(code.name) != item.key:
-            # Whoever bears the name may be a job of ours whose record is out of date.
-            _free(db, named(qbt, item.desired.name))
+            # Whoever has the name may be a job of ours whose record is out of date.
+            _keep_free(batch, named(qbt, item.desired.name))
         if code is not None:
             result[item.job_id] = code
     return result
-
-
-def choose(candidates: Iterable[Jobcode], name: str) -> Jobcode | None:
-    """Return the jobcode to adopt for ``name``: an active one first, then the exact spelling."""
-    fit = [
-        code
-        for code in candidates
-        if code.type == "regular" and code.parent_id == 0 and name_key(code.name) == name_key(name)
-    ]
-    return min(fit, key=lambda c: (not c.active, c.name != name, c.id), default=None)
 
 
 def unmanaged(db: Database, codes: Iterable[Jobcode]) -> list[Jobcode]:
@@ -178,21 +102,22 @@ def unmanaged(db: Database, codes: Iterable[Jobcode]) -> list[Jobcode]:
     return [code for code in everything if code.id not in managed]
 
 
-def _free(db: Database, codes: Sequence[Jobcode]) -> list[Jobcode]:
+def _keep_free(batch: Batch, codes: Sequence[Jobcode]) -> list[Jobcode]:
     """Return the unmanaged ones; correct the records of the jobs that have the others."""
-    with db.begin() as conn:
+    with batch.db.begin() as conn:
         managed = links.with_jobcodes(conn, [code.id for code in codes])
         for code in codes:
             if code.id in managed:
-                links.refresh_observed(conn, managed[code.id], code, now=clock(conn))
+                now = clock(conn)
+                links.refresh_observed(conn, managed[code.id], code, lease=batch.lease, now=now)
     return [code for code in codes if code.id not in managed]
 
 
-def adoptable(conn: Connection, items: Sequence[Item]) -> dict[int, tuple[Observed, bool]]:
-    """Find jobcodes of the newest export that bear the numbers of jobs without a jobcode.
+def find_adoptable(conn: Connection, items: Sequence[Item]) -> dict[int, tuple[Observed, bool]]:
+    """Find jobcodes of the newest export that have the numbers of jobs without a jobcode.
 
-    Returns what the export says is held, and whether that is sure enough to write by it: the
-    export is young, and no location is shared with another jobcode.
+    Returns what the export shows, and whether that is sure enough to write by it: the export is
+    young, and no location is shared with another jobcode.
     """
     run = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
     rows = exports.named(conn, run.run_id, [item.key for item in items]) if run and items else []
@@ -207,9 +132,7 @@ def adoptable(conn: Connection, items: Sequence[Item]) -> dict[int, tuple[Observ
     for item in items:
         code = choose(free, item.desired.name)
         if code is not None:
-            observed = _observed_now(item, code, places.values())
-            found[item.job_id] = (
-                observed,
-                young and not any(spare.others for spare in observed.spares),
-            )
+            observed = observe_for(item, code, places.values())
+            shared = any(spare.others for spare in observed.spares)
+            found[item.job_id] = (observed, young and not shared)
     return found

@@ -189,3 +189,20 @@ def test_a_hand_made_token_that_is_refused_stops_the_push(
         why = gates.push_stopped(conn)
     assert why is not None
     assert "QBT_ACCESS_TOKEN" in why.text
+
+
+def test_a_name_that_exists_but_is_never_listed_parks_its_job_with_that_reason(
+    office: Office,
+) -> None:
+    office.put(job(1, "A-1"))
+    exists = {"kind": "items", "where": {"name": "A-2"}, "code": 202, "message": "Accepted"}
+    rule = {"service": "qbt", "method": "POST", "path": "/jobcodes", **exists}
+    office.sandbox.client.set_faults([rule])
+    calls = len(office.sandbox.calls)
+    office.put(job(2, "A-2"), job(3, "A-3"))
+    link = office.link(2)
+    assert (link.state, link.error_code) == ("parked", "refused_202")
+    assert "says that a jobcode of this name exists, but lists none" in link.error_reason
+    assert "202" not in link.error_reason
+    assert len(office.sandbox.calls) - calls <= 6
+    assert office.link(3).state == "in_sync"
