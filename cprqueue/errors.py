@@ -9,6 +9,7 @@
     |   |-- ServiceFailed      an answer that blames the server (5xx), or a gateway's
     |   |-- RateLimited        429
     |   |-- Overtaken          another writer changed the row first
+    |   |-- LeaseExpired       our lease is, or is about to be, over: nothing was sent
     |   |-- OutOfCalls         our own call budget has no free slot now
     |   `-- AlreadyRunning     another holder does this right now    exit 1
     |-- AccessStopped          401/402/403/499: nothing is let in    exit 3
@@ -91,6 +92,10 @@ class RateLimited(Transient):
 
 class Overtaken(Transient):
     """Another writer changed the row between our read and our write: read and decide again."""
+
+
+class LeaseExpired(Transient):
+    """A request was not sent, because the lease that it needs expires too soon: renew it first."""
 
 
 class OutOfCalls(Transient):

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
+from cprqueue.clients.fence import Fence
 from cprqueue.clients.transport import Query, Reply, Transport, error_for
 from cprqueue.domain.mapping import read_item_result, read_jobcode, read_location, truth
 from cprqueue.domain.models import BATCH, PAGE, ItemResult, Jobcode, Json, Location
 from cprqueue.errors import AccessStopped, Refused, ServiceFailed, UnreadableAnswer
 
 T = TypeVar("T")
+Items: TypeAlias = Sequence[Mapping[str, Json]]
 
 WITH_RESULTS = frozenset({200, 201, 207, 400, 404, 406, 409, 417})
 """Statuses whose body may still name each item's own outcome."""
@@ -97,10 +99,6 @@ class QuickBooksTime:
         filters = {"active": "yes", "type": "all"}
         return [item for items, _ in self.pages("jobcode_assignments", filters) for item in items]
 
-    def assign(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
-        """Assign jobcodes to people (``{"user_id", "jobcode_id"}``), at most 50."""
-        return self._write("POST", "jobcode_assignments", items)
-
     def current_user(self) -> dict[str, Json]:
         """Return the user whom the token belongs to, with ``permissions``."""
         users = _items(self._get("current_user", {}), "users")
@@ -114,26 +112,30 @@ class QuickBooksTime:
         found = results.get("effective_settings") if isinstance(results, Mapping) else None
         return dict(found) if isinstance(found, Mapping) else {}
 
-    # --- writing ---
+    # --- writing: ``fence`` is checked last, so nothing is sent under an expired lease ---
 
-    def create_jobcodes(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+    def create_jobcodes(self, items: Items, fence: Fence | None = None) -> list[ItemResult]:
         """Create at most 50 jobcodes; one result for each item, in their order.
 
         A result of 202 means that the name exists already and nothing was created.
         """
-        return self._write("POST", "jobcodes", items)
+        return self._write("POST", "jobcodes", items, fence)
 
-    def change_jobcodes(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+    def change_jobcodes(self, items: Items, fence: Fence | None = None) -> list[ItemResult]:
         """Change, archive or restore at most 50 jobcodes; send only changed, writable fields."""
-        return self._write("PUT", "jobcodes", items)
+        return self._write("PUT", "jobcodes", items, fence)
 
-    def create_locations(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+    def create_locations(self, items: Items, fence: Fence | None = None) -> list[ItemResult]:
         """Create at most 50 locations. Sending an item twice makes two of it."""
-        return self._write("POST", "locations", items)
+        return self._write("POST", "locations", items, fence)
 
-    def change_locations(self, items: Sequence[Mapping[str, Json]]) -> list[ItemResult]:
+    def change_locations(self, items: Items, fence: Fence | None = None) -> list[ItemResult]:
         """Change, archive or restore at most 50 locations."""
-        return self._write("PUT", "locations", items)
+        return self._write("PUT", "locations", items, fence)
+
+    def assign(self, items: Items, fence: Fence | None = None) -> list[ItemResult]:
+        """Assign jobcodes to people (``{"user_id", "jobcode_id"}``), at most 50."""
+        return self._write("POST", "jobcode_assignments", items, fence)
 
     # --- one call ---
 
@@ -141,11 +143,12 @@ class QuickBooksTime:
         return _object(self._call("GET", endpoint, params=query))
 
     def _write(
-        self, method: str, endpoint: str, items: Sequence[Mapping[str, Json]]
+        self, method: str, endpoint: str, items: Items, fence: Fence | None
     ) -> list[ItemResult]:
         if not 1 <= len(items) <= BATCH:
             raise ValueError(f"a batch has 1 to {BATCH} items, not {len(items)}")
-        reply = self._call(method, endpoint, json_body={"data": list(items)}, accept=WITH_RESULTS)
+        body: Json = {"data": list(items)}
+        reply = self._call(method, endpoint, json_body=body, accept=WITH_RESULTS, fence=fence)
         return _item_results(reply, endpoint, len(items))
 
     def _call(
@@ -156,12 +159,15 @@ class QuickBooksTime:
         params: Query | None = None,
         json_body: Json = None,
         accept: frozenset[int] = OK,
+        fence: Fence | None = None,
     ) -> Reply:
         """Send one request; after a 401 once more with a renewed token."""
 
         def send(token: str) -> Reply:
             headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
             with self._spend():
+                if fence:
+                    fence.check()
                 reply = self.transport.request(
                     method,
                     f"/{endpoint}",
