@@ -1,7 +1,7 @@
-"""A test hook: end the process with SIGKILL at named points, once at each. Off unless armed.
+"""A test hook: a process kills or suspends itself at named points, once at each. Off by default.
 
-The tests place a kill at each line between "claimed" and "recorded" with it. In production it
-is never armed, and ``point`` costs one comparison.
+The tests put a failpoint on each line between "claimed" and "recorded". In production none is
+armed, and ``point`` costs one comparison.
 """
 
 from __future__ import annotations
@@ -10,33 +10,48 @@ import os
 import signal
 from pathlib import Path
 
-_KINDS = ("create_jobcode", "change_jobcode", "create_location", "change_location", "archive")
+_KINDS = (
+    "create_jobcode",
+    "change_jobcode",
+    "create_location",
+    "change_location",
+    "archive",
+    "restore",
+)
 POINTS = frozenset(
     ["claimed", "looked", "written_export", "found_drift", "stored_plan"]
     + [f"{when}_{kind}" for when in ("before", "after", "recorded") for kind in _KINDS]
 )
 """Every name that ``point`` is called with."""
 
-_armed: frozenset[str] = frozenset()
+SUSPENDING = ":stop"
+
+_armed: dict[str, signal.Signals] = {}
 _var_dir: Path | None = None
 
 
 def arm(names: str, var_dir: Path) -> None:
-    """Die at the first passage of each of ``names``, in any process that shares ``var_dir``.
+    """Kill at the first passage of each of ``names``, in any process that shares ``var_dir``.
 
-    They are separated by commas.
+    They are separated by commas. One that ends in ``:stop`` suspends the process (SIGSTOP).
     """
     global _armed, _var_dir
-    _armed = frozenset(names.split(",")) - {""}
+    found = [name for name in names.split(",") if name]
+    _armed = {
+        name.removesuffix(SUSPENDING): signal.SIGSTOP
+        if name.endswith(SUSPENDING)
+        else signal.SIGKILL
+        for name in found
+    }
     _var_dir = var_dir
 
 
 def point(name: str) -> None:
-    """Mark a line at which a test may end the process."""
+    """Mark a line where a test may want the process to be killed or suspended."""
     if name not in _armed or _var_dir is None:
         return
     try:
         (_var_dir / f"fuse-{name}-spent").touch(exist_ok=False)
     except FileExistsError:
         return
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), _armed[name])
