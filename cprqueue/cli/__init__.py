@@ -41,6 +41,7 @@ def _register() -> None:
         resync,
         sandbox,
         sync,
+        undo,
         up,
     )
 
@@ -58,7 +59,7 @@ def _register() -> None:
     app.command(rich_help_panel="Look")(check.check)
     app.command(rich_help_panel="Clean up")(prune.snapshot)
     app.add_typer(prune.prune, name="prune", rich_help_panel="Clean up")
-    app.command(rich_help_panel="Clean up")(prune.undo)
+    app.command(rich_help_panel="Clean up")(undo.undo)
     app.command("remove-all", rich_help_panel="Clean up")(remove_all.remove_all)
     app.command(rich_help_panel="Try")(sandbox.sandbox)
     app.command(rich_help_panel="Try")(demo.demo)

@@ -50,7 +50,7 @@ def _owed(conn: Connection, timezone: str) -> int | None:
     if row is not None:
         if row.state in SETTLED:
             return None
-        take_turn(conn, but=row.run_id)
+        take_turn(conn, row.run_id)
         runs.requeue(conn, row.run_id, only_from=(RunState.FAILED,))
         return row.run_id
     first = conn.execute(select(func.min(runs_table.c.created_at))).scalar()

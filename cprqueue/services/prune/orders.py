@@ -14,7 +14,7 @@ from cprqueue.services.prune.turns import LIVE, OPEN, take_turn
 from cprqueue.store import plan_items, runs
 from cprqueue.store.database import Database, clock
 
-SENT = {Outcome.SENDING, Outcome.ARCHIVED, Outcome.RESTORING, Outcome.RESTORED, Outcome.FAILED}
+SENT = {Outcome.SENDING, Outcome.ARCHIVED, Outcome.FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,15 +109,13 @@ def approve(db: Database, run_id: int) -> None:
     Raises UsageError for any other run, and AlreadyRunning while another order is live.
     """
     with db.begin() as conn:
-        take_turn(conn, but=run_id)
+        take_turn(conn, run_id)
         row = runs.get(conn, run_id)
         held = (RunState.HELD, RunState.APPROVED)
         if row is None or row.kind is not RunKind.PRUNE or row.state not in held:
             raise UsageError(f"run {run_id} is not a held prune: see `cprqueue history`")
         note, state = "approved, waiting for a fresh snapshot", RunState.APPROVED
-        runs.change(
-            conn, run_id, state=state, note=note, touched_at=clock(conn), finished_at=None
-        )
+        runs.change(conn, run_id, state=state, note=note, touched_at=clock(conn), finished_at=None)
 
 
 def refuse_approval(db: Database, run_id: int, reason: str, *also_from: RunState) -> None:
@@ -129,9 +127,7 @@ def refuse_approval(db: Database, run_id: int, reason: str, *also_from: RunState
         _hold_again(conn, run_id, f"not approved: {reason}", (RunState.APPROVED, *also_from))
 
 
-def _hold_again(
-    conn: Connection, run_id: int, note: str, only_from: tuple[RunState, ...]
-) -> None:
+def _hold_again(conn: Connection, run_id: int, note: str, only_from: tuple[RunState, ...]) -> None:
     note = f"{note}. {how_to_approve(run_id)}"
     runs.finish(conn, run_id, RunState.HELD, only_from=only_from, note=note)
 

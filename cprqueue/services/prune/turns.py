@@ -21,22 +21,22 @@ LIVE = {
 }
 
 
-def take_turn(conn: Connection, *, but: int | None = None) -> None:
+def take_turn(conn: Connection, *but: int | None) -> None:
     """Raise AlreadyRunning while another order than ``but`` is live; it names that one.
 
     Until the transaction ends nobody else can put an order on record.
     """
     locks.serialize(conn, locks.PRUNE)
-    other = live(conn, but=but)
+    other = live(conn, *but)
     if other is not None:
         raise AlreadyRunning(f"{title(other)} is {other.state}: {how_to_end(other)}")
 
 
-def live(conn: Connection, *, but: int | None = None) -> Run | None:
+def live(conn: Connection, *but: int | None) -> Run | None:
     """Return the order that is queued or at work, if any other than ``but`` is."""
     for kind, states in LIVE.items():
         for run in runs.newest_few(conn, kind, *states, limit=100):
-            if run.run_id != but:
+            if run.run_id not in but:
                 return run
     return None
 

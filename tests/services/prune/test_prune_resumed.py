@@ -17,7 +17,7 @@ from cprqueue.errors import (
     Permanent,
     Transient,
 )
-from cprqueue.services.prune import orders
+from cprqueue.services.prune import lost_orders, orders
 from cprqueue.services.reports.overview import read_status
 from cprqueue.services.snapshot import drift
 from cprqueue.store import runs
@@ -49,7 +49,7 @@ def jobs(office: Office, number: int) -> None:
 
 
 def sweep(office: Office) -> list[tuple[str, dict[str, Any]]]:
-    return orders.interrupted(office.app.db, quiet=AT_ONCE)
+    return lost_orders.find(office.app.db, quiet=AT_ONCE)
 
 
 # --- the brake and the plan on record ---
@@ -90,8 +90,7 @@ def test_a_lost_approval_is_ordered_again(office: Office) -> None:
     with pytest.raises(NeedsApproval):
         office.app.prune.run(run_id, None)
     assert sweep(office) == []
-    with office.app.db.begin() as conn:
-        orders.note_approval(conn, run_id)
+    orders.approve(office.app.db, run_id)
     assert sweep(office) == [("cpr.snapshot_and_prune", {"run_id": run_id, "approve": True})]
     assert office.app.prune.run(run_id, None) == f"run {run_id} is approved already"
     assert office.app.prune.approve(run_id, None) == "45 archived"

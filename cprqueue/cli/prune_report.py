@@ -1,0 +1,97 @@
+"""How plans of prunes and remove-alls are printed, and what came of them."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+
+from cprqueue.bootstrap import Application
+from cprqueue.cli.console import out, print_json, say_error, table
+from cprqueue.domain.prune_plan import PrunePlan
+from cprqueue.domain.records import Outcome, PlanItem, Run, RunState
+from cprqueue.store import plan_items
+
+ROWS_SHOWN = 60
+
+
+def show_plan(made: PrunePlan) -> None:
+    """Print what a prune would do."""
+    leaving = table(f"Would be archived: {len(made.archive)}", "job", "jobcode", "reason")
+    for row in made.archive[:ROWS_SHOWN]:
+        leaving.add_row(row.job_number, str(row.jobcode_id), escape(row.reason))
+    out.print(leaving)
+    if len(made.archive) > ROWS_SHOWN:
+        out.print(f"... and {len(made.archive) - ROWS_SHOWN} more: --json shows all")
+    _show_held_back([(row.job_number, row.jobcode_id, row.reason) for row in made.held_back])
+    out.print(f"{made.unmanaged} unmanaged jobcodes are left alone; the limit is {made.limit}")
+    if made.tripped:
+        say_error(f"the brake would hold this: {made.tripped}")
+
+
+def report(
+    app: Application, row: Run, *, json: bool, with_note: bool = True, all_rows: bool = False
+) -> None:
+    """Print a plan on record, and what came of each jobcode."""
+    with app.db.read() as conn:
+        items = plan_items.of_run(conn, row.run_id)
+    if json:
+        print_json(report_json(row, items))
+    else:
+        _show_report(row, items, with_note=with_note, all_rows=all_rows)
+
+
+def report_json(row: Run, items: list[PlanItem]) -> dict[str, object]:
+    """Return a plan on record as the command line prints it."""
+    detail = row.details
+    leaving, held_back = _parted(items)
+    return {
+        "run_id": row.run_id,
+        "state": row.state,
+        "note": row.note,
+        "archive": [_item_json(item, item.reason) for item in leaving],
+        "held_back": [_item_json(item, item.note) for item in held_back],
+        "unmanaged": detail.get("unmanaged"),
+        "limit": detail.get("limit"),
+        "tripped": detail.get("tripped") if row.state is RunState.HELD else None,
+    }
+
+
+def _parted(items: list[PlanItem]) -> tuple[list[PlanItem], list[PlanItem]]:
+    """Return the items that leave, or were to, and those that were held back."""
+    held_back = [item for item in items if item.outcome is Outcome.HELD_BACK]
+    return [item for item in items if item.outcome is not Outcome.HELD_BACK], held_back
+
+
+def _item_json(item: PlanItem, reason: str | None) -> dict[str, object]:
+    return {
+        "job_id": item.job_id,
+        "job_number": item.label,
+        "jobcode_id": item.jobcode_id,
+        "name": item.name,
+        "reason": reason,
+        "outcome": item.outcome,
+        "note": item.note,
+    }
+
+
+def _show_held_back(rows: list[tuple[str, int, str]], shown: int = ROWS_SHOWN) -> None:
+    if rows:
+        held = table(f"Held back: {len(rows)}", "job", "jobcode", "why")
+        for number, jobcode_id, reason in rows[:shown]:
+            held.add_row(number, str(jobcode_id), escape(reason))
+        out.print(held)
+
+
+def _show_report(row: Run, items: list[PlanItem], *, with_note: bool, all_rows: bool) -> None:
+    leaving, held_back = _parted(items)
+    shown = len(items) if all_rows else ROWS_SHOWN
+    found = table(f"Run {row.run_id}, {row.state}", "job", "jobcode", "outcome", "reason or note")
+    for item in leaving[:shown]:
+        text = escape(item.note or item.reason)
+        found.add_row(item.label, str(item.jobcode_id), item.outcome, text)
+    out.print(found)
+    if len(leaving) > shown:
+        command = f"cprqueue prune show {row.run_id} --all"
+        out.print(f"... and {len(leaving) - shown} more: {command}")
+    _show_held_back([(item.label, item.jobcode_id, item.note or "") for item in held_back], shown)
+    if with_note:
+        out.print(escape(row.note or ""))
