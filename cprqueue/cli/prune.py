@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli import watch
-from cprqueue.cli.console import err, note, out, print_json, say_error, when
+from cprqueue.cli.console import err, note, print_json, say, say_error, when
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.cli.prune_report import report, show_plan
 from cprqueue.domain.records import Run, RunKind, RunState
@@ -66,7 +65,7 @@ def snapshot(wait: Wait = True, timeout: Timeout = 900, json: Json = False) -> N
         found = {"run_id": run_id, "state": row.state, "jobcodes": row.emitted, "note": row.note}
         print_json(found)
     else:
-        out.print(f"snapshot {run_id}: {escape(row.note or row.state)}")
+        say(f"snapshot {run_id}: {row.note or row.state}")
     raise typer.Exit(0 if row.state is RunState.DONE else 1)
 
 

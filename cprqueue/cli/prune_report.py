@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.markup import escape
 
 from cprqueue.bootstrap import Application
-from cprqueue.cli.console import out, print_json, say_error, table
+from cprqueue.cli.console import out, print_json, say, say_error, table
 from cprqueue.domain.prune_plan import PrunePlan
 from cprqueue.domain.records import Outcome, PlanItem, Run, RunState
 from cprqueue.store import plan_items
@@ -20,9 +20,9 @@ def show_plan(made: PrunePlan) -> None:
         leaving.add_row(row.job_number, str(row.jobcode_id), escape(row.reason))
     out.print(leaving)
     if len(made.archive) > ROWS_SHOWN:
-        out.print(f"... and {len(made.archive) - ROWS_SHOWN} more: --json shows all")
+        say(f"... and {len(made.archive) - ROWS_SHOWN} more: --json shows all")
     _show_held_back([(row.job_number, row.jobcode_id, row.reason) for row in made.held_back])
-    out.print(f"{made.unmanaged} unmanaged jobcodes are left alone; the limit is {made.limit}")
+    say(f"{made.unmanaged} unmanaged jobcodes are left alone; the limit is {made.limit}")
     if made.tripped:
         say_error(f"the brake would hold this: {made.tripped}")
 
@@ -91,7 +91,7 @@ def _show_report(row: Run, items: list[PlanItem], *, with_note: bool, all_rows: 
     out.print(found)
     if len(leaving) > shown:
         command = f"cprqueue prune show {row.run_id} --all"
-        out.print(f"... and {len(leaving) - shown} more: {command}")
+        say(f"... and {len(leaving) - shown} more: {command}")
     _show_held_back([(item.label, item.jobcode_id, item.note or "") for item in held_back], shown)
     if with_note:
-        out.print(escape(row.note or ""))
+        say(row.note or "")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from cprqueue.bootstrap import Application
 from cprqueue.cli import watch
-from cprqueue.cli.console import note, out, print_json
+from cprqueue.cli.console import note, print_json, say
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.cli.prune import progress_of, ready, take_snapshot
 from cprqueue.domain.records import Run, RunState
@@ -65,15 +64,15 @@ def _rehearse(app: Application, *, include_unmanaged: bool, json: bool) -> None:
 
 
 def _show(seen: Rehearsal, *, include_unmanaged: bool) -> None:
-    out.print(f"{seen.leaving} jobcodes would be archived; nothing was changed.")
-    out.print(f"  managed: {seen.managed}, unmanaged: {seen.unmanaged}")
-    out.print(f"  calls: {seen.calls}, of which {min(seen.calls, seen.free)} can be made at once")
+    say(f"{seen.leaving} jobcodes would be archived; nothing was changed.")
+    say(f"  managed: {seen.managed}, unmanaged: {seen.unmanaged}")
+    say(f"  calls: {seen.calls}, of which {min(seen.calls, seen.free)} can be made at once")
     if seen.minutes:
-        out.print(f"  it waits for the other calls: {seen.minutes:.0f} minutes at most")
+        say(f"  it waits for the other calls: {seen.minutes:.0f} minutes at most")
     busy = ", ".join(seen.on_the_clock[:NAMES_SHOWN]) or "nobody"
-    out.print(f"  on the clock, to be held back: {escape(busy)}")
+    say(f"  on the clock, to be held back: {busy}")
     more = " --include-unmanaged" if include_unmanaged else ""
-    out.print(f'To do it:  cprqueue remove-all{more} --confirm "{seen.phrase}"')
+    say(f'To do it:  cprqueue remove-all{more} --confirm "{seen.phrase}"')
 
 
 def _carry_out(
@@ -105,9 +104,9 @@ def _carry_out(
 
 
 def _say(row: Run) -> None:
-    out.print(f"run {row.run_id}: {escape(row.note or row.state)}")
-    out.print("The ordinary sync is suspended until `cprqueue sync --full`,")
-    out.print(f"or bring everything back with:  cprqueue undo {row.run_id}")
+    say(f"run {row.run_id}: {row.note or row.state}")
+    say("The ordinary sync is suspended until `cprqueue sync --full`,")
+    say(f"or bring everything back with:  cprqueue undo {row.run_id}")
 
 
 def _follow(app: Application, run_id: int, timeout: float) -> Run:

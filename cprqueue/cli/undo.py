@@ -6,10 +6,9 @@ import time
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from cprqueue.bootstrap import Application
-from cprqueue.cli.console import err, note, out, print_json
+from cprqueue.cli.console import err, note, print_json, say
 from cprqueue.cli.interrupted import interrupted
 from cprqueue.cli.prune import Json, RunId, ready
 from cprqueue.errors import AlreadyRunning, LeaseExpired, OutOfCalls
@@ -43,9 +42,9 @@ def undo(
     if json:
         print_json({"run_id": undo_id, "restored": undone.restored, "lost": lost})
     else:
-        out.print(f"undo {undo_id}: {undone.text()}")
+        say(f"undo {undo_id}: {undone.text()}")
         for item in lost:
-            out.print(f"  {escape(item['job_number'])}: {escape(item['text'])}")
+            say(f"  {item['job_number']}: {item['text']}")
     raise typer.Exit(1 if lost else 0)
 
 

@@ -71,22 +71,27 @@ def suspended(office: Office, call: str, point: str, meanwhile: Callable[[], obj
         process.wait(30)
 
 
+def prune_again(office: Office, run_id: int) -> None:
+    office.app.snapshot.take()
+    office.app.prune.run(run_id, None)
+
+
 def settle(office: Office, run_id: int) -> None:
     """Do what the sweep and the workers do, until nobody has anything to do any more."""
-    apps = {"cpr.undo": office.app.undo, "cpr.remove_all": office.app.remove_all}
+    tasks: dict[str, Callable[[int], object]] = {
+        "cpr.undo": office.app.undo.run,
+        "cpr.remove_all": office.app.remove_all.run,
+        "cpr.snapshot_and_prune": lambda id_: prune_again(office, id_),
+    }
 
     def done() -> bool:
         office.push()
         for task, words in lost_orders.find(office.app.db, quiet=AT_ONCE):
             try:
-                if task in apps:
-                    apps[task].run(words["run_id"])
-                else:
-                    office.app.snapshot.take()
-                    office.app.prune.run(words["run_id"], None)
+                tasks[task](words["run_id"])
             except Transient:
                 return False
-        return run_of(office, run_id).state == "done"
+        return str(run_of(office, run_id).state) == "done"
 
     wait_until(done)
     assert lost_orders.find(office.app.db, quiet=AT_ONCE) == []

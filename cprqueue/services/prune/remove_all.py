@@ -83,18 +83,18 @@ class RemoveAll:
         )
 
     def resumable(self, confirmation: str) -> int | None:
-        """Queue the run that was stopped or lost under the same phrase again; None without one.
+        """Queue the run that was stopped under the same phrase again; None without one.
 
-        Raises AlreadyRunning while another order is live.
+        Raises AlreadyRunning while an order is live.
         """
         with self.db.begin() as conn:
-            row = runs.newest(conn, RunKind.REMOVE_ALL, *LIVE, RunState.STOPPED)
+            turns.take_turn(conn)
+            row = runs.newest(conn, RunKind.REMOVE_ALL, RunState.STOPPED)
             if row is None or row.requested_by != confirmation:
                 return None
-            halted = gates.suspended(conn)
-            if halted is None or halted.run_id != row.run_id:
-                return None  # undone, or lifted by a full sync: what stands in its plan is over
-            turns.take_turn(conn, row.run_id)
+            suspension = gates.suspended(conn)
+            if suspension is None or suspension.run_id != row.run_id:
+                return None  # undone, or lifted by a full sync: what is in its plan is over
             runs.requeue(conn, row.run_id)
             return row.run_id
 
@@ -216,8 +216,8 @@ def _none(_conn: Connection, _item: PlanItem) -> None:
 def _is_over(conn: Connection, run_id: int) -> bool:
     """Tell whether a run was asked to stop, or does not suspend the sync any more."""
     row = runs.get(conn, run_id)
-    halted = gates.suspended(conn)
-    suspends = halted is not None and halted.run_id == run_id
+    suspension = gates.suspended(conn)
+    suspends = suspension is not None and suspension.run_id == run_id
     return row is None or row.state not in turns.OPEN or not suspends
 
 
