@@ -11,8 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from celery import Celery
+
 from cprqueue.domain.records import Run, RunKind
+from cprqueue.runtime import broker
 from cprqueue.sandbox.server import Sandbox
+from cprqueue.services.prune import turns
 from cprqueue.store import plan_items, runs
 from cprqueue.store.database import Database
 from tests.office import broken, job
@@ -91,6 +95,15 @@ class Place:
         with self.db.read() as conn:
             return runs.newest(conn, kind)
 
+    def live(self) -> Run | None:
+        """Return the prune, remove-all or undo that is queued or at work."""
+        with self.db.read() as conn:
+            return turns.live(conn)
+
+    def sweep_until(self, condition: Callable[[], object]) -> None:
+        """Send what beat would send each minute, each second, until the condition holds."""
+        order_until(self, ("cpr.sweep",), lambda: bool(condition()))
+
     def rows(self) -> int:
         with self.db.read() as conn:
             return len(runs.newest_few(conn, None, limit=100_000))
@@ -119,12 +132,31 @@ def comparable(state: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
+def order_until(place: Place, tasks: tuple[str, ...], condition: Callable[[], bool]) -> None:
+    """Send what beat orders, each second, until the condition holds."""
+    app = Celery(broker=broker.broker_url(place.system.var))
+    ticks = 0
+
+    def ordered() -> bool:
+        nonlocal ticks
+        if ticks % 50 == 0:
+            for task in tasks:
+                app.send_task(task, queue="maintenance", expires=5)
+        ticks += 1
+        return condition()
+
+    try:
+        wait_until(ordered, timeout_seconds=60)
+    finally:
+        app.close()
+
+
 @contextmanager
-def running_place(directory: Path) -> Iterator[Place]:
+def running_place(directory: Path, **env: str) -> Iterator[Place]:
     """Run an installation without jobs for the block; beat and Flower are off."""
     with Sandbox(jobs=[]) as sandbox:
         sandbox.qbt.switches.update({"rate_limit": int(MANY), "geocode_seconds": 1e9})
-        system = System(directory, sandbox, **ENV)
+        system = System(directory, sandbox, **ENV, **env)
         with system.up("--no-flower", "--no-beat"):
             place = Place(system)
             yield place

@@ -18,7 +18,7 @@ from cprqueue.errors import AlreadyRunning, ServiceUnreachable, UsageError
 from cprqueue.services.prune import orders
 from cprqueue.services.prune.facts import plan_json, refuse
 from cprqueue.services.prune.prune import outcome_text
-from cprqueue.services.prune.undo import KINDS
+from cprqueue.services.prune.undo_orders import KINDS
 from cprqueue.store import plan_items, runs, schema
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

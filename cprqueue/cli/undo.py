@@ -13,7 +13,7 @@ from cprqueue.cli.interrupted import interrupted
 from cprqueue.cli.prune import Json, RunId, ready
 from cprqueue.errors import AlreadyRunning, LeaseExpired, OutOfCalls
 from cprqueue.services.prune import turns
-from cprqueue.services.prune.undo import UndoResult
+from cprqueue.services.prune.undo_orders import UndoResult
 from cprqueue.store import runs
 
 STEP_SECONDS = 2

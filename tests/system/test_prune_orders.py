@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from cprqueue.domain.records import RunKind, RunState
 from tests.place import Place, names, running_place
-from tests.real_processes import wait_until
+from tests.real_processes import marked, wait_until
 from tests.running import errors
 
 pytestmark = pytest.mark.xdist_group("prune_orders")  # one server for all of them
@@ -172,3 +176,34 @@ def test_an_order_that_nobody_waits_for_says_which_run_it_is(place: Place) -> No
     assert (code, queued["state"]) == (0, "queued")
     wait_until(lambda: place.state_of(queued["run_id"]) == "done")
     assert place.archived() == names(range(1, 3))
+
+
+def stopped(place: Place) -> list[int]:
+    """Return the suspended processes of this installation."""
+    found = []
+    for pid in marked(place.system.directory):
+        with contextlib.suppress(FileNotFoundError):
+            stat = Path(f"/proc/{pid}/stat").read_text()
+            found += [pid] if stat.rpartition(")")[2].split()[0] == "T" else []
+    return found
+
+
+@pytest.mark.parametrize("point", ["before_archive", "after_archive"])
+def test_a_worker_that_was_suspended_archives_nothing_that_was_undone(
+    tmp_path: Path, point: str
+) -> None:
+    with running_place(tmp_path, CPR_FUSE=f"{point}:stop") as place:
+        place.begin_anew(60)
+        words = ("remove-all", "--confirm", "REMOVE MANAGED 60")
+        with place.started(*words) as removal:
+            wait_until(lambda: stopped(place))
+            (pid,) = stopped(place)
+            run_id = running_id(place, RunKind.REMOVE_ALL, RunState.RUNNING)
+            code, undone, _ = place.run("undo", str(run_id))
+            os.kill(pid, signal.SIGCONT)
+            removal.wait(30)
+        assert (code, undone["lost"]) == (0, [])
+        place.sweep_until(lambda: place.run("snapshot")[0] == 0)  # the suspended task has ended
+        place.sweep_until(lambda: not place.live())
+        assert place.archived() == set()
+        assert place.broken() == []

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery import Celery
 
 from cprqueue.domain.records import RunKind, RunState
-from cprqueue.runtime import broker
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.prune import months
 from cprqueue.store import runs
 from cprqueue.store.database import clock
 from tests.office import job
-from tests.place import ENV, MANY, Place, comparable, names, running_place
+from tests.place import ENV, MANY, Place, comparable, names, order_until, running_place
 from tests.real_processes import wait_until
 from tests.running import System
 
@@ -179,25 +177,6 @@ def test_a_full_sync_brings_removed_jobs_back(place: Place) -> None:
     assert place.system.sync("--full")["code"] == 0
     assert place.archived() == set()
     assert place.broken() == []
-
-
-def order_until(place: Place, tasks: tuple[str, ...], condition: Callable[[], bool]) -> None:
-    """Send what beat orders, each second, until the condition holds."""
-    app = Celery(broker=broker.broker_url(place.system.var))
-    ticks = 0
-
-    def ordered() -> bool:
-        nonlocal ticks
-        if ticks % 50 == 0:
-            for task in tasks:
-                app.send_task(task, queue="maintenance", expires=5)
-        ticks += 1
-        return condition()
-
-    try:
-        wait_until(ordered, timeout_seconds=60)
-    finally:
-        app.close()
 
 
 POINTS = ("written_export", "stored_plan", "after_archive")

@@ -55,7 +55,7 @@ class Archive:
                 if row.state not in states:
                     return f"run {run_id} is {row.state} already"
                 if not runs.start(conn, run_id, note=None):
-                    runs.progress(conn, run_id)
+                    runs.progress(conn, run_id, note=None)
             return work(renew)
 
     def settle(

@@ -15,68 +15,31 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import Connection
 
 from cprqueue import failpoints
 from cprqueue.clients.fence import Fence, boot_seconds
 from cprqueue.clients.qbtime import QuickBooksTime
-from cprqueue.domain.models import BATCH, name_key
+from cprqueue.domain.models import BATCH
 from cprqueue.domain.records import (
     Link,
     LinkState,
     Outcome,
     PlanItem,
-    Run,
     RunKind,
     RunState,
     VerificationKind,
-    built,
 )
 from cprqueue.errors import AlreadyRunning, UsageError
 from cprqueue.services import gates
-from cprqueue.services.prune import late, turns
+from cprqueue.services.prune import late, turns, undo_orders
 from cprqueue.services.prune.archive import Archive, Renew
 from cprqueue.services.prune.restore import Lost, Restorer, levels
+from cprqueue.services.prune.undo_orders import KINDS, UndoOrder, UndoResult
 from cprqueue.store import events, jobs, links, plan_items, push_queue, runs
 from cprqueue.store.database import Database, clock
-
-LEFT = (Outcome.SENDING, Outcome.ARCHIVED, Outcome.RESTORING)
-KINDS = (RunKind.PRUNE, RunKind.REMOVE_ALL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What an undo was asked for, and what it has lost so far; the detail of its run."""
-
-    of_run: int
-    numbers: list[str]
-    lost: list[dict[str, str]]
-
-    @classmethod
-    def of(cls, run: Run) -> Order:
-        """Read it from the undo's run."""
-        return built(cls, run.details)
-
-
-@dataclass(slots=True, kw_only=True)
-class UndoResult:
-    """What an undo did. ``lost``: (job number or name, what could not be restored)."""
-
-    restored: int = 0
-    lost: Lost = field(default_factory=list)
-
-    @classmethod
-    def of(cls, run: Run) -> UndoResult:
-        """Read it from the undo's run."""
-        lost = [(entry["what"], entry["text"]) for entry in Order.of(run).lost]
-        return cls(restored=run.recorded, lost=lost)
-
-    def text(self) -> str:
-        """Return it as one line."""
-        more = f", {len(self.lost)} not wholly" if self.lost else ""
-        return f"{self.restored} restored{more}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,17 +57,17 @@ class Undo:
         UsageError for a run without a plan, and for a number that it did not archive;
         AlreadyRunning while another order is live.
         """
-        order = Order(of_run=of_run, numbers=list(numbers), lost=[])
+        order = UndoOrder(of_run=of_run, numbers=list(numbers), lost=[])
         with self.db.begin() as conn:
             row = runs.get(conn, of_run)
             if row is None or row.kind not in KINDS:
                 raise UsageError(
                     f"run {of_run} is no prune and no remove-all: see `cprqueue history`"
                 )
-            _chosen(conn, order)
-            run_id = _queue(conn, order)
+            undo_orders.chosen(conn, order)
+            run_id = undo_orders.queue(conn, order)
             if not numbers:
-                _end_undone(conn, of_run, run_id)
+                undo_orders.end_undone(conn, of_run, run_id)
         return run_id
 
     def run(self, run_id: int) -> UndoResult:
@@ -130,10 +93,10 @@ class Undo:
     def _restore_all(self, run_id: int, renew: Renew) -> str:
         while True:
             with self.db.begin() as conn:
-                order = Order.of(runs.existing(conn, run_id))
+                order = UndoOrder.of(runs.existing(conn, run_id))
                 if not order.numbers:
-                    _end_undone(conn, order.of_run, run_id)
-                items = _chosen(conn, order)
+                    undo_orders.end_undone(conn, order.of_run, run_id)
+                items = undo_orders.chosen(conn, order)
                 runs.progress(conn, run_id, emitted=len(items))
             for level in levels(items):
                 for start in range(0, len(level), BATCH):
@@ -220,8 +183,8 @@ class Undo:
         with self.db.begin() as conn:
             runs.progress(conn, run_id)
             row = runs.existing(conn, run_id)
-            order = Order.of(row)
-            if any(item.note == late.NOTE for item in _chosen(conn, order)):
+            order = UndoOrder.of(row)
+            if any(item.note == late.NOTE for item in undo_orders.chosen(conn, order)):
                 return None
             text = UndoResult.of(row).text()
             runs.finish(conn, run_id, RunState.DONE, note=text)
@@ -229,48 +192,6 @@ class Undo:
             if not order.numbers and suspension and suspension.run_id == order.of_run:
                 gates.lift_suspension(conn)
         return text
-
-
-def _queue(conn: Connection, order: Order) -> int:
-    """Queue the undo of this order that has not come to its end, or else a new one."""
-    unfinished = _unfinished(conn, order)
-    turns.take_turn(conn, unfinished, None if order.numbers else order.of_run)
-    if unfinished is not None:
-        runs.requeue(conn, unfinished)
-        return unfinished
-    run_id = runs.create(conn, RunKind.UNDO, requested_by="operator")
-    runs.progress(conn, run_id, detail=asdict(order))
-    return run_id
-
-
-def _unfinished(conn: Connection, order: Order) -> int | None:
-    states = (*turns.OPEN, RunState.STOPPED)
-    for row in runs.newest_few(conn, RunKind.UNDO, *states, limit=20):
-        if replace(Order.of(row), lost=[]) == order:
-            return row.run_id
-    return None
-
-
-def _end_undone(conn: Connection, of_run: int, undo_id: int) -> None:
-    """End the run that is undone: what it has not archived yet stays."""
-    runs.progress(conn, of_run)  # locks its row: no batch is on its way from here on
-    note = f"not archived: run {undo_id} undid the plan"
-    plan_items.drop_planned(conn, of_run, now=clock(conn), note=note)
-    if runs.existing(conn, of_run).state is not RunState.DONE:
-        note = f"ended by the undo of run {undo_id}"
-        runs.finish(conn, of_run, RunState.DONE, note=note)
-
-
-def _chosen(conn: Connection, order: Order) -> list[PlanItem]:
-    """Return the items to restore. Raises UsageError for a number that the run did not archive."""
-    items = plan_items.of_run(conn, order.of_run, *LEFT, Outcome.RESTORED)
-    keys = {name_key(number): number for number in order.numbers}
-    chosen = [item for item in items if not keys or name_key(item.label) in keys]
-    known = {name_key(item.label) for item in chosen}
-    unknown = [number for key, number in keys.items() if key not in known]
-    if unknown:
-        raise UsageError(f"run {order.of_run} archived no {', '.join(unknown)}")
-    return [item for item in chosen if item.outcome in LEFT]
 
 
 def _owned_by_the_sync(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, Link]:
@@ -293,7 +214,7 @@ def _note_lost(conn: Connection, item: PlanItem, text: str) -> tuple[str, str]:
 def _count(conn: Connection, run_id: int, restored: int, lost: Lost) -> None:
     """Add to what the undo has done so far."""
     row = runs.existing(conn, run_id)
-    order = Order.of(row)
+    order = UndoOrder.of(row)
     entries = [{"what": name, "text": text} for name, text in lost]
     detail = asdict(replace(order, lost=[*order.lost, *entries]))
     runs.progress(conn, run_id, recorded=row.recorded + restored, detail=detail)

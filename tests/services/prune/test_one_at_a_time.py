@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from cprqueue.domain.records import RunKind, RunState
 from cprqueue.errors import AlreadyRunning, NeedsApproval, Permanent, UsageError
 from cprqueue.services.prune import lost_orders, months, orders
-from cprqueue.store import runs
+from cprqueue.store import runs, schema
 from cprqueue.store.database import Database, clock
 from tests.office import Office, job
+from tests.other_servers import new_database
 from tests.pruning import (
     approve,
     close,
@@ -72,12 +72,13 @@ def test_a_second_order_is_refused_by_name_whichever_two_they_are(
             order_too()
 
 
-def test_many_who_order_at_once_make_one_order(db: Database, tmp_path: Path) -> None:
+def many_at_once(url: str) -> list[str]:
+    """Order a prune from six processes' worth of connections at one moment."""
     found: list[str] = []
     gate = threading.Barrier(6)
 
     def ask() -> None:
-        own = Database(f"sqlite:///{tmp_path / 'cpr.db'}")
+        own = Database(url)
         gate.wait()
         try:
             orders.request_prune(own, "test")
@@ -91,7 +92,21 @@ def test_many_who_order_at_once_make_one_order(db: Database, tmp_path: Path) -> 
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(found) == ["ordered"] + ["refused"] * 5
+    return sorted(found)
+
+
+def test_many_who_order_at_once_make_one_order(db: Database) -> None:
+    url = db.engine.url.render_as_string(hide_password=False)
+    assert many_at_once(url) == ["ordered"] + ["refused"] * 5
+
+
+@pytest.mark.parametrize("server", ["CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL"])
+def test_many_who_order_at_once_make_one_order_on_a_server(server: str) -> None:
+    with new_database(server) as url:
+        made = Database(url)
+        schema.upgrade(made)
+        made.close()
+        assert many_at_once(url) == ["ordered"] + ["refused"] * 5
 
 
 def test_the_month_waits_for_another_order_and_is_not_lost(db: Database) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cprqueue.errors import NeedsApproval, Transient
-from cprqueue.services.prune.undo import UndoResult
+from cprqueue.services.prune.undo_orders import UndoResult
 from cprqueue.store import push_queue
 from cprqueue.store.database import clock
 from tests.office import Office, job
