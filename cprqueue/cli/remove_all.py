@@ -30,8 +30,8 @@ def remove_all(
 ) -> None:
     """Archive every managed jobcode; without --confirm it only says what would happen.
 
-    Ctrl-C stops it after the step under way; the same command goes on; `cprqueue undo RUN`
-    brings everything back.
+    Ctrl-C stops it after the step under way; the same command continues it; `cprqueue undo RUN`
+    restores everything.
 
     Example: cprqueue remove-all
     """
@@ -106,7 +106,7 @@ def _carry_out(
 def _say(row: Run) -> None:
     say(f"run {row.run_id}: {row.note or row.state}")
     say("The ordinary sync is suspended until `cprqueue sync --full`,")
-    say(f"or bring everything back with:  cprqueue undo {row.run_id}")
+    say(f"or restore everything with:  cprqueue undo {row.run_id}")
 
 
 def _follow(app: Application, run_id: int, timeout: float) -> Run:

@@ -1,4 +1,4 @@
-"""What a prune is planned from, and what of a plan is written down."""
+"""What a prune is planned from, and what of a plan is recorded."""
 
 from __future__ import annotations
 

@@ -138,14 +138,14 @@ class Prune:
         rows += [item_row(leaving, facts, Outcome.HELD_BACK) for leaving in made.held_back]
         text = f"held, nothing was archived: {made.tripped}. {orders.how_to_approve(run_id)}"
         with self.db.read() as conn:
-            wanted = _is_running(conn, run_id)
-        if wanted and made.tripped:
+            running = _is_running(conn, run_id)
+        if running and made.tripped:
             # First, so that a process killed here alerts twice, never not at all.
             self.alert("prune held", text)
         with self.db.begin() as conn:
             detail = plan_summary(made, facts.snapshot_id)
-            number, running = len(made.archive), (RunState.RUNNING,)
-            if not runs.progress(conn, run_id, only_from=running, emitted=number, detail=detail):
+            number, live = len(made.archive), (RunState.RUNNING,)
+            if not runs.progress(conn, run_id, only_from=live, emitted=number, detail=detail):
                 return  # an undo has ended the run
             plan_items.add(conn, run_id, rows)
             if made.tripped:

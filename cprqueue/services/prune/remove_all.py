@@ -106,9 +106,9 @@ class RemoveAll:
         """
         codes, places, managed = self._read(snapshot_id)
         chosen = _chosen(codes, managed, include_unmanaged=include_unmanaged)
-        wanted = phrase(len(chosen), include_unmanaged=include_unmanaged)
-        if confirmation != wanted:
-            raise UsageError(f"the phrase is not right: to archive them all, type {wanted!r}")
+        expected = phrase(len(chosen), include_unmanaged=include_unmanaged)
+        if confirmation != expected:
+            raise UsageError(f"the phrase is not right: to archive them all, type {expected!r}")
         if not chosen:
             raise UsageError("there is nothing to remove")
         people = self._people(chosen) if include_unmanaged else {}
