@@ -19,7 +19,15 @@ _KINDS = (
     "restore",
 )
 POINTS = frozenset(
-    ["claimed", "looked", "written_export", "found_drift", "stored_plan"]
+    [
+        "claimed",
+        "looked",
+        "before_grant",
+        "waking_up",
+        "written_export",
+        "found_drift",
+        "stored_plan",
+    ]
     + [f"{when}_{kind}" for when in ("before", "after", "recorded") for kind in _KINDS]
 )
 """Every name that ``point`` is called with."""

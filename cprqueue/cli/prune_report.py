@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
-
 from cprqueue.bootstrap import Application
-from cprqueue.cli.console import out, print_json, say, say_error, table
+from cprqueue.cli.console import print_json, say, say_error, show_table
 from cprqueue.domain.prune_plan import PrunePlan
 from cprqueue.domain.records import Outcome, PlanItem, Run, RunState
 from cprqueue.store import plan_items
@@ -15,13 +13,13 @@ ROWS_SHOWN = 60
 
 def show_plan(made: PrunePlan) -> None:
     """Print what a prune would do."""
-    leaving = table(f"Would be archived: {len(made.archive)}", "job", "jobcode", "reason")
-    for row in made.archive[:ROWS_SHOWN]:
-        leaving.add_row(row.job_number, str(row.jobcode_id), escape(row.reason))
-    out.print(leaving)
-    if len(made.archive) > ROWS_SHOWN:
-        say(f"... and {len(made.archive) - ROWS_SHOWN} more: --json shows all")
-    _show_held_back([(row.job_number, row.jobcode_id, row.reason) for row in made.held_back])
+    rows = [(row.job_number, str(row.jobcode_id), row.reason) for row in made.archive]
+    title = f"Would be archived: {len(rows)}"
+    show_table(title, ("job", "jobcode", "reason"), rows[:ROWS_SHOWN])
+    if len(rows) > ROWS_SHOWN:
+        say(f"... and {len(rows) - ROWS_SHOWN} more: --json shows all")
+    held_back = [(row.job_number, str(row.jobcode_id), row.reason) for row in made.held_back]
+    _show_held_back(held_back, ROWS_SHOWN)
     say(f"{made.unmanaged} unmanaged jobcodes are left alone; the limit is {made.limit}")
     if made.tripped:
         say_error(f"the brake would hold this: {made.tripped}")
@@ -73,25 +71,22 @@ def _item_json(item: PlanItem, reason: str | None) -> dict[str, object]:
     }
 
 
-def _show_held_back(rows: list[tuple[str, int, str]], shown: int = ROWS_SHOWN) -> None:
+def _show_held_back(rows: list[tuple[str, str, str]], shown: int) -> None:
     if rows:
-        held = table(f"Held back: {len(rows)}", "job", "jobcode", "why")
-        for number, jobcode_id, reason in rows[:shown]:
-            held.add_row(number, str(jobcode_id), escape(reason))
-        out.print(held)
+        show_table(f"Held back: {len(rows)}", ("job", "jobcode", "why"), rows[:shown])
 
 
 def _show_report(row: Run, items: list[PlanItem], *, with_note: bool, all_rows: bool) -> None:
     leaving, held_back = _parted(items)
     shown = len(items) if all_rows else ROWS_SHOWN
-    found = table(f"Run {row.run_id}, {row.state}", "job", "jobcode", "outcome", "reason or note")
-    for item in leaving[:shown]:
-        text = escape(item.note or item.reason)
-        found.add_row(item.label, str(item.jobcode_id), item.outcome, text)
-    out.print(found)
+    show_table(
+        f"Run {row.run_id}, {row.state}",
+        ("job", "jobcode", "outcome", "reason or note"),
+        [(i.label, str(i.jobcode_id), i.outcome, i.note or i.reason) for i in leaving[:shown]],
+    )
     if len(leaving) > shown:
-        command = f"cprqueue prune show {row.run_id} --all"
-        say(f"... and {len(leaving) - shown} more: {command}")
-    _show_held_back([(item.label, item.jobcode_id, item.note or "") for item in held_back], shown)
+        say(f"... and {len(leaving) - shown} more: cprqueue prune show {row.run_id} --all")
+    held = [(item.label, str(item.jobcode_id), item.note or "") for item in held_back]
+    _show_held_back(held, shown)
     if with_note:
         say(row.note or "")

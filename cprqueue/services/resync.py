@@ -19,8 +19,9 @@ from sqlalchemy import Connection
 from cprqueue import log as logs
 from cprqueue.clients.job_list import read_job_list
 from cprqueue.clients.rm import BEGINNING, RestorationManager
-from cprqueue.domain.mapping import ActiveRules, read_job
-from cprqueue.domain.models import Job, Json, name_key
+from cprqueue.domain.active import ActiveRules
+from cprqueue.domain.mapping import read_job
+from cprqueue.domain.models import Job, Json, built, name_key
 from cprqueue.domain.push_plan import Compared, differences
 from cprqueue.domain.recording import Sighting, desired
 from cprqueue.domain.records import (
@@ -30,13 +31,12 @@ from cprqueue.domain.records import (
     RunKind,
     RunState,
     VerificationKind,
-    built,
 )
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.services.push.batch import Item
 from cprqueue.services.push.push import Push
 from cprqueue.services.record import record_in
-from cprqueue.store import jobs, links, push_queue, runs
+from cprqueue.store import job_changes, jobs, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 STEPS = ("found in RestorationManager", "rule", "recorded", "compared", "done")
@@ -189,7 +189,7 @@ class Resync:
             record_in(conn, self.rules, job, sighting)
             row = jobs.existing(conn, job.job_id)
             # Takes the row's lock: nothing newer gets between what was read and what is due.
-            jobs.change(conn, row, job.job_id, {"recorded_at": row.recorded_at})
+            job_changes.change_as_read(conn, row, job.job_id, {"recorded_at": row.recorded_at})
             if row.active:
                 digest = desired(jobs.read_back(row)).digest()
                 push_queue.set_due(
