@@ -216,8 +216,7 @@ class Application:
             db=self.durable_db,
             qbt=self.qbt(),
             archive=self.archive,
-            calls_per_window=self.budget.limit - self.budget.reserve,
-            window=self.settings.qbt_rate_window,
+            budget=self.budget,
             alert=self.alert,
         )
 

@@ -35,6 +35,7 @@ ROUTES = {
     "cpr.snapshot_export": {"queue": "maintenance"},
     "cpr.prune_inactive": {"queue": "maintenance"},
     "cpr.remove_all": {"queue": "maintenance"},
+    "cpr.undo": {"queue": "maintenance"},
 }
 
 VISIBILITY_SECONDS = 600

@@ -29,7 +29,7 @@ _SINGLE = (
     "stored_plan",
 )
 POINTS = frozenset(
-    list(_SINGLE)
+    [*_SINGLE]
     + [f"{when}_{kind}" for when in ("before", "after", "recorded") for kind in _KINDS]
     + [f"sending_{method}_{what}" for method in ("POST", "PUT") for what in _ENDPOINTS]
 )

@@ -34,6 +34,12 @@ def prune(office: Office) -> tuple[int, str]:
     return run_id, office.app.prune.run(run_id, None)
 
 
+def approve(office: Office, run_id: int) -> str:
+    """Approve a held prune, and carry it out."""
+    orders.approve(office.app.db, run_id)
+    return office.app.prune.approve(run_id, None)
+
+
 def comparable(state: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """What must be the same after an undo: everything but the times of change."""
     moving = ("last_modified", "created")

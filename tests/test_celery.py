@@ -29,6 +29,7 @@ NAMES = {
     "cpr.snapshot_export",
     "cpr.prune_inactive",
     "cpr.remove_all",
+    "cpr.undo",
 }
 
 

@@ -36,6 +36,8 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
     ``for_run``: the prune that waits for it in the chain; it fails where this fails for good.
     """
     here = application()
+    if for_run is not None and not orders.is_live(here.db, for_run):
+        return f"run {for_run}, which needed it, has ended"
     try:
         done = here.snapshot.take(run_id, stop_asked=ending)
     except Transient as error:
@@ -54,7 +56,7 @@ def snapshot_and_prune(run_id: int | None = None, approve: bool = False) -> str:
     here = application()
     order = orders.prune(here.db, run_id, here.settings.timezone, quiet=here.settings.lease)
     if order is None:
-        return "this month's prune is done or under way"
+        return "no prune is to be carried out now"
     snapshot = snapshot_export.si(run_id=order.snapshot_id, for_run=order.run_id)
     prune = prune_inactive.si(run_id=order.run_id, snapshot_id=order.snapshot_id, approve=approve)
     publish.canvas(chain(snapshot, prune))
@@ -78,5 +80,14 @@ def remove_all(self: Any, run_id: int) -> str:
     """Carry out a remove-all that was confirmed."""
     try:
         return application().remove_all.run(run_id)
+    except Transient as error:
+        raise publish.again(self, error) from None
+
+
+@app.task(name="cpr.undo", **LONG)
+def undo(self: Any, run_id: int) -> str:
+    """Continue an undo whose command was killed, or that an archive overtook."""
+    try:
+        return application().undo.run(run_id).text()
     except Transient as error:
         raise publish.again(self, error) from None

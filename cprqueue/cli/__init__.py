@@ -61,6 +61,7 @@ def _register() -> None:
         resync,
         sandbox,
         sync,
+        undo,
         up,
     )
 
@@ -78,7 +79,7 @@ def _register() -> None:
     app.command(rich_help_panel=SHOW)(check.check)
     app.command(rich_help_panel=ARCHIVE)(prune.snapshot)
     app.add_typer(prune.prune, name="prune", rich_help_panel=ARCHIVE)
-    app.command(rich_help_panel=ARCHIVE)(prune.undo)
+    app.command(rich_help_panel=ARCHIVE)(undo.undo)
     app.command("remove-all", rich_help_panel=ARCHIVE)(remove_all.remove_all)
     app.command(rich_help_panel=ARCHIVE)(backup.backup)
     app.command(rich_help_panel=TRY)(sandbox.sandbox)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from cprqueue.bootstrap import Application, application
+from cprqueue.bootstrap import Application
 from cprqueue.cli import watch
-from cprqueue.cli.console import err, note, out, print_json
+from cprqueue.cli.console import note, print_json, say
+from cprqueue.cli.interrupted import interrupted, run_goes_on
+from cprqueue.cli.prune import progress_of, ready, take_snapshot
 from cprqueue.domain.records import Run, RunState
-from cprqueue.services.prune.prune import outcome_text
+from cprqueue.errors import ServiceUnreachable
 from cprqueue.services.prune.remove_all import Rehearsal
-from cprqueue.store import plan_items, schema
 
 NAMES_SHOWN = 20
 
@@ -30,27 +30,22 @@ def remove_all(
 ) -> None:
     """Archive every managed jobcode; without --confirm it only says what would happen.
 
-    Ctrl-C stops it after the step under way; the same command goes on; `cprqueue undo RUN`
-    brings everything back.
+    Ctrl-C stops it after the step under way; the same command continues it; `cprqueue undo RUN`
+    restores everything.
 
     Example: cprqueue remove-all
     """
-    app = application()
-    app.settings.require_services()
-    schema.require_current(app.db)
+    app = ready()
     if confirm is None:
         _rehearse(app, include_unmanaged=include_unmanaged, json=json)
     else:
         _carry_out(app, confirm, timeout, include_unmanaged=include_unmanaged, json=json)
 
 
-def _fresh_export(app: Application) -> int:
-    with err.status("reading QuickBooks Time ..."):
-        return app.snapshot.take(requested_by="remove-all")
-
-
 def _rehearse(app: Application, *, include_unmanaged: bool, json: bool) -> None:
-    seen = app.remove_all.rehearse(_fresh_export(app), include_unmanaged=include_unmanaged)
+    seen = app.remove_all.rehearse(
+        take_snapshot(app, "remove-all"), include_unmanaged=include_unmanaged
+    )
     if json:
         print_json(
             {
@@ -59,6 +54,7 @@ def _rehearse(app: Application, *, include_unmanaged: bool, json: bool) -> None:
                 "leaving": seen.leaving,
                 "on_the_clock": seen.on_the_clock,
                 "calls": seen.calls,
+                "free_calls": seen.free,
                 "minutes": round(seen.minutes, 1),
                 "phrase": seen.phrase,
             }
@@ -68,13 +64,15 @@ def _rehearse(app: Application, *, include_unmanaged: bool, json: bool) -> None:
 
 
 def _show(seen: Rehearsal, *, include_unmanaged: bool) -> None:
-    out.print(f"{seen.leaving} jobcodes would be archived; nothing was changed.")
-    out.print(f"  managed: {seen.managed}, unmanaged: {seen.unmanaged}")
-    out.print(f"  calls: {seen.calls}, about {max(seen.minutes, 0.1):.1f} minutes of the budget")
+    say(f"{seen.leaving} jobcodes would be archived; nothing was changed.")
+    say(f"  managed: {seen.managed}, unmanaged: {seen.unmanaged}")
+    say(f"  calls: {seen.calls}, of which {min(seen.calls, seen.free)} can be made at once")
+    if seen.minutes:
+        say(f"  it waits for the other calls: {seen.minutes:.0f} minutes at most")
     busy = ", ".join(seen.on_the_clock[:NAMES_SHOWN]) or "nobody"
-    out.print(f"  on the clock, to be held back: {escape(busy)}")
+    say(f"  on the clock, to be held back: {busy}")
     more = " --include-unmanaged" if include_unmanaged else ""
-    out.print(f'To do it:  cprqueue remove-all{more} --confirm "{seen.phrase}"')
+    say(f'To do it:  cprqueue remove-all{more} --confirm "{seen.phrase}"')
 
 
 def _carry_out(
@@ -84,15 +82,20 @@ def _carry_out(
 
     send.require_workers(["maintenance"])
     run_id = app.remove_all.resumable(phrase) or app.remove_all.request(
-        _fresh_export(app), phrase, include_unmanaged=include_unmanaged
+        take_snapshot(app, "remove-all"), phrase, include_unmanaged=include_unmanaged
     )
-    send.send("cpr.remove_all", run_id=run_id)
-    try:
-        row = _follow(app, run_id, timeout)
-    except KeyboardInterrupt:
-        app.remove_all.stop(run_id)
-        note("stopping after the step under way ...")
-        row = _follow(app, run_id, timeout)
+    with interrupted(lambda: run_goes_on(run_id, "remove-all")):
+        try:
+            send.send("cpr.remove_all", run_id=run_id)
+        except ServiceUnreachable:
+            app.remove_all.stop(run_id)
+            raise
+        try:
+            row = _follow(app, run_id, timeout)
+        except KeyboardInterrupt:
+            app.remove_all.stop(run_id)
+            note("stopping after the step under way ...")
+            row = _follow(app, run_id, timeout)
     if json:
         print_json({"run_id": run_id, "state": row.state, "note": row.note})
     else:
@@ -101,14 +104,13 @@ def _carry_out(
 
 
 def _say(row: Run) -> None:
-    out.print(f"run {row.run_id}: {escape(row.note or row.state)}")
-    out.print("The ordinary sync is suspended until `cprqueue sync --full`,")
-    out.print(f"or bring everything back with:  cprqueue undo {row.run_id}")
+    say(f"run {row.run_id}: {row.note or row.state}")
+    say("The ordinary sync is suspended until `cprqueue sync --full`,")
+    say(f"or restore everything with:  cprqueue undo {row.run_id}")
 
 
 def _follow(app: Application, run_id: int, timeout: float) -> Run:
     def said(row: Run) -> str:
-        with app.db.read() as conn:
-            return f"{outcome_text(plan_items.counts(conn, run_id))} of {row.emitted}"
+        return f"{progress_of(app)(row)} of {row.emitted}"
 
     return watch.until_ended(app, run_id, what="remove-all", timeout_seconds=timeout, said=said)

@@ -130,7 +130,7 @@ def parents_of_others(chosen: Container[int], jobcodes: Mapping[int, Jobcode]) -
 
 def _tripped(archive: list[Leaving], managed: int, limit: int, active_jobs: int) -> str | None:
     if archive and not active_jobs:
-        return "no job at all is active in RestorationManager: this looks like a wrong answer"
+        return "no job at all is active in RestorationManager: this is probably a wrong answer"
     if len(archive) <= limit:
         return None
     share = len(archive) / managed

@@ -88,12 +88,15 @@ def _body(service: str, status: int, html: bool) -> str:
 
 
 def without_items(request: Request, handle: Handler, fault: Fault, rng: random.Random) -> Answer:
-    """Let ``handle`` act on the items that ``fault`` spares, and answer for all by position."""
+    """Let ``handle`` act on the items that ``fault`` spares, and answer for all by position.
+
+    With ``act`` it acts on all of them, and the answer alone is wrong.
+    """
     items = data_items(request)
     failing = {n for n, item in enumerate(items, 1) if fault.fails_item(n, item, rng)}
     if not failing:
         return handle(request)
-    spared = [n for n in range(1, len(items) + 1) if n not in failing]
+    spared = [n for n in range(1, len(items) + 1) if fault.act or n not in failing]
     body: dict[str, Any] = {"results": {}}
     if spared:
         data = [items[n - 1] for n in spared]

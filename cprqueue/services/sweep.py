@@ -16,7 +16,7 @@ from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.records import RunKind, RunState
 from cprqueue.services import gates, wake_ups
 from cprqueue.services.fetch import closing
-from cprqueue.services.prune import orders
+from cprqueue.services.prune import lost_orders
 from cprqueue.services.push import orphaned_creates
 from cprqueue.services.wake_ups import WakeUp
 from cprqueue.store import events, runs
@@ -47,7 +47,7 @@ class Sweep:
         self._tidy()
         for run in closing.lost_fetches(self.db, waiting, quiet=self.quiet):
             send("cpr.fetch_jobs", {"full": run.complete, "run_id": run.run_id})
-        for task, kwargs in orders.interrupted(self.db, quiet=self.quiet):
+        for task, kwargs in lost_orders.find(self.db, quiet=self.quiet):
             send(task, kwargs)
         if not gates.probe_push(self.db, self.qbt, self.alert):
             return []

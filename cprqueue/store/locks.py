@@ -61,6 +61,12 @@ def release(conn: Connection, name: str, holder: str) -> None:
     conn.execute(statement.values(holder=None, until=None))
 
 
+def serialize(conn: Connection, name: str) -> None:
+    """Let one transaction at a time pass here, whoever holds the lock: until this one ends."""
+    own = update(locks).where(locks.c.name == name)
+    conn.execute(own.values(name=name))
+
+
 def ensure(conn: Connection) -> None:
     """Make the rows of all locks; the migration calls it."""
     known = set(conn.execute(select(locks.c.name)).scalars())

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from cprqueue.domain.prune_plan import Managed
 from cprqueue.domain.records import NewPlanItem, Outcome, PlanItem, StateBefore
+from cprqueue.store.database import clock
 from cprqueue.store.jobs import chunks
 from cprqueue.store.tables import jobs, links, plan_items
 
@@ -44,15 +45,44 @@ def set_outcome(
     *,
     now: datetime,
     note: str | None = None,
-    only_from: Sequence[Outcome] = (),
 ) -> None:
-    """Write what came of items; with ``only_from`` only where it is one of these still."""
+    """Write what came of items."""
+    short = note[:1000] if note else None
     for part in chunks(item_ids):
-        statement = update(plan_items).where(plan_items.c.item_id.in_(part))
-        if only_from:
-            statement = statement.where(plan_items.c.outcome.in_(only_from))
-        short = note[:1000] if note else None
-        conn.execute(statement.values(outcome=outcome, outcome_at=now, note=short))
+        own = update(plan_items).where(plan_items.c.item_id.in_(part))
+        conn.execute(own.values(outcome=outcome, outcome_at=now, note=short))
+
+
+def move(
+    conn: Connection,
+    items: Sequence[PlanItem],
+    before: Outcome,
+    after: Outcome,
+    *,
+    note: str | None = None,
+) -> list[PlanItem]:
+    """Write an outcome where it was ``before`` still; return those items."""
+    now_at = outcomes(conn, [item.item_id for item in items])
+    moved = [item for item in items if now_at[item.item_id] == before]
+    set_outcome(conn, [item.item_id for item in moved], after, now=clock(conn), note=note)
+    return moved
+
+
+def outcomes(conn: Connection, item_ids: Sequence[int]) -> dict[int, Outcome]:
+    """Return what has come of these items by now; nobody else changes them before we have."""
+    found: dict[int, Outcome] = {}
+    columns = select(plan_items.c.item_id, plan_items.c.outcome)
+    for part in chunks(item_ids):
+        rows = conn.execute(columns.where(plan_items.c.item_id.in_(part)).with_for_update())
+        found.update((row.item_id, Outcome(row.outcome)) for row in rows)
+    return found
+
+
+def archived_since(conn: Connection, moment: datetime) -> set[int]:
+    """Return the jobcodes that were archived from this moment on and not restored since."""
+    archived = plan_items.c.outcome == Outcome.ARCHIVED
+    statement = select(plan_items.c.jobcode_id).where(archived, plan_items.c.outcome_at >= moment)
+    return set(conn.execute(statement).scalars())
 
 
 def drop_planned(conn: Connection, run_id: int, *, now: datetime, note: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from cprqueue.domain.records import Outcome
 from cprqueue.errors import AlreadyRunning, Permanent
-from cprqueue.services.prune import orders
+from cprqueue.services.prune import lost_orders
 from cprqueue.store import plan_items
 from cprqueue.store.database import clock
 from cprqueue.store.tables import runs as runs_table
@@ -79,7 +79,7 @@ def test_a_plan_that_is_weeks_old_decides_nothing(office: Office) -> None:
     with office.app.db.begin() as conn:
         old = clock(conn) - timedelta(days=21)
         conn.execute(runs_table.update().values(observed_at=old, started_at=old, touched_at=old))
-    assert orders.interrupted(office.app.db, quiet=AT_ONCE) == [
+    assert lost_orders.find(office.app.db, quiet=AT_ONCE) == [
         ("cpr.snapshot_and_prune", {"run_id": run_id})
     ]
     wait_until(lambda: "older than 24 hours" in refusal(office, run_id))

@@ -4,109 +4,28 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery import Celery
 
 from cprqueue.domain.records import RunKind, RunState
-from cprqueue.runtime import broker
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.prune import months
-from cprqueue.store import plan_items, runs
-from cprqueue.store.database import Database, clock
-from tests.office import broken, job
+from cprqueue.store import runs
+from cprqueue.store.database import clock
+from tests.office import job
+from tests.place import ENV, MANY, Place, comparable, names, order_until, running_place
 from tests.real_processes import wait_until
-from tests.running import System, errors
+from tests.running import System
 
 pytestmark = pytest.mark.xdist_group("prune")  # one server for all of them
 
 
-CLOSED = {"jobProgress": "Paid in Full - File Closed"}
-MANY = "5000"
-ENV = {
-    "QBT_RATE_LIMIT": MANY,
-    "CPR_LEASE_SECONDS": "3",
-    "QBT_RETRY_BASE_SECONDS": "0.05",
-    "CPR_TIMEZONE": "UTC",
-}
-
-
-class Place:
-    """One running installation, its sandbox, and what tests ask of both."""
-
-    def __init__(self, system: System) -> None:
-        self.system, self.sandbox = system, system.sandbox
-        self.db = Database(f"sqlite:///{system.var / 'cprqueue.db'}")
-
-    def sync(self, *jobs: dict[str, Any]) -> None:
-        """Put these jobs into RM and bring all in step."""
-        self.sandbox.rm.put_jobs(jobs)
-        done = self.system.sync("--full")
-        assert done["code"] == 0, done
-
-    def begin_anew(self, number: int) -> None:
-        """Have exactly these many jobs, open and in step."""
-        self.sandbox.client.clear_faults()
-        self.sync(*(job(n, f"A-{n}") for n in range(1, number + 1)))
-        assert self.broken() == []
-
-    def close(self, numbers: range) -> None:
-        self.sync(*(job(n, f"A-{n}", **CLOSED) for n in numbers))
-
-    def archived(self) -> set[str]:
-        state = self.sandbox.qbt.state()
-        gone = {code["name"] for code in state["jobcodes"] if not code["active"]}
-        return {name for name in gone if name.startswith("A-")}
-
-    def broken(self) -> list[str]:
-        return broken(self.sandbox)
-
-    def run(self, *words: str) -> tuple[int, dict[str, Any], list[str]]:
-        """Run a command with --json: its exit code, what it printed, its error lines."""
-        done = self.system.run(*words, "--json")
-        return done.returncode, json.loads(done.stdout or "{}"), errors(done.stderr)
-
-    def rows(self) -> int:
-        with self.db.read() as conn:
-            return len(runs.newest_few(conn, None, limit=100_000))
-
-    def items(self, run_id: int) -> list[Any]:
-        with self.db.read() as conn:
-            return plan_items.of_run(conn, run_id)
-
-    def state_of(self, run_id: int) -> str:
-        with self.db.read() as conn:
-            row = runs.get(conn, run_id)
-        return str(row.state) if row else ""
-
-
-def names(numbers: range) -> set[str]:
-    return {f"A-{n}" for n in numbers}
-
-
-def comparable(state: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Everything but the times of change."""
-    moving = ("last_modified", "created", "geocoding_status", "latitude", "longitude")
-    tables = ("jobcodes", "locations")
-    return {
-        name: [{k: v for k, v in row.items() if k not in moving} for row in state[name]]
-        for name in tables
-    }
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with Sandbox(jobs=[]) as sandbox:
-        sandbox.qbt.switches.update({"rate_limit": int(MANY), "geocode_seconds": 1e9})
-        system = System(tmp_path_factory.mktemp("prune"), sandbox, **ENV)
-        with system.up("--no-flower", "--no-beat"):
-            place = Place(system)
-            yield place
-            place.db.close()
+    with running_place(tmp_path_factory.mktemp("prune")) as place:
+        yield place
 
 
 @pytest.fixture
@@ -124,10 +43,9 @@ def test_a_plan_writes_nothing_and_a_run_archives_exactly_the_closed_ones(place:
     parent = next(c["id"] for c in qbt.state()["jobcodes"] if c["name"] == "A-6")
     child = qbt.add_jobcode(name="Phase 1", parent_id=parent)
     place.close(range(1, 7))
-    assert place.run("snapshot")[0] == 0
     writes, rows = place.system.writes(), place.rows()
     code, plan, _ = place.run("prune", "plan")
-    assert (place.system.writes(), place.rows(), code) == (writes, rows, 0)
+    assert (place.system.writes(), place.rows(), code) == (writes, rows + 1, 0)  # a snapshot
     assert set(plan) == {"run_id", "archive", "held_back", "unmanaged", "limit", "tripped"}
     assert (plan["run_id"], plan["limit"], plan["tripped"]) == (None, 40, None)
     assert {row["job_number"] for row in plan["archive"]} == names(range(1, 6))
@@ -243,18 +161,10 @@ def _stop_in_the_middle(place: Place) -> None:
     """Start the removal, send Ctrl-C after its first step, and wait until it has stopped."""
     slow = {"kind": "slow", "method": "PUT", "path": "/jobcodes", "seconds": 1.5}
     place.sandbox.client.set_faults([{**slow, "act": True}])
-    words = ["remove-all", "--confirm", "REMOVE MANAGED 200", "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cprqueue", *words],
-        env=place.system.env,
-        cwd=place.system.directory,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    wait_until(place.archived)
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
+    with place.started("remove-all", "--confirm", "REMOVE MANAGED 200", "--json") as process:
+        wait_until(place.archived)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=60)
     place.sandbox.client.clear_faults()
     report = json.loads(printed)
     assert (process.returncode, report["state"]) == (1, "stopped")
@@ -267,25 +177,6 @@ def test_a_full_sync_brings_removed_jobs_back(place: Place) -> None:
     assert place.system.sync("--full")["code"] == 0
     assert place.archived() == set()
     assert place.broken() == []
-
-
-def order_until(place: Place, tasks: tuple[str, ...], condition: Callable[[], bool]) -> None:
-    """Send what beat orders, each second, until the condition holds."""
-    app = Celery(broker=broker.broker_url(place.system.var))
-    ticks = 0
-
-    def ordered() -> bool:
-        nonlocal ticks
-        if ticks % 50 == 0:
-            for task in tasks:
-                app.send_task(task, queue="maintenance", expires=5)
-        ticks += 1
-        return condition()
-
-    try:
-        wait_until(ordered, timeout_seconds=60)
-    finally:
-        app.close()
 
 
 POINTS = ("written_export", "stored_plan", "after_archive")

@@ -1,49 +1,27 @@
-"""Archive the items of a stored plan, 50 at a time; for the prune and for remove-all.
+"""What the archive of a prune, of a remove-all and their undo have in common: the lock, the record.
 
-Only one process archives or restores at a time (``Archive.alone``), and it takes the jobs of a
-batch under a lease, so that no push writes to the same jobcodes meanwhile. The plan with the
-state before each jobcode is on record before the first request. What if the process dies
-- before a request, or after it and before the outcome is written: its items are "sending". Who
-  goes on looks at them first: what is archived is recorded, the others are planned as before.
-- at any time: lock and leases end by themselves.
-Nothing is ever archived that is not in the plan.
+Only one process archives or restores at a time, under the lock ``prune``.
 """
 
 from __future__ import annotations
 
-import logging
-import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from cprqueue import failpoints
+from cprqueue import log as logs
 from cprqueue.clients.listings import ANY, by_ids
-from cprqueue.clients.qbtime import QuickBooksTime, whole
-from cprqueue.domain.models import BATCH, ItemResult
-from cprqueue.domain.records import Outcome, PlanItem, VerificationKind
-from cprqueue.errors import (
-    AccessStopped,
-    AlreadyRunning,
-    OutOfCalls,
-    RateLimited,
-    Transient,
-    UnreadableAnswer,
-)
-from cprqueue.store import events, links, locks, plan_items, push_queue, runs
+from cprqueue.clients.qbtime import QuickBooksTime
+from cprqueue.domain.records import Outcome, PlanItem, RunKind, RunState, VerificationKind
+from cprqueue.errors import UsageError
+from cprqueue.store import events, links, locks, plan_items, runs
 from cprqueue.store.database import Database, clock
 
-log = logging.getLogger(__name__)
-
-CLOCK_DAYS = 40
-"""Running timesheets are looked for this far back; the listing demands a range of dates."""
-
-ReasonToStay = Callable[[Connection, PlanItem], str | None]
-"""Returns why an item must not leave after all, or None."""
+Renew = Callable[[], None]
+"""Prolongs the lock. Raises AlreadyRunning where it was lost."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,183 +32,67 @@ class Archive:
     qbt: QuickBooksTime
     lease_time: timedelta
 
-    @contextmanager
-    def alone(self) -> Iterator[Callable[[], None]]:
-        """Keep every other archive and undo out; yields what prolongs that.
+    def alone(self) -> AbstractContextManager[Renew]:
+        """Keep every other archive and undo out. Raises AlreadyRunning while one is at work."""
+        busy = "another prune, remove-all or undo is at work"
+        return locks.hold(self.db, locks.PRUNE, limit=self.lease_time, busy=busy)
 
-        Raises AlreadyRunning while another one is at work, and where the lock was lost.
+    def carry_out(
+        self, run_id: int, kind: RunKind, states: tuple[RunState, ...], work: Callable[[Renew], str]
+    ) -> str:
+        """Do ``work`` for a run that is in one of ``states``, alone; return one line.
+
+        Raises UsageError for a run that is of another kind.
         """
-        holder = str(uuid.uuid4())
-
-        def keep() -> None:
-            with self.db.begin() as conn:
-                now = clock(conn)
-                if not locks.take(conn, locks.PRUNE, holder, now=now, limit=self.lease_time):
-                    raise AlreadyRunning("another prune, remove-all or undo is at work")
-
-        keep()
-        try:
-            yield keep
-        finally:
-            with self.db.begin() as conn:
-                locks.release(conn, locks.PRUNE, holder)
-
-    def touch(self, run_id: int) -> None:
-        """Note that somebody is at the run, or waits for its turn: nobody need send it again."""
         with self.db.begin() as conn:
-            runs.change(conn, run_id, touched_at=clock(conn))
+            runs.progress(conn, run_id, only_from=states)  # waits for its turn: it is not lost
+        with logs.bound(run_id=run_id), self.alone() as renew:
+            with self.db.begin() as conn:
+                row = runs.get(conn, run_id)
+                if row is None or row.kind is not kind:
+                    name = kind.replace("_", "-")
+                    raise UsageError(f"run {run_id} is no {name}: see `cprqueue history`")
+                if row.state not in states:
+                    return f"run {run_id} is {row.state} already"
+                if not runs.start(conn, run_id, note=None):
+                    runs.progress(conn, run_id, note=None)
+            return work(renew)
 
-    def execute(
-        self, run_id: int, *, reason_to_stay: ReasonToStay, stop_asked: Callable[[], bool]
-    ) -> bool:
-        """Archive what is open in the plan; True when nothing is left open.
+    def settle(
+        self, run_id: int, refused: Mapping[int, str] | None = None, *, lease: str = ""
+    ) -> None:
+        """Verify the items of a request whose effect is not on record.
 
-        Whoever is on the clock for an item holds it back; one that a push has under way waits
-        for a later call. Raises the client's errors; run it again to go on. Call it ``alone``.
+        What is archived is recorded. The others were ``refused`` (item ids, with the answer),
+        or else they are planned again.
         """
-        self.settle(run_id)
-        while not stop_asked():
-            lease = str(uuid.uuid4())
-            try:
-                if not self._step(run_id, lease, reason_to_stay):
-                    return not self._open(run_id)
-            finally:
-                with self.db.begin() as conn:
-                    push_queue.release(conn, lease)
-        return False
-
-    def _step(self, run_id: int, lease: str, reason_to_stay: ReasonToStay) -> bool:
-        """Archive one batch; False where there is none."""
-        batch = self._next(run_id, lease, reason_to_stay)
-        if not batch:
-            return False
-        staying = self._on_the_clock(batch)
-        with self.db.begin() as conn:
-            for item in batch:
-                if item.jobcode_id in staying:
-                    reason = clock_reason(staying[item.jobcode_id])
-                    self._hold_back(conn, item, reason)
-        leaving = [item for item in batch if item.jobcode_id not in staying]
-        if leaving:
-            self._send(run_id, lease, leaving, reason_to_stay)
-        return True
-
-    def _open(self, run_id: int) -> bool:
-        with self.db.read() as conn:
-            return bool(plan_items.of_run(conn, run_id, *plan_items.OPEN))
-
-    def settle(self, run_id: int) -> None:
-        """Look what became of the items of a request whose answer was never recorded."""
         with self.db.read() as conn:
             items = plan_items.of_run(conn, run_id, Outcome.SENDING)
         found = by_ids(self.qbt.jobcodes, {item.jobcode_id for item in items}, **ANY)
         gone = {code.id for code in found if not code.active}
+        notes = refused or {}
         with self.db.begin() as conn:
+            now_at = plan_items.outcomes(conn, [item.item_id for item in items])
             for item in items:
+                if now_at[item.item_id] is not Outcome.SENDING:
+                    continue  # an undo was quicker
                 if item.jobcode_id in gone:
-                    self._note_archived(conn, run_id, "", item)
-                else:
-                    self._not_sent(conn, [item])
+                    self.note_archived(conn, item, lease)
+                    continue
+                after = Outcome.FAILED if item.item_id in notes else Outcome.PLANNED
+                note, now = notes.get(item.item_id), clock(conn)
+                plan_items.set_outcome(conn, [item.item_id], after, now=now, note=note)
+            count_archived(conn, run_id)
 
-    def _next(self, run_id: int, lease: str, reason_to_stay: ReasonToStay) -> list[PlanItem]:
-        with self.db.begin() as conn:
-            runs.change(conn, run_id, touched_at=clock(conn))
-            items = plan_items.of_run(conn, run_id, Outcome.PLANNED)
-            for start in range(0, len(items), BATCH):
-                ours = self._ours(conn, lease, items[start : start + BATCH], reason_to_stay)
-                if ours:
-                    return ours
-        return []
-
-    def _ours(
-        self, conn: Connection, lease: str, items: Sequence[PlanItem], reason_to_stay: ReasonToStay
-    ) -> list[PlanItem]:
-        """Lease these items; return those that are ours, and still to leave."""
-        now = clock(conn)
-        ids = [item.jobcode_id for item in items]
-        free = push_queue.lease_jobcodes(conn, lease, ids, now=now, until=now + self.lease_time)
-        ours = []
-        for item in items:
-            reason = reason_to_stay(conn, item) if item.jobcode_id in free else None
-            if reason:
-                plan_items.set_outcome(conn, [item.item_id], Outcome.DROPPED, now=now, note=reason)
-            elif item.jobcode_id in free:
-                ours.append(item)
-        return ours
-
-    def _on_the_clock(self, batch: Sequence[PlanItem]) -> dict[int, int]:
-        """Count who is clocked in on each of these jobcodes, children included."""
-        families = {i.jobcode_id: {i.jobcode_id, *i.state_before.family} for i in batch}
-        with self.db.read() as conn:
-            today = clock(conn).date()
-        return on_the_clock(self.qbt, families, today)
-
-    def _hold_back(self, conn: Connection, item: PlanItem, reason: str) -> None:
-        now, ids, only_from = clock(conn), [item.item_id], (Outcome.PLANNED,)
-        plan_items.set_outcome(
-            conn, ids, Outcome.HELD_BACK, now=now, note=reason, only_from=only_from
-        )
-
-    def _send(
-        self, run_id: int, lease: str, items: list[PlanItem], reason_to_stay: ReasonToStay
-    ) -> None:
-        leaving = self._record_intent(run_id, lease, items, reason_to_stay)
-        if not leaving:
-            return
-        failpoints.point("before_archive")
-        payload = [{"id": item.jobcode_id, "active": False} for item in leaving]
-        try:
-            results = self.qbt.change_jobcodes(payload)
-        except (AccessStopped, RateLimited, OutOfCalls):
-            with self.db.begin() as conn:
-                self._not_sent(conn, leaving)
-            raise
-        except UnreadableAnswer as error:  # it may have been done: look, and go on
-            raise Transient(str(error)) from None
-        failpoints.point("after_archive")
-        with self.db.begin() as conn:
-            for item, result in zip(leaving, results, strict=True):
-                self._record(conn, run_id, lease, item, result)
-        failpoints.point("recorded_archive")
-
-    def _record_intent(
-        self, run_id: int, lease: str, items: list[PlanItem], reason_to_stay: ReasonToStay
-    ) -> list[PlanItem]:
-        """Write down what is about to be sent; an undo may have taken items out of the plan."""
-        with self.db.begin() as conn:
-            ids = [item.item_id for item in self._ours(conn, lease, items, reason_to_stay)]
-            now = clock(conn)
-            plan_items.set_outcome(
-                conn, ids, Outcome.SENDING, now=now, only_from=(Outcome.PLANNED,)
-            )
-            sending = {item.item_id for item in plan_items.of_run(conn, run_id, Outcome.SENDING)}
-        return [item for item in items if item.item_id in sending & set(ids)]
-
-    def _not_sent(self, conn: Connection, items: Sequence[PlanItem]) -> None:
-        """Note that nothing was done about these."""
-        ids = [item.item_id for item in items]
-        plan_items.set_outcome(
-            conn, ids, Outcome.PLANNED, now=clock(conn), only_from=(Outcome.SENDING,)
-        )
-
-    def _record(
-        self, conn: Connection, run_id: int, lease: str, item: PlanItem, result: ItemResult
-    ) -> None:
-        if result.done:
-            self._note_archived(conn, run_id, lease, item)
-            return
-        note = f"QuickBooks Time answered {result.code}: {result.text}"
-        plan_items.set_outcome(conn, [item.item_id], Outcome.FAILED, now=clock(conn), note=note)
-
-    def _note_archived(self, conn: Connection, run_id: int, lease: str, item: PlanItem) -> None:
+    def note_archived(self, conn: Connection, item: PlanItem, lease: str) -> None:
+        """Record that an item is archived, on the plan and on its job."""
         now = clock(conn)
         plan_items.set_outcome(conn, [item.item_id], Outcome.ARCHIVED, now=now)
         self.note_active(conn, item.jobcode_id, lease, active=False)
         if item.job_id is not None:
-            text = f"jobcode {item.jobcode_id} archived: {item.reason}"
-            events.add(
-                conn, [events.event(item.job_id, "archived", text[:900], at=now, run_id=run_id)]
-            )
+            text = f"jobcode {item.jobcode_id} archived: {item.reason}"[:900]
+            event = events.event(item.job_id, "archived", text, at=now, run_id=item.run_id)
+            events.add(conn, [event])
 
     def note_active(
         self,
@@ -241,7 +103,7 @@ class Archive:
         active: bool,
         assigned_to_all: bool = False,
     ) -> None:
-        """Note on the link that its jobcode was archived or restored; an active job becomes due."""
+        """Record on the link that its jobcode was archived or restored; an active job is due."""
         links.note_active(
             conn,
             jobcode_id,
@@ -254,23 +116,7 @@ class Archive:
         )
 
 
-def on_the_clock(
-    qbt: QuickBooksTime, families: Mapping[int, Iterable[int]], today: date
-) -> dict[int, int]:
-    """Count who is clocked in on each jobcode or one of its family; only where somebody is.
-
-    The listing includes the children of the jobcodes that are asked for.
-    """
-    since = (today - timedelta(days=CLOCK_DAYS)).isoformat()
-    ids = sorted(families)
-    people: Counter[int] = Counter()
-    for start in range(0, len(ids), BATCH):
-        for sheet in qbt.on_the_clock(ids[start : start + BATCH], since=since):
-            people[whole(sheet.get("jobcode_id"))] += 1
-    found = {root: sum(people[code] for code in family) for root, family in families.items()}
-    return {root: number for root, number in found.items() if number}
-
-
-def clock_reason(people: int) -> str:
-    """Say why somebody's jobcode stays."""
-    return f"{people} on the clock right now"
+def count_archived(conn: Connection, run_id: int) -> None:
+    """Record how many items of the run are archived by now."""
+    found = plan_items.counts(conn, run_id)
+    runs.progress(conn, run_id, recorded=found.get(Outcome.ARCHIVED, 0))

@@ -1,15 +1,15 @@
-"""What a prune is planned from, and what of a plan is written down."""
+"""What a prune is planned from, and what of a plan is recorded."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 
 from sqlalchemy import Connection
 
 from cprqueue.domain.hierarchy import children_of, family_of, locations_by_jobcode
 from cprqueue.domain.models import Jobcode, Json, Location
-from cprqueue.domain.prune_plan import FetchFact, Leaving, Managed, PrunePlan, why_not
+from cprqueue.domain.prune_plan import FRESH, FetchFact, Leaving, Managed, PrunePlan, why_not
 from cprqueue.domain.records import NewPlanItem, Outcome, Run, RunKind, RunState, StateBefore
 from cprqueue.errors import Permanent, Transient
 from cprqueue.services import gates
@@ -25,6 +25,7 @@ class Facts:
     """All that a plan is made from, read at one moment."""
 
     snapshot_id: int
+    snapshot_at: datetime
     jobcodes: dict[int, Jobcode]
     locations: dict[int, Location]
     managed: list[Managed]
@@ -39,14 +40,18 @@ class Facts:
 def read(conn: Connection, snapshot_id: int | None = None) -> Facts:
     """Read what a plan needs. Raises Permanent with one sentence where nothing may be planned.
 
-    The newest complete export is used, because the rows of older ones are forgotten. It must
-    be fresh, and not older than ``snapshot_id``, the one that was ordered for this plan.
+    The newest complete snapshot is used, because the rows of older ones are deleted. It must be
+    fresh, and not older than ``snapshot_id``, the one that was ordered for this plan. What was
+    archived since it began counts as archived.
     """
     refuse(conn)
-    run = _export(conn, snapshot_id)
+    run = newest_snapshot(conn, snapshot_id)
     codes, places = exports.read_whole(conn, run)
+    for code in plan_items.archived_since(conn, run.began) & set(codes):
+        codes[code] = replace(codes[code], active=False)
     return Facts(
         snapshot_id=run.run_id,
+        snapshot_at=run.began,
         jobcodes=codes,
         locations=places,
         managed=plan_items.managed(conn),
@@ -54,14 +59,32 @@ def read(conn: Connection, snapshot_id: int | None = None) -> Facts:
     )
 
 
-def _export(conn: Connection, snapshot_id: int | None) -> Run:
+def newest_snapshot(conn: Connection, at_least: int | None = None) -> Run:
+    """Return the newest complete snapshot. Raises Permanent where nothing may be planned on it."""
     run = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
     cure = "run `cprqueue snapshot` first"
-    if run is None or run.run_id < (snapshot_id or 0):
+    if run is None or run.run_id < (at_least or 0):
         raise Permanent(f"there is no complete export of QuickBooks Time: {cure}")
-    if clock(conn) - run.began > timedelta(hours=24):
+    if clock(conn) - run.began > FRESH:
         raise Permanent(f"the export of run {run.run_id} is older than 24 hours: {cure}")
+    refuse_older_than_undo(conn, "export", run.run_id, run.began, cure)
     return run
+
+
+def refuse_older_than_undo(
+    conn: Connection, what: str, run_id: int, moment: datetime, cure: str
+) -> None:
+    """Raise Permanent where something is older than the end of the newest undo.
+
+    An undo says that what was known before it was not to be acted upon.
+    """
+    undos = runs.newest_few(conn, RunKind.UNDO, limit=100)
+    restoring = [undo for undo in undos if undo.recorded or undo.state is not RunState.DONE]
+    newest = max(restoring, key=lambda undo: undo.moved, default=None)
+    if newest is not None and moment <= newest.moved:
+        raise Permanent(
+            f"the {what} of run {run_id} is older than the undo of run {newest.run_id}: {cure}"
+        )
 
 
 def refuse(conn: Connection) -> None:
@@ -90,6 +113,10 @@ def refuse(conn: Connection) -> None:
         raise Transient(f"no prune: {reason}")
     if reason:
         raise Permanent(f"no prune: {reason}")
+    newest, cure = rows[0], "run `cprqueue sync --full` first"
+    refuse_older_than_undo(
+        conn, "complete fetch", newest.run_id, newest.observed_at or newest.began, cure
+    )
 
 
 def refuse_suspended(conn: Connection) -> None:

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
 from cprqueue.domain.records import RunKind, RunState
+from cprqueue.errors import AlreadyRunning
+from cprqueue.services.prune.turns import take_turn
 from cprqueue.store import runs
 from cprqueue.store.database import Database, clock
 from cprqueue.store.tables import runs as runs_table
@@ -28,16 +30,17 @@ def month_start(now: datetime, timezone: str) -> datetime:
 
 
 def owed(db: Database, timezone: str) -> int | None:
-    """Return the run of this month's prune if it is still to be done, else None.
+    """Queue this month's prune if it is still to be done, and return its run; else None.
 
     A month that began before the system was set up is not owed. A run that failed or was cut
-    off in the middle is taken up again, under the same id.
+    off in the middle is queued again, under the same id. While another order is live, the month
+    waits: the next call finds it owed.
     """
     try:
         with db.begin() as conn:
             return _owed(conn, timezone)
-    except IntegrityError:
-        return None  # another host has just put the same month on record
+    except (AlreadyRunning, IntegrityError):
+        return None  # or another host has just put the same month on record
 
 
 def _owed(conn: Connection, timezone: str) -> int | None:
@@ -45,8 +48,13 @@ def _owed(conn: Connection, timezone: str) -> int | None:
     key = month_key(now, timezone)
     row = runs.with_key(conn, key)
     if row is not None:
-        return None if row.state in SETTLED else row.run_id
+        if row.state in SETTLED:
+            return None
+        take_turn(conn, row.run_id)
+        runs.requeue(conn, row.run_id, only_from=(RunState.FAILED,))
+        return row.run_id
     first = conn.execute(select(func.min(runs_table.c.created_at))).scalar()
     if first is None or first > month_start(now, timezone):
         return None
+    take_turn(conn)
     return runs.create(conn, RunKind.PRUNE, now=now, key=key, requested_by="month")

@@ -1,12 +1,12 @@
 """The prune: plan from a complete fetch and an export, then archive what is finished.
 
-The plan is written down with the state before each jobcode; only what stands in it is ever
-archived. What if the process dies
-- before the plan is on record: the next order for the run plans afresh.
-- once it is: a plan that the brake refuses is on record together with its run being held; any
-  other is a ceiling. Who goes on plans afresh and archives only what both plans contain,
+The plan is recorded with the state before each jobcode; only what is in it is ever archived.
+What if the process is killed
+- before the plan is on record: the next message for the run plans afresh.
+- once it is: a plan that the brake refuses is recorded together with its run being held; any
+  other is a ceiling. Whoever continues plans afresh and archives only what both plans contain,
   because the first one may be days old.
-- while it archives: see ``services.archive``.
+- while it archives: see ``services.prune.steps``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from cprqueue import failpoints
-from cprqueue import log as logs
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.hierarchy import family_of
 from cprqueue.domain.prune_plan import Limits, PrunePlan, common, plan_prune
@@ -30,18 +29,17 @@ from cprqueue.errors import (
     NeedsApproval,
     Permanent,
     Transient,
-    UsageError,
 )
 from cprqueue.services import gates
-from cprqueue.services.prune import facts, orders
-from cprqueue.services.prune.archive import Archive, clock_reason, on_the_clock
+from cprqueue.services.prune import facts, on_the_clock, orders, steps
+from cprqueue.services.prune.archive import Archive, Renew
 from cprqueue.services.prune.facts import Facts, item_row, plan_summary
+from cprqueue.services.prune.turns import OPEN
 from cprqueue.store import jobs, links, plan_items, runs
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
 
-FOR_RUN = (RunState.QUEUED, RunState.RUNNING)
 FOR_APPROVAL = (RunState.APPROVED, RunState.RUNNING)
 
 
@@ -58,12 +56,12 @@ class Prune:
     # --- planning ---
 
     def facts(self, snapshot_id: int | None = None) -> Facts:
-        """Read what a plan needs; see ``prune_facts.read``."""
+        """Read what a plan needs; see ``facts.read``."""
         with self.db.read() as conn:
             return facts.read(conn, snapshot_id)
 
     def plan(self, facts: Facts) -> PrunePlan:
-        """Plan from the facts, and hold back whoever has somebody on the clock right now."""
+        """Plan from the facts, and hold back those that somebody is on the clock for."""
         return self._without_busy(self._plan(facts), facts)
 
     def _plan(self, facts: Facts) -> PrunePlan:
@@ -77,9 +75,9 @@ class Prune:
         with self.db.read() as conn:
             today = clock(conn).date()
         families = {x.jobcode_id: family_of(x.jobcode_id, facts.children) for x in made.archive}
-        busy = on_the_clock(self.qbt, families, today)
+        busy = on_the_clock.count_by_family(self.qbt, families, today)
         held = [
-            replace(leaving, reason=clock_reason(busy[leaving.jobcode_id]))
+            replace(leaving, reason=on_the_clock.reason(busy[leaving.jobcode_id]))
             for leaving in made.archive
             if leaving.jobcode_id in busy
         ]
@@ -94,47 +92,37 @@ class Prune:
     def run(self, run_id: int, snapshot_id: int | None) -> str:
         """Carry out the prune of ``run_id``: plan, then archive what its first plan allows.
 
-        Returns one line. Raises Held where the brake refuses the plan, Permanent where nothing
-        may be planned, Transient where it should be ordered again: then it goes on.
+        Returns one line. Raises NeedsApproval where the brake refuses the plan, Permanent where
+        nothing may be planned, Transient where it should be called again: then it continues.
         """
-        return self._carry_out(run_id, snapshot_id, FOR_RUN)
+        return self._carry_out(run_id, snapshot_id, OPEN)
 
     def approve(self, run_id: int, snapshot_id: int | None) -> str:
-        """Plan afresh and archive only what both the held plan and the fresh one contain.
+        """Plan afresh and archive only what both the approved plan and the fresh one contain.
 
         Raises as ``run`` does; a run whose approval failed for good is held again.
         """
-        with self.db.begin() as conn:
-            orders.note_approval(conn, run_id)
         try:
             return self._carry_out(run_id, snapshot_id, FOR_APPROVAL)
         except (Permanent, AccessStopped) as error:
-            orders.refuse_approval(self.db, run_id, str(error), also_from=(RunState.FAILED,))
+            orders.refuse_approval(self.db, run_id, str(error), RunState.FAILED)
             raise
 
     def _carry_out(self, run_id: int, snapshot_id: int | None, states: tuple[RunState, ...]) -> str:
-        self.archive.touch(run_id)
-        with logs.bound(run_id=run_id), self.archive.alone() as keep:
-            with self.db.begin() as conn:
-                row = runs.get(conn, run_id)
-                if row is None or row.kind is not RunKind.PRUNE:
-                    raise UsageError(f"run {run_id} is no prune: see `cprqueue history`")
-                if row.state not in states:
-                    return f"run {run_id} is {row.state} already"
-                now = clock(conn)
-                runs.change(conn, run_id, started_at=row.started_at or now, touched_at=now)
-                runs.change(conn, run_id, only_from=(RunState.QUEUED,), state=RunState.RUNNING)
+        def work(renew: Renew) -> str:
             try:
                 self._settle_plan(run_id, snapshot_id)
-                return self._archive(run_id, keep)
+                return self._archive(run_id, renew)
             except CprqueueError as error:
                 self._failed(run_id, error)
                 raise
 
+        return self.archive.carry_out(run_id, RunKind.PRUNE, states, work)
+
     def _settle_plan(self, run_id: int, snapshot_id: int | None) -> None:
         """Plan, and put the plan on record; one that is on record already only shrinks.
 
-        Who is on the clock is asked for a new plan only; before each batch it is asked anyway.
+        Who is on the clock is asked for a new plan only; before each batch it is asked again.
         """
         self.archive.settle(run_id)
         facts = self.facts(snapshot_id)
@@ -150,19 +138,18 @@ class Prune:
         rows += [item_row(leaving, facts, Outcome.HELD_BACK) for leaving in made.held_back]
         text = f"held, nothing was archived: {made.tripped}. {orders.how_to_approve(run_id)}"
         with self.db.read() as conn:
-            wanted = _is_running(conn, run_id)
-        if wanted and made.tripped:
-            # Told first, so that a death right here tells twice, never not at all.
+            running = _is_running(conn, run_id)
+        if running and made.tripped:
+            # First, so that a process killed here alerts twice, never not at all.
             self.alert("prune held", text)
         with self.db.begin() as conn:
-            now, running = clock(conn), (RunState.RUNNING,)
-            if not runs.change(conn, run_id, only_from=running, touched_at=now):
+            detail = plan_summary(made, facts.snapshot_id)
+            number, live = len(made.archive), (RunState.RUNNING,)
+            if not runs.progress(conn, run_id, only_from=live, emitted=number, detail=detail):
                 return  # an undo has ended the run
             plan_items.add(conn, run_id, rows)
-            runs.set_detail(conn, run_id, plan_summary(made, facts.snapshot_id))
-            runs.change(conn, run_id, emitted=len(made.archive))
             if made.tripped:
-                runs.change(conn, run_id, state=RunState.HELD, finished_at=now, note=text)
+                runs.finish(conn, run_id, RunState.HELD, note=text)
         failpoints.point("stored_plan")
         if made.tripped:
             raise NeedsApproval(text)
@@ -185,14 +172,13 @@ class Prune:
                 plan_items.set_outcome(conn, [item.item_id], outcome, now=now, note=reason)
             runs.change(conn, run_id, only_from=(RunState.APPROVED,), state=RunState.RUNNING)
 
-    def _archive(self, run_id: int, keep: Callable[[], None]) -> str:
+    def _archive(self, run_id: int, renew: Renew) -> str:
         def stop_asked() -> bool:
-            keep()
             with self.db.read() as conn:
                 return not _is_running(conn, run_id) or bool(gates.suspended(conn))
 
-        finished = self.archive.execute(
-            run_id, reason_to_stay=still_inactive, stop_asked=stop_asked
+        finished = steps.execute(
+            self.archive, run_id, renew, reason_to_stay=still_inactive, stop_asked=stop_asked
         )
         with self.db.begin() as conn:
             row = runs.existing(conn, run_id)
@@ -201,30 +187,23 @@ class Prune:
             if not finished:
                 facts.refuse_suspended(conn)
                 raise Transient(f"run {run_id} is not finished")
-            found = plan_items.counts(conn, run_id)
-            text = outcome_text(found)
-            runs.change(
-                conn,
-                run_id,
-                state=RunState.DONE,
-                recorded=found.get(Outcome.ARCHIVED, 0),
-                finished_at=clock(conn),
-                note=text,
-            )
+            text = outcome_text(plan_items.counts(conn, run_id))
+            runs.finish(conn, run_id, RunState.DONE, note=text)
         return text
 
     def _failed(self, run_id: int, error: CprqueueError) -> None:
         if isinstance(error, (NeedsApproval, AlreadyRunning)):
             return
-        for_good = not isinstance(error, Transient)
-        with self.db.begin() as conn:
-            values: runs.RunValues = {"note": str(error)}
-            if for_good:
-                values |= {"state": RunState.FAILED, "finished_at": clock(conn)}
-            changed = runs.change(conn, run_id, only_from=(RunState.RUNNING,), **values)
-        if not for_good:
+        running = (RunState.RUNNING,)
+        if isinstance(error, Transient):
+            with self.db.begin() as conn:
+                runs.progress(conn, run_id, only_from=running, note=str(error))
             log.warning("prune interrupted", extra={"run_id": run_id, "reason": str(error)})
-        if for_good and changed:
+            return
+        with self.db.begin() as conn:
+            state, note = RunState.FAILED, str(error)
+            ended = runs.finish(conn, run_id, state, only_from=running, note=note)
+        if ended:
             self.alert("prune failed", f"run {run_id}: {error}")
 
 

@@ -9,49 +9,51 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from cprqueue import log as logs
+from cprqueue.clients.budget import Budget
 from cprqueue.clients.qbtime import QuickBooksTime, whole
 from cprqueue.domain.hierarchy import children_of, family_of, locations_by_jobcode
 from cprqueue.domain.models import BATCH, Jobcode, Location
 from cprqueue.domain.prune_plan import Managed, parents_of_others
-from cprqueue.domain.records import NewPlanItem, Outcome, RunKind, RunState, StateBefore
+from cprqueue.domain.records import NewPlanItem, Outcome, PlanItem, RunKind, RunState, StateBefore
 from cprqueue.errors import Transient, UsageError
 from cprqueue.services import gates
-from cprqueue.services.prune.archive import Archive, on_the_clock
+from cprqueue.services.prune import facts, on_the_clock, steps, turns
+from cprqueue.services.prune.archive import Archive, Renew
 from cprqueue.services.prune.prune import outcome_text
 from cprqueue.store import exports, plan_items, runs
 from cprqueue.store.database import Database, clock
 
-BEFORE_THE_END = (RunState.QUEUED, RunState.RUNNING)
-LIVE = (*BEFORE_THE_END, RunState.STOPPING)
+LIVE = turns.LIVE[RunKind.REMOVE_ALL]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """What a remove-all would do, and the phrase that orders it."""
+    """What a remove-all would do, and the phrase that orders it.
+
+    ``calls`` are needed, ``free`` can be used now; ``minutes`` is how long it waits for the rest.
+    """
 
     managed: int
     unmanaged: int
     leaving: int
     on_the_clock: tuple[str, ...]
     calls: int
+    free: int
     minutes: float
     phrase: str
 
 
 @dataclass(slots=True, kw_only=True)
 class RemoveAll:
-    """Rehearses and carries out remove-alls. ``calls_per_minute``: what the budget allows."""
+    """Rehearses and carries out remove-alls."""
 
     db: Database
     qbt: QuickBooksTime
     archive: Archive
-    calls_per_window: int
-    window: timedelta
+    budget: Budget
     alert: Callable[[str, str], None]
 
     def rehearse(self, snapshot_id: int, *, include_unmanaged: bool) -> Rehearsal:
@@ -62,9 +64,12 @@ class RemoveAll:
             today = clock(conn).date()
         children = children_of(codes.values())
         families = {code.id: family_of(code.id, children) for code in chosen}
-        busy = on_the_clock(self.qbt, families, today)
+        busy = on_the_clock.count_by_family(self.qbt, families, today)
         names = [code.name for code in chosen if code.id in busy]
         calls = 2 * math.ceil(len(chosen) / BATCH)
+        with self.db.read() as conn:
+            free = self.budget.free(conn, urgent=False)
+        per_window = self.budget.limit - self.budget.reserve
         unmanaged = sum(c.active and c.id not in managed for c in codes.values())
         return Rehearsal(
             managed=sum(c.active and c.id in managed for c in codes.values()),
@@ -72,32 +77,38 @@ class RemoveAll:
             leaving=len(chosen),
             on_the_clock=tuple(sorted(names)),
             calls=calls,
-            minutes=calls / self.calls_per_window * self.window.total_seconds() / 60,
+            free=free,
+            minutes=waiting_minutes(calls, free, per_window, self.budget.window_ms / 60_000),
             phrase=phrase(len(chosen), include_unmanaged=include_unmanaged),
         )
 
     def resumable(self, confirmation: str) -> int | None:
-        """Take up the run that was stopped, or died, under the same phrase; None without one."""
+        """Queue the run that was stopped under the same phrase again; None without one.
+
+        Raises AlreadyRunning while an order is live.
+        """
         with self.db.begin() as conn:
-            row = runs.newest(conn, RunKind.REMOVE_ALL, *LIVE, RunState.STOPPED)
+            turns.take_turn(conn)
+            row = runs.newest(conn, RunKind.REMOVE_ALL, RunState.STOPPED)
             if row is None or row.requested_by != confirmation:
                 return None
-            halted = gates.suspended(conn)
-            if halted is None or halted.run_id != row.run_id:
-                return None  # undone, or lifted by a full sync: what stands in its plan is over
-            runs.change(conn, row.run_id, state=RunState.QUEUED, touched_at=clock(conn))
+            suspension = gates.suspended(conn)
+            if suspension is None or suspension.run_id != row.run_id:
+                return None  # undone, or lifted by a full sync: what is in its plan is over
+            runs.requeue(conn, row.run_id)
             return row.run_id
 
     def request(self, snapshot_id: int, confirmation: str, *, include_unmanaged: bool) -> int:
-        """Write the plan down and suspend the sync; return the run id.
+        """Record the plan and suspend the sync; return the run id.
 
-        Raises UsageError for a phrase that is not the rehearsal's, letter for letter.
+        Raises UsageError for a phrase that is not the rehearsal's, letter for letter, and
+        AlreadyRunning while another order is live.
         """
         codes, places, managed = self._read(snapshot_id)
         chosen = _chosen(codes, managed, include_unmanaged=include_unmanaged)
-        wanted = phrase(len(chosen), include_unmanaged=include_unmanaged)
-        if confirmation != wanted:
-            raise UsageError(f"the phrase is not right: to archive them all, type {wanted!r}")
+        expected = phrase(len(chosen), include_unmanaged=include_unmanaged)
+        if confirmation != expected:
+            raise UsageError(f"the phrase is not right: to archive them all, type {expected!r}")
         if not chosen:
             raise UsageError("there is nothing to remove")
         people = self._people(chosen) if include_unmanaged else {}
@@ -124,11 +135,10 @@ class RemoveAll:
 
     def _store(self, rows: list[NewPlanItem], confirmation: str) -> int:
         with self.db.begin() as conn:
-            run_id = runs.create(
-                conn, RunKind.REMOVE_ALL, now=clock(conn), requested_by=confirmation[:40]
-            )
+            turns.take_turn(conn)
+            run_id = runs.create(conn, RunKind.REMOVE_ALL, requested_by=confirmation)
             plan_items.add(conn, run_id, rows)
-            runs.change(conn, run_id, emitted=len(rows))
+            runs.progress(conn, run_id, emitted=len(rows))
             gates.suspend(conn, run_id)
         return run_id
 
@@ -146,37 +156,36 @@ class RemoveAll:
         self, snapshot_id: int
     ) -> tuple[dict[int, Jobcode], dict[int, Location], dict[int, Managed]]:
         with self.db.read() as conn:
-            codes, places = exports.read_whole(conn, runs.existing(conn, snapshot_id))
+            run = runs.existing(conn, snapshot_id)
+            cure = "call it again"
+            facts.refuse_older_than_undo(conn, "export", snapshot_id, run.began, cure)
+            codes, places = exports.read_whole(conn, run)
             rows = plan_items.managed(conn)
         return codes, places, {row.jobcode_id: row for row in rows}
 
     def run(self, run_id: int) -> str:
         """Archive step by step until done or stopped; returns one line.
 
-        It stops by itself once the sync is not suspended by it any more: then it was undone, or
-        a full sync brings the jobs back.
+        It stops once the sync is not suspended by it any more: then it was undone, or a full
+        sync restores the jobs.
         """
-        self.archive.touch(run_id)
-        with logs.bound(run_id=run_id), self.archive.alone() as keep:
-            with self.db.begin() as conn:
-                row = runs.get(conn, run_id)
-                if row is None or row.kind is not RunKind.REMOVE_ALL:
-                    raise UsageError(f"run {run_id} is no remove-all")
-                if row.state not in LIVE:
-                    return f"run {run_id} is {row.state} already"
-                now = clock(conn)
-                runs.change(conn, run_id, started_at=row.started_at or now, touched_at=now)
-                runs.change(conn, run_id, only_from=(RunState.QUEUED,), state=RunState.RUNNING)
 
-            def stop_asked() -> bool:
-                keep()
-                with self.db.read() as conn:
-                    return _is_over(conn, run_id)
+        def stop_asked() -> bool:
+            with self.db.read() as conn:
+                return _is_over(conn, run_id)
 
-            finished = self.archive.execute(
-                run_id, reason_to_stay=lambda _conn, _item: None, stop_asked=stop_asked
-            )
+        def work(renew: Renew) -> str:
+            try:
+                finished = steps.execute(
+                    self.archive, run_id, renew, reason_to_stay=_none, stop_asked=stop_asked
+                )
+            except Transient as error:
+                with self.db.begin() as conn:
+                    runs.progress(conn, run_id, only_from=LIVE, note=str(error))
+                raise
             return self._end(run_id, finished=finished)
+
+        return self.archive.carry_out(run_id, RunKind.REMOVE_ALL, LIVE, work)
 
     def _end(self, run_id: int, *, finished: bool) -> str:
         with self.db.begin() as conn:
@@ -188,29 +197,33 @@ class RemoveAll:
             left = sum(found.get(outcome, 0) for outcome in plan_items.OPEN)
             if not finished and not _is_over(conn, run_id):
                 raise Transient(f"run {run_id} is not finished: {left} left")
-            runs.change(
-                conn,
-                run_id,
-                state=RunState.DONE if finished else RunState.STOPPED,
-                note=text if finished else f"stopped: {text}, {left} left",
-                recorded=found.get(Outcome.ARCHIVED, 0),
-                finished_at=clock(conn),
-            )
+            state = RunState.DONE if finished else RunState.STOPPED
+            note = text if finished else f"stopped: {text}, {left} left"
+            runs.finish(conn, run_id, state, note=note)
         self.alert("remove-all", f"run {run_id}: {text}")
         return text
 
     def stop(self, run_id: int) -> None:
-        """Ask a running remove-all to stop after the step that is under way."""
+        """Ask a remove-all to stop after the step that is under way."""
         with self.db.begin() as conn:
-            runs.change(conn, run_id, only_from=BEFORE_THE_END, state=RunState.STOPPING)
+            runs.change(conn, run_id, only_from=turns.OPEN, state=RunState.STOPPING)
+
+
+def _none(_conn: Connection, _item: PlanItem) -> None:
+    return None
 
 
 def _is_over(conn: Connection, run_id: int) -> bool:
     """Tell whether a run was asked to stop, or does not suspend the sync any more."""
     row = runs.get(conn, run_id)
-    halted = gates.suspended(conn)
-    suspends = halted is not None and halted.run_id == run_id
-    return row is None or row.state not in BEFORE_THE_END or not suspends
+    suspension = gates.suspended(conn)
+    suspends = suspension is not None and suspension.run_id == run_id
+    return row is None or row.state not in turns.OPEN or not suspends
+
+
+def waiting_minutes(calls: int, free: int, per_window: int, window_minutes: float) -> float:
+    """Return how long this many calls wait at most, where only ``free`` can be made now."""
+    return math.ceil(max(0, calls - free) / per_window) * window_minutes
 
 
 def phrase(number: int, *, include_unmanaged: bool) -> str:

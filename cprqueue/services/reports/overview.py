@@ -150,7 +150,9 @@ def run_counts(run: Run) -> dict[str, int]:
     if run.kind is RunKind.SNAPSHOT:
         return {"jobcodes": run.emitted} | calls
     if run.kind in (RunKind.PRUNE, RunKind.REMOVE_ALL):
-        return {"planned": run.emitted} | calls
+        return {"planned": run.emitted, "archived": run.recorded} | calls
+    if run.kind is RunKind.UNDO:
+        return {"planned": run.emitted, "restored": run.recorded} | calls
     return calls
 
 

@@ -10,7 +10,7 @@ import pytest
 from cprqueue.domain.models import Jobcode
 from cprqueue.domain.records import NewPlanItem, Outcome, RunKind, RunState, StateBefore
 from cprqueue.errors import ServiceUnreachable
-from cprqueue.services.prune import orders
+from cprqueue.services.prune import lost_orders, orders
 from cprqueue.store import plan_items, runs
 from cprqueue.store.database import Database, clock
 
@@ -39,7 +39,7 @@ def a_run(
 
 
 def ordered(db: Database) -> list[tuple[str, Any]]:
-    return [(task, kw["run_id"]) for task, kw in orders.interrupted(db, quiet=QUIET)]
+    return [(task, kw["run_id"]) for task, kw in lost_orders.find(db, quiet=QUIET)]
 
 
 @pytest.mark.parametrize(

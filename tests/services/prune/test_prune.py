@@ -15,6 +15,7 @@ from cprqueue.store import exports, plan_items, runs
 from tests.office import Office, job
 from tests.pruning import (
     CLOSED,
+    approve,
     close,
     comparable,
     during,
@@ -125,7 +126,7 @@ def test_too_many_are_held_and_an_approval_takes_those_and_not_one_more(office: 
     close(office, 91, 92)
     office.put(job(3, "A-3"))
     office.app.snapshot.take()
-    assert office.app.prune.approve(run_id, None) == "89 archived, 1 dropped"
+    assert approve(office, run_id) == "89 archived, 1 dropped"
     expected = {f"A-{n}" for n in range(1, 91)} - {"A-3"}
     assert names(office, active=False) == expected
     assert office.app.prune.run(run_id, None) == f"run {run_id} is done already"
@@ -207,7 +208,7 @@ def test_an_undo_of_a_part_brings_back_that_part(office: Office) -> None:
     run_id, _ = prune(office)
     office.app.undo.run(office.app.undo.request(run_id, ["A-2"]))
     assert names(office, active=False) == {"A-1", "A-3", "A-4"}
-    with pytest.raises(UsageError, match="archived no a-50"):
+    with pytest.raises(UsageError, match="archived no A-50"):
         office.app.undo.run(office.app.undo.request(run_id, ["A-50"]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,10 +15,9 @@ from cprqueue.errors import (
     AlreadyRunning,
     NeedsApproval,
     OutOfCalls,
-    Permanent,
     Transient,
 )
-from cprqueue.services.prune import orders
+from cprqueue.services.prune import lost_orders, orders
 from cprqueue.services.reports.overview import read_status
 from cprqueue.services.snapshot import drift
 from cprqueue.store import runs
@@ -26,13 +26,13 @@ from cprqueue.store.tables import links
 from cprqueue.store.tables import runs as runs_table
 from tests.office import Office, job
 from tests.pruning import (
+    approve,
     close,
     during,
     fault,
     names,
     order,
     outcomes,
-    prune,
     remove_all,
     run_of,
     suspended,
@@ -54,7 +54,7 @@ def jobs(office: Office, number: int) -> None:
 
 
 def sweep(office: Office) -> list[tuple[str, dict[str, Any]]]:
-    return orders.interrupted(office.app.db, quiet=AT_ONCE)
+    return lost_orders.find(office.app.db, quiet=AT_ONCE)
 
 
 # --- the brake and the plan on record ---
@@ -95,25 +95,28 @@ def test_a_lost_approval_is_ordered_again(office: Office) -> None:
     with pytest.raises(NeedsApproval):
         office.app.prune.run(run_id, None)
     assert sweep(office) == []
-    with office.app.db.begin() as conn:
-        orders.note_approval(conn, run_id)
+    orders.approve(office.app.db, run_id)
     assert sweep(office) == [("cpr.snapshot_and_prune", {"run_id": run_id, "approve": True})]
     assert office.app.prune.run(run_id, None) == f"run {run_id} is approved already"
     assert office.app.prune.approve(run_id, None) == "45 archived"
 
 
-def test_what_nobody_carried_out_for_a_day_is_ended(office: Office) -> None:
+@pytest.mark.parametrize(
+    ("request_order", "state"), [(order, "failed"), (remove_all, "stopped")], ids=["prune", "all"]
+)
+def test_what_nobody_carried_out_for_a_day_is_ended(
+    office: Office, request_order: Callable[[Office], int], state: str
+) -> None:
     jobs(office, 3)
-    prune_id, removal_id = order(office), remove_all(office)
+    run_id = request_order(office)
     with office.app.db.begin() as conn:
         old = clock(conn) - timedelta(days=2)
         conn.execute(runs_table.update().values(created_at=old, touched_at=old))
     assert sweep(office) == []
-    assert (run_of(office, prune_id).state, run_of(office, removal_id).state) == (
-        "failed",
-        "stopped",
-    )
-    assert office.app.remove_all.run(removal_id) == f"run {removal_id} is stopped already"
+    assert run_of(office, run_id).state == state
+    carry_out = office.app.remove_all.run if state == "stopped" else office.app.prune.run
+    words = (run_id,) if state == "stopped" else (run_id, None)
+    assert carry_out(*words) == f"run {run_id} is {state} already"
     assert names(office, active=False) == set()
 
 
@@ -123,27 +126,17 @@ def test_what_nobody_carried_out_for_a_day_is_ended(office: Office) -> None:
 def test_only_one_prune_remove_all_or_undo_is_at_work(office: Office) -> None:
     jobs(office, 30)
     close(office, 1)
-    done_id, _ = prune(office)
-    undo_id = office.app.undo.request(done_id)
-    prune_id, removal_id = order(office), remove_all(office)
-    with office.app.archive.alone():
-        for work in (
-            lambda: office.app.prune.run(prune_id, None),
-            lambda: office.app.remove_all.run(removal_id),
-            lambda: office.app.undo.run(undo_id),
-        ):
-            with pytest.raises(AlreadyRunning, match="at work"):
-                work()
-
-
-def test_a_prune_makes_way_for_a_remove_all(office: Office) -> None:
-    jobs(office, 60)
-    close(office, 1, 2)
     run_id = order(office)
-    during(office, "clocked", lambda: remove_all(office))
-    with pytest.raises(Permanent, match="suspended by a remove-all"):
+    with office.app.archive.alone(), pytest.raises(AlreadyRunning, match="at work"):
         office.app.prune.run(run_id, None)
-    assert run_of(office, run_id).state == "failed"
+    office.app.prune.run(run_id, None)
+    undo_id = office.app.undo.request(run_id)
+    with office.app.archive.alone(), pytest.raises(AlreadyRunning, match="at work"):
+        office.app.undo.run(undo_id)
+    office.app.undo.run(undo_id)
+    removal_id = remove_all(office)
+    with office.app.archive.alone(), pytest.raises(AlreadyRunning, match="at work"):
+        office.app.remove_all.run(removal_id)
 
 
 # --- beside the push ---
@@ -317,14 +310,12 @@ def test_a_prune_that_failed_and_was_undone_is_not_taken_up_again(office: Office
         office.app.prune.run(run_id, None)
     fault(office, kind="status", status=402, method="PUT", path="/jobcodes", nth=[2])
     with pytest.raises(AccessStopped):
-        office.app.prune.approve(run_id, None)
+        approve(office, run_id)
     office.sandbox.client.clear_faults()
     office.app.undo.run(office.app.undo.request(run_id))
     assert run_of(office, run_id).state == "done"
-    made = orders.prune(office.app.db, run_id, "UTC", quiet=AT_ONCE)
-    assert made is not None
-    office.app.snapshot.take(made.snapshot_id)
-    assert office.app.prune.run(run_id, made.snapshot_id) == f"run {run_id} is done already"
+    assert orders.prune(office.app.db, run_id, "UTC", quiet=AT_ONCE) is None
+    assert office.app.prune.run(run_id, None) == f"run {run_id} is done already"
     assert names(office, active=False) == set()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cprqueue.errors import NeedsApproval, Transient
-from cprqueue.services.prune.undo import UndoResult
+from cprqueue.errors import AlreadyRunning, NeedsApproval, Transient
+from cprqueue.services.prune.undo_orders import UndoResult
 from cprqueue.store import push_queue
 from cprqueue.store.database import clock
 from tests.office import Office, job
@@ -178,6 +178,9 @@ def test_the_phrase_of_a_remove_all_whose_undo_was_cut_off_orders_a_new_one(
     with pytest.raises(Transient):
         office.app.remove_all.run(run_id)
     office.sandbox.client.clear_faults()
-    office.app.undo.request(run_id)
+    undo_id = office.app.undo.request(run_id)
     phrase = run_of(office, run_id).requested_by
+    with pytest.raises(AlreadyRunning, match=f"undo {undo_id} .of run {run_id}. is queued"):
+        office.app.remove_all.resumable(phrase)
+    office.app.undo.run(undo_id)
     assert office.app.remove_all.resumable(phrase) is None

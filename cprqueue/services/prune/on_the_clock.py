@@ -1,0 +1,35 @@
+"""Who is on the clock right now: nobody's jobcode is archived under their hands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+
+from cprqueue.clients.qbtime import QuickBooksTime, whole
+from cprqueue.domain.models import BATCH
+
+CLOCK_DAYS = 40
+"""Running timesheets are looked up this far back; the listing demands a range of dates."""
+
+
+def count_by_family(
+    qbt: QuickBooksTime, families: Mapping[int, Iterable[int]], today: date
+) -> dict[int, int]:
+    """Count who is clocked in on each jobcode or one of its family; only where somebody is.
+
+    The listing includes the children of the jobcodes that are asked for.
+    """
+    since = (today - timedelta(days=CLOCK_DAYS)).isoformat()
+    ids = sorted(families)
+    people: Counter[int] = Counter()
+    for start in range(0, len(ids), BATCH):
+        for sheet in qbt.on_the_clock(ids[start : start + BATCH], since=since):
+            people[whole(sheet.get("jobcode_id"))] += 1
+    found = {root: sum(people[code] for code in family) for root, family in families.items()}
+    return {root: number for root, number in found.items() if number}
+
+
+def reason(people: int) -> str:
+    """Say why somebody's jobcode stays."""
+    return f"{people} on the clock right now"

@@ -1,0 +1,184 @@
+"""Archive the items of a stored plan, 50 at a time; for the prune and for remove-all.
+
+The jobs of a batch are leased, so that no push writes to the same jobcodes meanwhile. The plan
+with the state before each jobcode is on record before the first request. What if the process is
+killed or suspended
+- before a request, or after it and before the outcome is recorded: its items are "sending". The
+  next process verifies them first: what is archived is recorded, the others are planned again.
+- until the lock and the leases have expired: it sends nothing any more (``Fence``). A request
+  that was on its way at that moment is recorded as late (``services.prune.late``).
+Nothing is ever archived that is not in the plan.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from cprqueue import failpoints
+from cprqueue.clients.fence import Fence, boot_seconds
+from cprqueue.domain.models import BATCH, ItemResult
+from cprqueue.domain.records import Outcome, PlanItem, RunState
+from cprqueue.errors import (
+    AccessStopped,
+    CprqueueError,
+    LeaseExpired,
+    OutOfCalls,
+    RateLimited,
+    Transient,
+    UnreadableAnswer,
+)
+from cprqueue.services.prune import late, on_the_clock
+from cprqueue.services.prune.archive import Archive, Renew, count_archived
+from cprqueue.store import plan_items, push_queue, runs
+from cprqueue.store.database import clock
+
+ReasonToStay = Callable[[Connection, PlanItem], str | None]
+"""Returns why an item must not leave after all, or None."""
+
+NOTHING_WAS_SENT = (AccessStopped, RateLimited, OutOfCalls, LeaseExpired)
+
+
+def execute(
+    archive: Archive,
+    run_id: int,
+    renew: Renew,
+    *,
+    reason_to_stay: ReasonToStay,
+    stop_asked: Callable[[], bool],
+) -> bool:
+    """Archive what is open in the plan; True when nothing is left open.
+
+    Whoever is on the clock for an item holds it back; one that a push has under way waits for a
+    later call. Raises the client's errors; call it again to continue.
+    """
+    archive.settle(run_id)
+    while not stop_asked():
+        renew()
+        step = _Step(archive, run_id, str(uuid.uuid4()), renew, reason_to_stay)
+        try:
+            if not step.archive_batch():
+                return not _open(archive, run_id)
+        finally:
+            with archive.db.begin() as conn:
+                push_queue.release(conn, step.lease)
+    return False
+
+
+def _open(archive: Archive, run_id: int) -> bool:
+    with archive.db.read() as conn:
+        return bool(plan_items.of_run(conn, run_id, *plan_items.OPEN))
+
+
+@dataclass(slots=True)
+class _Step:
+    """The archiving of one batch under one lease."""
+
+    by: Archive
+    run_id: int
+    lease: str
+    renew: Renew
+    reason_to_stay: ReasonToStay
+
+    def archive_batch(self) -> bool:
+        """Archive the next batch; False where there is none."""
+        batch = self._next()
+        if not batch:
+            return False
+        busy = self._on_the_clock(batch)
+        with self.by.db.begin() as conn:
+            for item in batch:
+                if people := busy.get(item.jobcode_id):
+                    note = on_the_clock.reason(people)
+                    plan_items.move(conn, [item], Outcome.PLANNED, Outcome.HELD_BACK, note=note)
+        self._send([item for item in batch if item.jobcode_id not in busy])
+        return True
+
+    def _next(self) -> list[PlanItem]:
+        with self.by.db.begin() as conn:
+            runs.progress(conn, self.run_id)
+            items = plan_items.of_run(conn, self.run_id, Outcome.PLANNED)
+            for start in range(0, len(items), BATCH):
+                if ours := self._ours(conn, items[start : start + BATCH]):
+                    return ours
+        return []
+
+    def _ours(self, conn: Connection, items: Sequence[PlanItem]) -> list[PlanItem]:
+        """Lease these items; return those that are ours, and still to leave."""
+        now = clock(conn)
+        ids = [item.jobcode_id for item in items]
+        until = now + self.by.lease_time
+        free = push_queue.lease_jobcodes(conn, self.lease, ids, now=now, until=until)
+        ours = []
+        for item in items:
+            if item.jobcode_id not in free:
+                continue
+            if reason := self.reason_to_stay(conn, item):
+                plan_items.move(conn, [item], Outcome.PLANNED, Outcome.DROPPED, note=reason)
+            else:
+                ours.append(item)
+        return ours
+
+    def _on_the_clock(self, batch: Sequence[PlanItem]) -> dict[int, int]:
+        families = {i.jobcode_id: {i.jobcode_id, *i.state_before.family} for i in batch}
+        with self.by.db.read() as conn:
+            today = clock(conn).date()
+        return on_the_clock.count_by_family(self.by.qbt, families, today)
+
+    def _send(self, items: list[PlanItem]) -> None:
+        before = boot_seconds()
+        self.renew()
+        leaving = self._record_intent(items)
+        if not leaving:
+            return
+        failpoints.point("before_archive")
+        try:
+            results = self._request(leaving, Fence.of(before, self.by.lease_time))
+        except CprqueueError as error:
+            self._note_error(leaving, error)
+            raise
+        failpoints.point("after_archive")
+        refused = self._record(leaving, results)
+        failpoints.point("recorded_archive")
+        if refused:
+            self.by.settle(self.run_id, refused, lease=self.lease)
+
+    def _request(self, leaving: list[PlanItem], fence: Fence) -> list[ItemResult]:
+        payload = [{"id": item.jobcode_id, "active": False} for item in leaving]
+        try:
+            return self.by.qbt.change_jobcodes(payload, fence)
+        except UnreadableAnswer as error:  # it may have been done: verify, and continue
+            raise Transient(str(error)) from None
+
+    def _record_intent(self, items: list[PlanItem]) -> list[PlanItem]:
+        """Record what is about to be sent; nothing where the run was ended meanwhile."""
+        with self.by.db.begin() as conn:
+            if not runs.progress(conn, self.run_id, only_from=(RunState.RUNNING,)):
+                return []
+            ours = self._ours(conn, items)
+            return plan_items.move(conn, ours, Outcome.PLANNED, Outcome.SENDING)
+
+    def _note_error(self, leaving: list[PlanItem], error: CprqueueError) -> None:
+        with self.by.db.begin() as conn:
+            if isinstance(error, NOTHING_WAS_SENT):
+                plan_items.move(conn, leaving, Outcome.SENDING, Outcome.PLANNED)
+            else:
+                late.note_unknown(conn, leaving)
+
+    def _record(self, leaving: list[PlanItem], results: list[ItemResult]) -> dict[int, str]:
+        """Record what was archived; return the answers to the others, which are verified."""
+        refused = {}
+        with self.by.db.begin() as conn:
+            overtaken = late.overtaken(conn, leaving)
+            for item, result in zip(leaving, results, strict=True):
+                if not result.done:
+                    note = f"QuickBooks Time answered {result.code}: {result.text}"
+                    refused[item.item_id] = note
+                else:
+                    self.by.note_archived(conn, item, self.lease)
+            late.note(conn, [i for i in overtaken if i.item_id not in refused])
+            count_archived(conn, self.run_id)
+        return refused
