@@ -8,8 +8,9 @@ from typing import Any
 
 from cprqueue.domain.mapping import ActiveRules
 from cprqueue.domain.models import Address, Job, Observed
+from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import ErrorCode, Link, LinkState
-from cprqueue.services.record import Sighting, record
+from cprqueue.services.record import record
 from cprqueue.store import links, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import NO_LEASE, LinkValues

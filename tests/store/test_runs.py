@@ -10,8 +10,9 @@ from sqlalchemy.exc import IntegrityError
 
 from cprqueue.domain.mapping import ActiveRules
 from cprqueue.domain.models import Address, Job
+from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import LinkState, RunKind, RunState
-from cprqueue.services.record import Sighting, record
+from cprqueue.services.record import record
 from cprqueue.store import push_queue, runs
 from cprqueue.store.database import Database, clock
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from cprqueue.domain.mapping import read_job
+from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import ErrorCode, LinkState, RunKind, RunState
-from cprqueue.services.fetch import closing
+from cprqueue.services import progress_values
 from cprqueue.services.fetch.closing import MAX_RESENDS, STALLED_AFTER, close_finished, lost_fetches
-from cprqueue.services.record import Sighting, record
+from cprqueue.services.record import record
 from cprqueue.store import events, push_queue, runs
 from cprqueue.store.database import clock
 from cprqueue.store.push_queue import NO_LEASE, LinkValues
@@ -150,7 +151,7 @@ def test_a_fetch_is_sent_again_three_times_and_then_no_more(office: Office) -> N
 def news(office: Office, *, ago: timedelta = QUIET) -> list[str]:
     """Return the progress values that turned up since then."""
     with office.app.db.read() as conn:
-        return closing.new_progress_values(conn, since=clock(conn) - ago)
+        return progress_values.new_since(conn, clock(conn) - ago)
 
 
 def test_a_progress_value_that_was_never_seen_is_told_once_from_the_second_fetch_on(
@@ -164,7 +165,7 @@ def test_a_progress_value_that_was_never_seen_is_told_once_from_the_second_fetch
     assert news(office, ago=-QUIET) == []
     with office.app.db.read() as conn:
         moment = get(office, told_by).finished_at
-        assert closing.new_progress_values(conn, since=moment) == ["Gone Fishing"]
+        assert progress_values.new_since(conn, moment) == ["Gone Fishing"]
     shown(office, job(1, "A-1"), job(2, "A-2"), odd)
     assert caplog.messages == ["unknown progress counts as active"]
     assert news(office) == ["Gone Fishing"]
