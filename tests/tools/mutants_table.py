@@ -1,55 +1,31 @@
-"""Which modules are examined, and which tests are a module's own.
+"""Which modules are examined, and which tests are a module's own. Derived from the folders.
 
-Those of ``cprqueue/a/b.py`` are all of ``tests/a/b/`` or ``tests/a/`` where there is such a
-folder; whatever is tested elsewhere stands in the table. The longest beginning of a path counts.
+The tests of a stage, ``cprqueue/services/push/x.py``, are all of ``tests/services/push/``. Elsewhere
+the modules of a folder are strangers to each other: those of ``cprqueue/a/x.py`` are
+``tests/a/test_x*.py``, or all files of ``tests/a/`` where none is called so.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-EXAMINED = (
-    "plan.py", "names.py", "mapping.py", "brake.py", "retry.py", "models.py",
-    "budget.py", "transport.py", "store/*.py", "services/**/*.py",
-)  # fmt: skip
+EXAMINED = ("domain/*.py", "clients/*.py", "store/*.py", "services/**/*.py")
+NEVER = ("__init__.py", "tables.py")
+"""Without any function, or with none but what every test needs."""
 
-PUSH = "push push_unsure leftovers kill_work kill_batch kill_looks"
-PRUNE = "prune prune_resumed kill_prune kill_archive"
-STORE = "database kill_links kill_runs kill_locks kill_exports"
-
-OWN = {
-    "plan.py": "plan plan_properties kill_plan",
-    "names.py": "names kill_mapping",
-    "mapping.py": "mapping kill_mapping",
-    "brake.py": "plan prune kill_brake kill_prune",
-    "retry.py": "retry",
-    "models.py": "plan names mapping kill_models",
-    "budget.py": "budget kill_budget",
-    "transport.py": "transport kill_transport",
-    "store/": STORE,
-    "services/": "explain inspect months check first_export",
-    "services/work.py": f"{PUSH} push_failures",
-    "services/batch.py": PUSH,
-    "services/looks.py": PUSH,
-    "services/push.py": PUSH,
-    "services/leftovers.py": PUSH,
-    "services/archive.py": PRUNE,
-    "services/prune.py": PRUNE,
-    "services/prune_facts.py": PRUNE,
-    "services/families.py": PRUNE,
-    "services/remove_all.py": "prune prune_resumed kill_remove_all",
-    "services/undo.py": "undo kill_undo",
-    "services/record.py": "record kill_record",
-    "services/drift.py": "drift kill_drift",
-    "services/pull.py": "closing files kill_pull",
-    "services/files.py": "files",
-    "services/snapshot.py": "snapshot kill_snapshot",
-    "services/closing.py": "closing kill_closing",
-    "services/orders.py": "orders kill_orders",
-    "services/resync.py": "resync kill_resync",
-    "services/token.py": "token kill_token",
+ALSO = {
+    "domain/hierarchy.py": "services/prune",
+    "domain/prune_plan.py": "services/prune",
+    "domain/recording.py": "services",
+    "domain/records.py": "store",
+    "services/gates.py": "services/push services/prune",
+    "store/events.py": "services",
+    "store/job_changes.py": "services",
+    "store/jobs.py": "services",
+    "store/orphaned_creates.py": "services/push",
+    "store/plan_items.py": "services/prune",
 }
-"""Beginning of a path below ``cprqueue/`` -> test files (``x`` is ``tests/test_x.py``), folders."""
+"""Modules that are tested by way of others: further folders of tests."""
 
 TOO_SLOW = "not kill_at_any_line and not a_third_of_all_answers and not of_ten_thousand"
 """Tests of half a minute, or of processes, are no use where each is run a hundred times."""
@@ -59,15 +35,16 @@ def modules(root: Path) -> list[str]:
     """Return the paths of the examined modules."""
     product = root / "cprqueue"
     found = {path for pattern in EXAMINED for path in product.glob(pattern)}
-    return sorted(str(p.relative_to(root)) for p in found if p.name != "__init__.py")
+    return sorted(str(p.relative_to(root)) for p in found if p.name not in NEVER)
 
 
 def tests_of(root: Path, module: str) -> list[str]:
-    """Return the test files and folders of a module."""
-    below = module.removeprefix("cprqueue/")
-    fitting = [start for start in OWN if below.startswith(start)]
-    places = OWN[max(fitting, key=len)].split() if fitting else []
-    own = [f"tests/{place}" if "/" in place else f"tests/test_{place}.py" for place in places]
-    folder = Path(below).with_suffix("")
-    own += [f"tests/{f}" for f in (folder, folder.parent) if str(f) != "."][:1] if not own else []
-    return [path for path in own if (root / path).exists()]
+    """Return the test files of a module."""
+    below = Path(module).relative_to("cprqueue")
+    folder = root / "tests" / below.parent
+    is_stage = len(below.parts) > 2
+    own = [] if is_stage else sorted(folder.glob(f"test_{below.stem}*.py"))
+    found = own or sorted(folder.glob("test_*.py"))
+    for more in ALSO.get(str(below), "").split():
+        found += sorted((root / "tests" / more).glob("test_*.py"))
+    return [str(path.relative_to(root)) for path in dict.fromkeys(found)]
