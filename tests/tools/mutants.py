@@ -145,7 +145,9 @@ def examine(root: Path, module: str, options: argparse.Namespace) -> None:
 def main() -> None:
     """Read the command line and examine one module, or all of them."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
-    parser.add_argument("modules", nargs="*", help="such as cprqueue/store/runs.py; all if none is given")
+    parser.add_argument(
+        "modules", nargs="*", help="cprqueue/store/runs.py, for example; default: all"
+    )
     parser.add_argument("--sample", type=int, default=14, help="mutants of a module (14)")
     parser.add_argument("--all", action="store_true", help="every mutant, not a sample")
     parser.add_argument("--seed", type=int, default=1, help="another seed, another sample")

@@ -1,8 +1,9 @@
 """Which modules are examined, and which tests are a module's own. Derived from the folders.
 
-The tests of a stage, ``cprqueue/services/push/x.py``, are all of ``tests/services/push/``. Elsewhere
-the modules of a folder are strangers to each other: those of ``cprqueue/a/x.py`` are
-``tests/a/test_x*.py``, or all files of ``tests/a/`` where none is called so.
+The tests of ``cprqueue/services/push/x.py``, a module of a stage, are all of
+``tests/services/push/``. Elsewhere the modules of a folder have little to do with each other: the
+tests of ``cprqueue/a/x.py`` are ``tests/a/test_x*.py``, or all of ``tests/a/`` where none is called
+so.
 """
 
 from __future__ import annotations

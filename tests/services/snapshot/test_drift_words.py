@@ -14,6 +14,7 @@ from cprqueue.services.snapshot import drift
 from cprqueue.store import push_queue
 from cprqueue.store.database import clock
 from cprqueue.store.push_queue import LinkValues
+from tests.drifting import find
 from tests.office import Office, job
 from tests.pruning import CLOSED
 
@@ -31,10 +32,6 @@ def edited(office: Office) -> Office:
     return office
 
 
-def find(office: Office) -> list[drift.Drifted]:
-    return drift.find(office.app.db, office.app.snapshot.take())
-
-
 def lease(office: Office, **values: Unpack[LinkValues]) -> None:
     """Claim job 1 for a minute and write these values under the lease."""
     with office.app.db.begin() as conn:
@@ -46,8 +43,8 @@ def lease(office: Office, **values: Unpack[LinkValues]) -> None:
 
 def test_a_job_that_was_edited_is_the_only_one_found(edited: Office) -> None:
     (found,) = find(edited)
-    assert found["job_id"] == 1
-    assert found["text"].startswith("renamed to 'Shop' in QuickBooks Time on 20")
+    assert found.job_id == 1
+    assert found.text.startswith("renamed to 'Shop' in QuickBooks Time on 20")
     assert (edited.link(1).state, edited.link(2).state) == (LinkState.DUE, LinkState.IN_SYNC)
 
 

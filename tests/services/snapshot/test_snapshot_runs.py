@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cprqueue.domain.models import Jobcode
-from cprqueue.domain.records import RunKind
+from cprqueue.domain.records import RunKind, RunState
 from cprqueue.errors import AlreadyRunning, ServiceFailed, Transient
 from cprqueue.services.snapshot.snapshot import KEPT, newest_run_id
 from cprqueue.store import exports, locks, runs
@@ -55,7 +55,8 @@ def take_turn(office: Office, holder: str) -> bool:
 def test_a_snapshot_that_is_done_says_what_it_holds_and_who_asked(shops: Office) -> None:
     run_id = shops.app.snapshot.take(requested_by="operator")
     run = get(shops, run_id)
-    assert (run.state, run.note, run.emitted) == ("done", "2 jobcodes, 1 locations", 2)
+    assert (run.state, run.emitted, run.recorded) == (RunState.DONE, 2, 2)
+    assert run.note == "2 jobcodes, 1 locations, 0 drifted"
     assert run.requested_by == "operator"
     assert run.started_at <= run.touched_at == run.finished_at
     assert rows(shops, run_id) == 3
@@ -137,7 +138,7 @@ def test_one_that_is_stopped_in_the_middle_says_so_and_lets_the_next_begin(shops
     shops.app.snapshot.take()
 
 
-def test_one_that_loses_its_turn_ends_without_rows(shops: Office) -> None:
+def test_one_that_loses_its_lock_writes_no_rows(shops: Office) -> None:
     client = shops.app.snapshot.client
 
     def lose(pause: Any) -> Any:
@@ -147,9 +148,10 @@ def test_one_that_loses_its_turn_ends_without_rows(shops: Office) -> None:
         return client(pause)
 
     shops.app.snapshot.client = lose
-    with pytest.raises(AlreadyRunning, match="lost its lock to another one"):
+    with pytest.raises(AlreadyRunning, match="another snapshot is being taken"):
         shops.app.snapshot.take()
-    assert (newest(shops).state, rows(shops, newest(shops).run_id)) == ("failed", 0)
+    assert rows(shops, newest(shops).run_id) == 0
+    assert newest(shops).state is RunState.RUNNING, "the other one may be at this very run"
     assert not take_turn(shops, "a third"), "the other one has the turn"
 
 
