@@ -30,7 +30,7 @@ from tests.tools.mutants_table import TOO_SLOW, modules, tests_of
 from tests.tools.mutations import REACHED, Mutant, marked, mutants_of
 
 COPIED = ("cprqueue", "workers", "tests", "pyproject.toml", "celerybeat-schedule.py")
-PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "pytest_timeout"]
+PYTEST = ["-q", "-x", "-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "xdist.plugin"]
 SLOWEST = 20
 """Seconds for one test with a mutant: longer is a loop without an end, which is a failure too."""
 
