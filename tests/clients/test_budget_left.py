@@ -6,9 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from cprqueue import log
 from cprqueue.clients.budget import LONGEST_CALL_MS, Budget
+from cprqueue.domain.records import RunKind
 from cprqueue.errors import OutOfCalls
-from cprqueue.store.database import Database
+from cprqueue.store import runs
+from cprqueue.store.database import Database, clock
 
 
 def budget(db: Database, *, limit: int = 10, seconds: float = 60) -> Budget:
@@ -97,3 +100,14 @@ def test_a_429_takes_all_calls_of_the_window_but_prolongs_none_that_is_under_way
     assert 900 < made.wait_seconds() <= 1000
     made.stamp(under_way)
     assert free(made) == (0, 0)
+
+
+def test_each_call_counts_for_the_run_that_is_at_work(db: Database) -> None:
+    made = budget(db)
+    with db.begin() as conn:
+        run_id = runs.create(conn, RunKind.SNAPSHOT, now=clock(conn))
+    use(made, 1)
+    with log.bound(run_id=run_id):
+        use(made, 2)
+    with db.read() as conn:
+        assert runs.existing(conn, run_id).calls == 2

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,16 +33,6 @@ def transport(sandbox: Sandbox) -> Iterator[Transport]:
     yield made
     made.close()
     sandbox.faults.clear()
-
-
-def test_a_password_file_of_the_machine_never_takes_the_place_of_the_token(
-    transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    passwords = tmp_path / "netrc"
-    passwords.write_text("machine 127.0.0.1 login somebody password else\n")
-    passwords.chmod(0o600)
-    monkeypatch.setenv("NETRC", str(passwords))
-    assert transport.request("GET", "/jobcodes", headers=TOKEN).status == 200
 
 
 def test_how_far_the_services_clock_is_ahead_is_known_after_an_answer(
@@ -98,6 +88,61 @@ def test_an_answer_that_stops_in_the_middle_is_never_taken_for_a_whole_one(
         over.set()
         answered.join()
         made.close()
+
+
+def test_a_request_without_an_answer_is_sent_once() -> None:
+    """Whether it had an effect is not known: whoever sends it again must verify first."""
+    requests: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):  # the server is closed at the end
+                while True:
+                    with server.accept()[0] as connection:
+                        requests.append(connection.recv(65536))
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        made = Transport("It", f"http://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(errors.ServiceUnreachable):
+            made.request("GET", "/")
+        made.close()
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    assert len(requests) == 1
+
+
+def test_nobody_who_takes_the_connection_is_named_with_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport_module, "CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        address = server.getsockname()
+        with socket.create_connection(address):  # it fills the queue of those who wait
+            made = Transport("It", f"http://127.0.0.1:{address[1]}")
+            with pytest.raises(errors.ServiceUnreachable, match=r"no connection within 0\.2 s"):
+                made.request("GET", "/")
+            made.close()
+
+
+def test_no_connection_is_left_open_after_the_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        made = Transport("It", f"http://127.0.0.1:{server.getsockname()[1]}")
+        rest: list[bytes] = []
+
+        def answer_and_wait() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                connection.settimeout(10)
+                rest.append(connection.recv(1))
+
+        thread = threading.Thread(target=answer_and_wait)
+        thread.start()
+        assert made.request("GET", "/").json() == {}
+        made.close()
+        thread.join()
+        assert rest == [b""]
 
 
 def test_a_base_url_may_end_in_a_slash(sandbox: Sandbox) -> None:

@@ -15,6 +15,7 @@ NEVER = ("__init__.py", "tables.py")
 """Without any function, or with none but what every test needs."""
 
 ALSO = {
+    "clients/transport.py": "clients/test_certificates.py",
     "domain/hierarchy.py": "services/prune",
     "domain/prune_plan.py": "services/prune",
     "domain/recording.py": "services",
@@ -26,7 +27,7 @@ ALSO = {
     "store/orphaned_creates.py": "services/push",
     "store/plan_items.py": "services/prune",
 }
-"""Modules that are tested by way of others: further folders of tests."""
+"""Modules that are tested by way of others: further folders or files of tests."""
 
 TOO_SLOW = "not kill_at_any_line and not a_third_of_all_answers and not of_ten_thousand"
 """Tests of half a minute, or of processes, are no use where each is run a hundred times."""
@@ -47,5 +48,6 @@ def tests_of(root: Path, module: str) -> list[str]:
     own = [] if is_stage else sorted(folder.glob(f"test_{below.stem}*.py"))
     found = own or sorted(folder.glob("test_*.py"))
     for more in ALSO.get(str(below), "").split():
-        found += sorted((root / "tests" / more).glob("test_*.py"))
+        place = root / "tests" / more
+        found += [place] if place.is_file() else sorted(place.glob("test_*.py"))
     return [str(path.relative_to(root)) for path in dict.fromkeys(found)]
