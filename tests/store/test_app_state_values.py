@@ -24,6 +24,17 @@ def test_a_named_value_is_stored_replaced_and_forgotten(db: Database) -> None:
         assert (app_state.get(conn, "x"), app_state.get(conn, "y")) == (None, 5)
 
 
+def test_a_value_is_put_first_once_and_swapped_only_where_it_is_as_expected(db: Database) -> None:
+    with db.begin() as conn:
+        now = clock(conn)
+        assert app_state.put_first(conn, "x", {"n": 1}, now=now)
+        assert not app_state.put_first(conn, "x", {"n": 2}, now=now)
+        assert not app_state.swap(conn, "x", {"n": 2}, {"n": 3}, now=now)
+        assert not app_state.swap(conn, "y", {"n": 1}, {"n": 3}, now=now)
+        assert app_state.swap(conn, "x", {"n": 1}, {"n": 3}, now=now)
+        assert (app_state.get(conn, "x"), app_state.get(conn, "y")) == ({"n": 3}, None)
+
+
 def test_of_many_callers_the_first_has_the_moment_until_it_has_passed(db: Database) -> None:
     with db.begin() as conn:
         now = clock(conn)

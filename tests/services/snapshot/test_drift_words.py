@@ -7,14 +7,15 @@ from datetime import timedelta
 from typing import Any, Unpack
 
 import pytest
+from sqlalchemy import select
 
 from cprqueue.domain.models import Address, Observed, Spare
-from cprqueue.domain.records import Intent, LinkState
+from cprqueue.domain.records import Event, Intent, LinkState
 from cprqueue.services.snapshot import drift
-from cprqueue.store import push_queue
+from cprqueue.store import push_queue, runs
 from cprqueue.store.database import clock
 from cprqueue.store.push_queue import LinkValues
-from tests.drifting import find
+from cprqueue.store.tables import events
 from tests.office import Office, job
 from tests.pruning import CLOSED
 
@@ -22,6 +23,17 @@ HELD = Observed(
     jobcode_id=5, name="A-1", active=True, assigned_to_all=True, location_id=7,
     address=Address("1 Main Street"), location_linked=True,
 )  # fmt: skip
+
+
+def find(office: Office) -> list[Event]:
+    """Take a snapshot; return the drift that it has put on record, an event for each job."""
+    run_id = office.app.snapshot.take()
+    with office.app.db.read() as conn:
+        run = runs.existing(conn, run_id)
+        drift = select(events).where(events.c.kind == "drift", events.c.at >= run.started_at)
+        found = [Event.from_row(row) for row in conn.execute(drift).mappings()]
+    assert run.details["drifted"] == len(found)
+    return found
 
 
 @pytest.fixture
