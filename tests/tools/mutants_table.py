@@ -29,7 +29,10 @@ ALSO = {
 }
 """Modules that are tested by way of others: further folders or files of tests."""
 
-TOO_SLOW = "not kill_at_any_line and not a_third_of_all_answers and not of_ten_thousand"
+TOO_SLOW = (
+    "not kill_at_any_line and not a_third_of_all_answers and not of_ten_thousand"
+    " and not converges_from_any_state"
+)
 """Tests of half a minute, or of processes, are no use where each is run a hundred times."""
 
 
