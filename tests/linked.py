@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Job, Observed
 from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import ErrorCode, Link, LinkState

@@ -258,7 +258,7 @@ def test_a_name_that_fits_is_its_own_key() -> None:
 
 
 def test_every_field_of_a_jobcode_is_read() -> None:
-    item = {
+    item: dict[str, Json] = {
         "id": 5, "name": "Phase 1", "parent_id": 4, "type": "pto", "active": False,
         "assigned_to_all": True, "has_children": True, "short_code": "P1", "billable": True,
         "locations": [7, 8],

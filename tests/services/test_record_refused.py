@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Job, Observed
 from cprqueue.domain.recording import REFUSED, Sighting
 from cprqueue.domain.records import LinkState

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Job
 from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import LinkState, RunKind, RunState
