@@ -35,7 +35,7 @@ def test_an_archived_jobcode_of_an_inactive_job_is_noted_and_nothing_becomes_due
     hold(db, 1, 101)
     know(db, 1, progress="Lost Lead")
     at = note_active(db, active=False)
-    assert (link(db).state, link(db).pushed_at, link(db).verification) == (LinkState.IDLE, at, None)
+    assert (link(db).state, link(db).pushed_at, link(db).verification) == (LinkState.IDLE, at, FULL)
     assert not link(db).observed.active
 
 
