@@ -147,6 +147,7 @@ def test_of_two_jobs_with_one_jobcode_both_are_verified_and_the_second_is_due_la
         batch.record_observed(conn, batch.items[1], HELD)
         batch.done(conn, [batch.items[1]])
         if each:
+            push_queue.write(conn, 3, "a", {"attempts": 4})
             third = Observed(jobcode_id=103, name="A-3")
             batch.record_observed_each(conn, [(batch.items[2], HELD), (batch.items[3], third)])
         else:
@@ -160,7 +161,8 @@ def test_of_two_jobs_with_one_jobcode_both_are_verified_and_the_second_is_due_la
         FULL,
     )
     assert (second.lease, batch.failed) == (None, 1)
-    assert office.link(3).jobcode_id == (103 if each else None)
+    third_link = office.link(3)
+    assert (third_link.jobcode_id, third_link.attempts) == (103 if each else None, 0)
 
 
 def share(office: Office) -> Batch:
