@@ -25,6 +25,9 @@ from tests.pruning import (
 )
 
 
+PUT = ("PUT", "/jobcodes")
+
+
 def jobs(office: Office, number: int) -> None:
     office.put(*(job(n, f"A-{n}") for n in range(1, number + 1)))
 
@@ -166,3 +169,21 @@ def test_the_turn_is_given_back_at_the_end_and_lost_to_whoever_took_it_meanwhile
             pass
     with office.app.archive.alone():
         pass
+
+
+def test_more_than_one_request_takes_is_archived_in_one_run(office: Office) -> None:
+    jobs(office, 51)
+    run_id = remove_all(office)
+    assert office.app.remove_all.run(run_id) == "51 archived"
+    puts = [items for method, path, items in office.writes() if (method, path) == PUT]
+    assert sorted(puts) == [1, 50]
+
+
+def test_an_answer_that_cannot_be_read_is_one_without_an_answer(office: Office) -> None:
+    jobs(office, 3)
+    run_id = remove_all(office)
+    fault(office, kind="html", method="PUT", path="/jobcodes", times=1)
+    with pytest.raises(Transient):
+        office.app.remove_all.run(run_id)
+    assert outcomes(office, run_id) == {"sending": 3}
+    assert office.app.remove_all.run(run_id) == "3 archived"
