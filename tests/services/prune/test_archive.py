@@ -24,7 +24,6 @@ from tests.pruning import (
     run_of,
 )
 
-
 PUT = ("PUT", "/jobcodes")
 
 
