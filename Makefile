@@ -22,7 +22,7 @@ LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11
 	--generate-hashes --no-strip-extras --no-config --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo quick test check lint lock bench up clean
+.PHONY: help demo quick test check lint lock bench mutants up clean
 .DEFAULT_GOAL := help
 
 help: ## show these lines
@@ -53,6 +53,13 @@ lock: $(DEV_READY) ## renew both lock files: needed after a change of requiremen
 
 bench: $(RUN_READY) ## measure speed, calls and memory, each beside its yardstick
 	@$(BIN)/python -m benchmarks
+
+# One module: make mutants MODULE=cprqueue/store/runs.py SAMPLE=50; see docs/mutants.md.
+MODULE ?=
+SAMPLE ?= 14
+
+mutants: $(DEV_READY) ## change the code at random places: do the tests notice?
+	@$(BIN)/python -m tests.tools.mutants $(MODULE) --sample $(SAMPLE)
 
 up: $(RUN_READY) ## start the real system with the settings in .env
 	@$(BIN)/python -m cprqueue up

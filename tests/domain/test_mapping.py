@@ -22,7 +22,7 @@ from cprqueue.domain.mapping import (
     read_zip,
     truth,
 )
-from cprqueue.domain.models import Address, Job, Json, name_key
+from cprqueue.domain.models import Address, Job, Jobcode, Json, name_key
 from cprqueue.errors import UnreadableAnswer
 
 RULES = ActiveRules.build(
@@ -255,3 +255,19 @@ def test_long_names_that_differ_only_at_the_end_have_different_keys() -> None:
 
 def test_a_name_that_fits_is_its_own_key() -> None:
     assert name_key("A" * 255) == "a" * 255
+
+
+def test_every_field_of_a_jobcode_is_read() -> None:
+    item: dict[str, Json] = {
+        "id": 5, "name": "Phase 1", "parent_id": 4, "type": "pto", "active": False,
+        "assigned_to_all": True, "has_children": True, "short_code": "P1", "billable": True,
+        "locations": [7, 8],
+    }  # fmt: skip
+    assert read_jobcode(item) == Jobcode(
+        id=5, name="Phase 1", parent_id=4, type="pto", active=False, assigned_to_all=True,
+        has_children=True, short_code="P1", billable=True, location_ids=(7, 8),
+    )  # fmt: skip
+
+
+def test_a_jobcode_of_which_only_the_id_is_given_is_an_ordinary_active_one() -> None:
+    assert read_jobcode({"id": 5}) == Jobcode(id=5, name="", active=True)

@@ -96,3 +96,9 @@ def test_a_name_beside_fits_and_is_another_one(name: str, job_id: int) -> None:
     assert len(found) <= NAME_LIMIT
     assert name_key(found) != name_key(name) or name.endswith(f"~{job_id}")
     assert found != beside(name, job_id + 1)
+
+
+def test_a_name_that_makes_way_keeps_within_the_limit_and_ends_in_its_mark() -> None:
+    assert beside("A-1", 4711) == "A-1 ~4711"
+    long = beside("x" * NAME_LIMIT, 4711)
+    assert (len(long), long[-7:]) == (NAME_LIMIT, "x ~4711")
