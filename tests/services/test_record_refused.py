@@ -12,9 +12,9 @@ from sqlalchemy import event
 
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Job, Observed
+from cprqueue.domain.push_item import read_item
 from cprqueue.domain.recording import REFUSED, Sighting
 from cprqueue.domain.records import LinkState
-from cprqueue.services.push.batch import read_item
 from cprqueue.services.record import record
 from cprqueue.store import events, jobs, links, push_queue
 from cprqueue.store.database import Database, clock

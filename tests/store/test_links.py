@@ -15,7 +15,7 @@ from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import LinkValues
 from tests.linked import MINUTE, PARKED, claim, hold, know, link, now, write
 
-FULL = VerificationKind.FULL
+FULL, REQUIRED = VerificationKind.FULL, VerificationKind.REQUIRED
 
 
 def note_active(db: Database, *, active: bool, lease: str = "archive") -> datetime:
@@ -82,7 +82,9 @@ def see(db: Database, **values: Any) -> None:
     """Let somebody have just seen job 1's jobcode."""
     plain = {"id": 101, "name": "A-1", "active": True, "assigned_to_all": True}
     with db.begin() as conn:
-        links.refresh_observed(conn, 1, Jobcode(**{**plain, **values}), now=clock(conn))
+        links.refresh_observed(
+            conn, 1, Jobcode(**{**plain, **values}), lease="reader", now=clock(conn)
+        )
 
 
 def test_a_jobcode_that_was_seen_as_it_is_on_record_changes_nothing(db: Database) -> None:
@@ -113,6 +115,29 @@ def test_a_parked_job_whose_jobcode_was_seen_to_differ_stays_parked(db: Database
     assert (link(db).state, link(db).observed.name) == (LinkState.PARKED, "Shop")
 
 
+@pytest.mark.parametrize(
+    ("holder", "verification"), [("reader", None), ("another", REQUIRED)], ids=str
+)
+def test_a_correction_by_somebody_without_the_lease_requires_a_verification(
+    db: Database, holder: str, verification: VerificationKind | None
+) -> None:
+    know(db, 1)
+    hold(db, 1, 101)
+    with db.begin() as conn:
+        push_queue.make_due(conn, 1, now=clock(conn))
+    claim(db, holder)
+    see(db, name="Shop")
+    assert (link(db).observed.name, link(db).verification) == ("Shop", verification)
+
+
+def test_links_that_touch_a_jobcode_or_a_location_are_found_by_either(db: Database) -> None:
+    know(db, 1, 2, 3)
+    for n in (1, 2, 3):
+        hold(db, n, 100 + n, location_id=200 + n)
+    with db.begin() as conn:
+        assert [row.job_id for row in links.touching(conn, [103], [201, 999])] == [1, 3]
+
+
 def test_two_jobs_never_have_one_jobcode(db: Database) -> None:
     know(db, 1, 2)
     hold(db, 1, 101)
@@ -122,7 +147,7 @@ def test_two_jobs_never_have_one_jobcode(db: Database) -> None:
 
 def mark_unverified(db: Database, observed: Observed, *, but: int) -> None:
     with db.begin() as conn:
-        links.mark_unverified(conn, observed, but=but, verification=FULL, now=clock(conn))
+        links.mark_unverified(conn, observed, but=but, now=clock(conn))
 
 
 def test_a_job_on_record_with_anothers_jobcode_is_verified_before_a_write(
@@ -136,8 +161,8 @@ def test_a_job_on_record_with_anothers_jobcode_is_verified_before_a_write(
     for code in (101, 102, 103):
         mark_unverified(db, Observed(jobcode_id=code), but=3)
     assert [(link(db, n).state, link(db, n).verification) for n in (1, 2, 3)] == [
-        (LinkState.DUE, FULL),
-        (LinkState.PARKED, FULL),
+        (LinkState.DUE, REQUIRED),
+        (LinkState.DUE, REQUIRED),
         (LinkState.IN_SYNC, None),
     ]
     assert link(db, 1).jobcode_id == 101, "it is verified by its id"
@@ -148,7 +173,7 @@ def test_a_location_is_taken_at_once_off_whoever_else_has_it_on_record(db: Datab
     hold(db, 1, 101, location_id=201, location_linked=True)
     mark_unverified(db, Observed(jobcode_id=102, location_id=201), but=2)
     assert (link(db, 1).location_id, link(db, 1).jobcode_id) == (None, 101)
-    assert (link(db, 1).state, link(db, 1).verification) == (LinkState.DUE, FULL)
+    assert (link(db, 1).state, link(db, 1).verification) == (LinkState.DUE, REQUIRED)
 
 
 def test_a_reopened_jobs_jobcode_counts_as_archived(db: Database) -> None:

@@ -12,6 +12,8 @@ from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import LinkValues
 from tests.linked import MINUTE, PARKED, claim, hold, know, link, now, write
 
+REQUIRED = VerificationKind.REQUIRED
+
 
 def test_what_is_claimed_is_nobody_elses_until_its_lease_expires(db: Database) -> None:
     know(db, 1, 2)
@@ -90,16 +92,48 @@ def test_there_is_one_wake_up_for_each_batch(db: Database) -> None:
         assert len(push_queue.one_of_each_batch(conn, now=clock(conn), every=7)) == 1
 
 
-def test_a_write_counts_only_under_the_lease_and_where_the_row_is_as_expected(
-    db: Database,
-) -> None:
+def test_a_write_counts_only_under_the_lease(db: Database) -> None:
     know(db, 1)
     claim(db, "a")
     with db.begin() as conn:
         assert not push_queue.write(conn, 1, "b", {"attempts": 5})
-        assert not push_queue.write(conn, 1, "a", {"attempts": 5}, only={"state": LinkState.PARKED})
-        assert push_queue.write(conn, 1, "a", {"attempts": 4}, only={"state": LinkState.DUE})
+        assert push_queue.write(conn, 1, "a", {"attempts": 4})
     assert link(db).attempts == 4
+
+
+def test_a_job_is_parked_only_under_the_lease_and_as_it_was_claimed(db: Database) -> None:
+    know(db, 1)
+    claim(db, "a")
+    desired = link(db).desired_hash
+    with db.begin() as conn:
+        assert not push_queue.park(conn, 1, "b", desired, PARKED)
+        assert not push_queue.park(conn, 1, "a", "of an earlier record", PARKED)
+        assert push_queue.park(conn, 1, "a", desired, PARKED)
+        assert not push_queue.park(conn, 1, "a", desired, PARKED), "it is due no more"
+    assert (link(db).state, link(db).attempts) == (LinkState.PARKED, 2)
+
+
+def test_a_required_verification_is_cleared_by_the_next_claim_alone(db: Database) -> None:
+    know(db, 1, 2)
+    know(db, 2, progress="Lost Lead")
+    claim(db, "a")
+    later = now(db) + MINUTE
+    with db.begin() as conn:
+        push_queue.require_verification(conn, [1, 2], now=clock(conn), at=later)
+        cleared: LinkValues = {"job_id": 1, "verification": None}
+        push_queue.write(conn, 1, "a", {"verification": None, "attempts": 3})
+        push_queue.write_each(conn, "a", [cleared])
+        ended: LinkValues = {"state": LinkState.IN_SYNC}
+        assert push_queue.finish_each(conn, "a", {1: link(db).desired_hash}, ended) == set()
+        assert not push_queue.park(conn, 1, "a", link(db).desired_hash, PARKED)
+    row = link(db)
+    assert (row.state, row.verification, row.attempts) == (LinkState.DUE, REQUIRED, 3)
+    assert (row.lease, row.next_attempt_at) == (None, later)
+    assert (link(db, 2).state, link(db, 2).verification) == (LinkState.IDLE, REQUIRED)
+    assert claim(db, "b") == []
+    with db.begin() as conn:
+        (claimed,) = push_queue.claim(conn, "b", now=later, limit=50, until=later + MINUTE)
+    assert claimed.verification is VerificationKind.FULL
 
 
 def test_a_batch_is_written_row_by_row_and_what_is_not_ours_stays(db: Database) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from cprqueue.domain.models import Observed, Spare
+from cprqueue.domain.push_item import read_item
 from cprqueue.domain.records import ErrorCode, Intent, LinkState, VerificationKind
-from cprqueue.services.push.batch import Batch, read_item
+from cprqueue.services.push.batch import Batch
 from cprqueue.store import events, push_queue
 from cprqueue.store.database import clock
 from cprqueue.store.push_queue import NO_LEASE, LinkValues
@@ -98,7 +99,8 @@ def test_an_intent_is_on_record_with_a_longer_lease_before_anything_is_sent(
     known(office, 1)
     batch = claim(office)
     before = office.link(1).lease_until
-    (item,) = batch.record_intent([batch.items[1]], CREATE)
+    item = batch.items[1]
+    batch.record_intent([item], CREATE)
     link = office.link(1)
     assert (link.intent, link.intent_at) == (CREATE, item.intent_at)
     assert link.lease_until > before
@@ -109,19 +111,21 @@ def test_what_another_worker_has_by_now_leaves_the_batch_unsent(office: Office) 
     known(office, 1, 2)
     batch = claim(office)
     lose(office, 1)
-    ours = batch.record_intent(list(batch.items.values()), CREATE)
-    assert [item.job_id for item in ours] == [2]
+    items = list(batch.items.values())
+    batch.record_intent(items, CREATE)
     assert list(batch.items) == [2]
+    assert [item.job_id for item in batch.keep_ours(items)] == [2]
     assert (office.link(1).intent, office.link(2).intent) == (None, CREATE)
 
 
 def test_a_request_that_did_nothing_leaves_nothing_uncertain(office: Office) -> None:
     known(office, 1)
     batch = claim(office)
-    ours = batch.record_intent([batch.items[1]], Intent.CREATE_LOCATION)
-    batch.clear_intent(ours)
+    item = batch.items[1]
+    batch.record_intent([item], Intent.CREATE_LOCATION)
+    batch.clear_intent([item])
     assert (office.link(1).intent, office.link(1).intent_at) == (None, None)
-    assert ours[0].certain
+    assert item.certain
 
 
 def test_an_item_that_moves_begins_to_count_its_attempts_afresh(office: Office) -> None:
@@ -145,7 +149,7 @@ def test_of_two_jobs_with_one_jobcode_both_are_verified_and_the_second_is_due_la
     batch = claim(office)
     with office.app.db.begin() as conn:
         batch.record_observed(conn, batch.items[1], HELD)
-        batch.done(conn, [batch.items[1]])
+        batch.end(conn, [batch.items[1]])
         if each:
             push_queue.write(conn, 3, "a", {"attempts": 4})
             third = Observed(jobcode_id=103, name="A-3")
@@ -153,7 +157,8 @@ def test_of_two_jobs_with_one_jobcode_both_are_verified_and_the_second_is_due_la
         else:
             batch.record_observed(conn, batch.items[2], HELD)
     assert list(batch.items) == [3]
-    assert (office.link(1).state, office.link(1).verification) == (LinkState.DUE, FULL)
+    first = office.link(1)
+    assert (first.state, first.verification) == (LinkState.DUE, VerificationKind.REQUIRED)
     second = office.link(2)
     assert (second.jobcode_id, second.error_code, second.verification) == (
         None,
@@ -180,7 +185,7 @@ def share(office: Office) -> Batch:
 def spares(office: Office, job_id: int) -> tuple[Spare, ...]:
     with office.app.db.read() as conn:
         (row,) = push_queue.with_jobs(conn, [job_id])
-    return read_item(row).observed.spares
+    return row.observed.spares
 
 
 def test_a_job_that_left_a_shared_location_is_not_linked_to_it_again(
@@ -250,7 +255,7 @@ def test_a_job_that_changed_meanwhile_is_neither_parked_nor_done_but_due(office:
     office.record([job(1, "B-1"), job(2, "B-2")])
     with office.app.db.begin() as conn:
         batch.park(conn, first, "refused_417", "refused")
-        batch.done(conn, [second])
+        batch.end(conn, [second])
     for n in (1, 2):
         assert (office.link(n).state, office.link(n).lease) == (LinkState.DUE, None)
         assert [kind for kind, _ in history(office, n)] == ["recorded"]
@@ -274,8 +279,8 @@ def test_what_is_done_is_in_sync_and_its_event_names_jobcode_and_location(office
     with office.app.db.begin() as conn:
         observed = Observed(jobcode_id=102, name="A-2", location_id=202, location_linked=True)
         batch.record_observed_each(conn, [(batch.items[1], HELD), (batch.items[2], observed)])
-        batch.done(conn, [])
-        batch.done(conn, list(batch.items.values()))
+        batch.end(conn, [])
+        batch.end(conn, list(batch.items.values()))
     for n in (1, 2):
         link = office.link(n)
         assert (link.state, link.lease, link.next_attempt_at) == (LinkState.IN_SYNC, None, None)

@@ -54,12 +54,13 @@ def test_an_item_that_fails_in_passing_waits_for_its_next_attempt(
     assert creates(patient) == 1
 
 
-def test_a_name_that_exists_but_cannot_be_found_is_tried_again_later(patient: Office) -> None:
+def test_a_name_that_exists_but_is_not_listed_is_parked_with_the_cure(patient: Office) -> None:
     refuse(patient, 202)
     appear(patient, job(1, "A-1"))
     patient.ring()
     link = patient.link(1)
-    assert (link.state, link.error_code, link.attempts) == (LinkState.DUE, "item_202", 1)
+    assert (link.state, link.error_code) == (LinkState.PARKED, "refused_202")
+    assert "rename that jobcode, then retry" in link.error_reason
     assert creates(patient) == 2, "once, and once more after a verification found nothing"
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from cprqueue.domain.models import Jobcode
-from cprqueue.services.push.verify import choose, unmanaged
+from cprqueue.services.push.verify import unmanaged
 from cprqueue.store import runs
 from cprqueue.store.database import clock
 from tests.office import Office, job, one_to_one
@@ -123,25 +123,6 @@ def test_a_jobcode_that_a_job_has_already_is_never_adopted_by_another(office: Of
     assert office.link(1).jobcode_id == code
     assert office.link(2).jobcode_id != code
     one_to_one(office, 2)
-
-
-def test_only_an_ordinary_top_level_jobcode_of_the_name_is_chosen() -> None:
-    wrong = [
-        Jobcode(id=1, name="A-2"),
-        Jobcode(id=2, name="A-1", type="pto"),
-        Jobcode(id=3, name="A-1", parent_id=9),
-    ]
-    assert choose(wrong, "A-1") is None
-    assert choose([*wrong, Jobcode(id=4, name=" a-1 ")], "A-1") == Jobcode(id=4, name=" a-1 ")
-
-
-def test_an_active_jobcode_is_chosen_first_then_the_exact_spelling_then_the_older() -> None:
-    archived = Jobcode(id=1, name="A-1", active=False)
-    other_case, exact = Jobcode(id=2, name="a-1"), Jobcode(id=3, name="A-1")
-    younger = Jobcode(id=4, name="A-1")
-    assert choose([younger, archived, other_case, exact], "A-1") == exact
-    assert choose([archived, other_case], "A-1") == other_case
-    assert choose([archived], "A-1") == archived
 
 
 def test_unmanaged_are_the_jobcodes_that_no_job_has(office: Office) -> None:
