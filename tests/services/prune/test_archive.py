@@ -1,14 +1,12 @@
-"""Who is asked about before a jobcode leaves, and what is written down of each that leaves."""
+"""What is on record of each jobcode that leaves, before the request and after it."""
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 import pytest
 
 from cprqueue.errors import AlreadyRunning, Transient
-from cprqueue.services.prune.archive import on_the_clock
 from cprqueue.store import events, plan_items
 from cprqueue.store.database import clock
 from tests.office import Office, job
@@ -21,7 +19,6 @@ from tests.pruning import (
     outcomes,
     prune,
     remove_all,
-    run_of,
 )
 
 PUT = ("PUT", "/jobcodes")
@@ -31,41 +28,13 @@ def jobs(office: Office, number: int) -> None:
     office.put(*(job(n, f"A-{n}") for n in range(1, number + 1)))
 
 
-def today(office: Office) -> date:
-    with office.app.db.read() as conn:
-        return clock(conn).date()
-
-
 def noted(office: Office, run_id: int) -> dict[str, Any]:
     """Return what is noted of each job of a plan."""
     with office.app.db.read() as conn:
         return {item.job_number: item.note for item in plan_items.of_run(conn, run_id)}
 
 
-@pytest.mark.parametrize("place", [1, 50, 51, 60])
-def test_everybody_on_the_clock_is_found_wherever_the_jobcode_stands_in_the_list(
-    office: Office, place: int
-) -> None:
-    qbt = office.sandbox.qbt
-    ids = [qbt.add_jobcode(name=f"A-{n}", assigned_to_all=True) for n in range(1, 61)]
-    busy = sorted(ids)[place - 1]
-    qbt.clock_in(busy)
-    found = on_the_clock(office.app.prune.qbt, {code: {code} for code in ids}, today(office))
-    assert found == {busy: 1}
-
-
-def test_whoever_works_below_a_jobcode_counts_for_it(office: Office) -> None:
-    qbt = office.sandbox.qbt
-    parent = qbt.add_jobcode(name="A-1", assigned_to_all=True)
-    child = qbt.add_jobcode(name="Phase 1", parent_id=parent, assigned_to_all=True)
-    other = qbt.add_jobcode(name="A-2", assigned_to_all=True)
-    for code in (parent, child):
-        qbt.clock_in(code, qbt.add_user(first_name=f"Worker {code}"))
-    families = {parent: {parent, child}, other: {other}}
-    assert on_the_clock(office.app.prune.qbt, families, today(office)) == {parent: 2}
-
-
-def test_each_that_left_is_told_in_its_jobs_history_with_the_run(office: Office) -> None:
+def test_each_that_left_is_an_event_of_its_job_with_the_run(office: Office) -> None:
     jobs(office, 5)
     close(office, 1)
     run_id, _ = prune(office)
@@ -105,7 +74,7 @@ def test_what_is_under_way_is_on_record_and_leased_before_the_request_leaves(
     assert office.link(1).lease is None, "and given back after it"
 
 
-def test_the_next_try_looks_what_became_of_a_request_without_an_answer(office: Office) -> None:
+def test_the_next_try_verifies_a_request_without_an_answer(office: Office) -> None:
     jobs(office, 3)
     run_id = remove_all(office)
     fault(office, kind="lost", method="PUT", path="/jobcodes", times=1)
@@ -151,15 +120,7 @@ def test_a_batch_of_which_everybody_works_costs_no_request_and_ends_the_run(
     assert len(office.writes()) == before
 
 
-def test_an_archive_that_is_at_work_moves_its_run_on(office: Office) -> None:
-    jobs(office, 1)
-    run_id = remove_all(office)
-    before = run_of(office, run_id).touched_at
-    office.app.archive.touch(run_id)
-    assert run_of(office, run_id).touched_at > before
-
-
-def test_the_turn_is_given_back_at_the_end_and_lost_to_whoever_took_it_meanwhile(
+def test_only_one_archive_is_at_work_and_the_next_follows_it(
     office: Office,
 ) -> None:
     with office.app.archive.alone() as keep:

@@ -14,7 +14,7 @@ from cprqueue.services.prune.prune import outcome_text
 from cprqueue.store import plan_items, runs
 from cprqueue.store.database import clock
 from tests.office import Office, job
-from tests.pruning import close, during, fault, names, order, outcomes, remove_all, run_of
+from tests.pruning import approve, close, during, fault, names, order, outcomes, run_of
 
 
 def jobs(office: Office, number: int) -> None:
@@ -49,7 +49,7 @@ def test_an_approval_that_may_not_be_carried_out_holds_the_run_again(
 ) -> None:
     a_fetch(office, RunState.FAILED)
     with pytest.raises(Permanent) as raised:
-        office.app.prune.approve(held, None)
+        approve(office, held)
     run = run_of(office, held)
     assert run.state == "held"
     assert run.note == f"not approved: {raised.value}. {orders.how_to_approve(held)}"
@@ -59,12 +59,12 @@ def test_an_approval_that_may_not_be_carried_out_holds_the_run_again(
 def test_an_approval_that_has_to_wait_stays_approved(office: Office, held: int) -> None:
     a_fetch(office, RunState.RUNNING)
     with pytest.raises(Transient):
-        office.app.prune.approve(held, None)
+        approve(office, held)
     assert run_of(office, held).state == RunState.APPROVED
 
 
 def test_an_approved_prune_archives_and_says_how_many(office: Office, held: int) -> None:
-    assert office.app.prune.approve(held, None) == "11 archived"
+    assert approve(office, held) == "11 archived"
     run = run_of(office, held)
     assert (run.state, run.note, run.recorded) == ("done", "11 archived", 11)
     assert names(office, active=True) == {"A-12"}
@@ -149,15 +149,6 @@ def test_a_prune_that_an_undo_ends_while_it_archives_says_so(office: Office) -> 
     during(office, "sending", lambda: office.app.undo.request(run_id))
     assert office.app.prune.run(run_id, None) == f"run {run_id} is done already"
     assert run_of(office, run_id).note.startswith("ended by the undo of run ")
-
-
-def test_a_remove_all_that_comes_while_a_prune_archives_ends_it(office: Office) -> None:
-    jobs(office, 3)
-    close(office, 1)
-    run_id = order(office)
-    during(office, "sending", lambda: remove_all(office))
-    with pytest.raises(Permanent, match="suspended by a remove-all"):
-        office.app.prune.run(run_id, None)
 
 
 def test_an_export_of_more_than_a_day_plans_nothing(office: Office) -> None:

@@ -40,7 +40,7 @@ def test_a_rehearsal_counts_what_it_would_take_and_what_that_costs(three: Office
     managed = rehearse(three)
     assert (managed.managed, managed.unmanaged, managed.leaving) == (3, 2, 3)
     assert (managed.phrase, managed.on_the_clock, managed.calls) == ("REMOVE MANAGED 3", (), 2)
-    assert managed.minutes == pytest.approx(2 / 270 * 5)
+    assert managed.minutes == 0, "all of the calls are free"
     everything = rehearse(three, include_unmanaged=True)
     assert (everything.leaving, everything.phrase) == (4, "REMOVE ALL 4")
     assert everything.on_the_clock == ("Shop",)
@@ -126,9 +126,7 @@ def test_one_that_is_stopped_says_what_is_left_and_is_taken_up_by_the_same_phras
     assert three.app.remove_all.resumable("REMOVE MANAGED 2") is None
     assert three.app.remove_all.resumable(phrase(3, include_unmanaged=False)) == run_id
     assert run_of(three, run_id).state == "queued"
-    began = run.started_at
     assert three.app.remove_all.run(run_id) == "3 archived"
-    assert run_of(three, run_id).started_at == began
 
 
 def test_without_any_remove_all_there_is_none_to_take_up(three: Office) -> None:

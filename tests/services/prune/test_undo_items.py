@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cprqueue.domain.records import RunKind
-from cprqueue.errors import Transient, UsageError
+from cprqueue.errors import AlreadyRunning, Transient, UsageError
 from cprqueue.store import events, plan_items, runs
 from tests.office import Office, job
 from tests.pruning import close, fault, outcomes, prune, run_of
@@ -33,7 +33,7 @@ def notes(office: Office, run_id: int) -> dict[str, Any]:
         return {item.job_number: item.note for item in plan_items.of_run(conn, run_id)}
 
 
-def told(office: Office, job_id: int) -> list[str]:
+def history(office: Office, job_id: int) -> list[str]:
     """Return what the job's history says of undos."""
     with office.app.db.read() as conn:
         return [event.text for event in events.of_job(conn, job_id) if event.kind == "restored"]
@@ -45,7 +45,7 @@ def test_what_came_back_is_written_down_item_by_item(office: Office) -> None:
     assert outcomes(office, run_id) == {"restored": 2}
     assert (run_of(office, undo_id).state, run_of(office, undo_id).recorded) == ("done", 2)
     assert run_of(office, undo_id).note == "2 restored"
-    assert told(office, 1) == [f"jobcode {office.link(1).jobcode_id} restored as A-1"]
+    assert history(office, 1) == [f"jobcode {office.link(1).jobcode_id} restored as A-1"]
 
 
 def test_what_is_under_way_when_an_undo_dies_is_on_record(office: Office) -> None:
@@ -54,7 +54,7 @@ def test_what_is_under_way_when_an_undo_dies_is_on_record(office: Office) -> Non
     with pytest.raises(Transient):
         undo(office, run_id)
     assert outcomes(office, run_id) == {"restoring": 2}
-    assert told(office, 1) == []
+    assert history(office, 1) == []
 
 
 def test_what_the_service_refuses_to_restore_stays_archived_with_its_words(office: Office) -> None:
@@ -65,7 +65,7 @@ def test_what_the_service_refuses_to_restore_stays_archived_with_its_words(offic
     assert outcomes(office, run_id) == {"archived": 1, "restored": 1}
     assert notes(office, run_id)["A-1"] == "stays archived: Oops! Not this one"
     assert run_of(office, undo_id).note == "1 restored, 1 not wholly"
-    assert told(office, 1) == []
+    assert history(office, 1) == []
 
 
 def test_what_is_left_to_the_sync_is_written_down_as_such(office: Office) -> None:
@@ -74,7 +74,7 @@ def test_what_is_left_to_the_sync_is_written_down_as_such(office: Office) -> Non
     undo(office, run_id)
     assert outcomes(office, run_id) == {"restored": 2}
     said = notes(office, run_id)
-    assert said["A-1"] == "its job is active: the sync brings it back"
+    assert said["A-1"] == "its job is active: the sync restores it"
     assert said["A-2"] is None
 
 
@@ -91,19 +91,20 @@ def test_an_undo_of_a_number_that_was_not_archived_is_refused_before_it_is_on_re
     office: Office,
 ) -> None:
     run_id = pruned(office, 1)
-    with pytest.raises(UsageError, match="archived no a-4"):
+    with pytest.raises(UsageError, match="archived no A-4"):
         office.app.undo.request(run_id, ["A-4"])
     with office.app.db.read() as conn:
         assert runs.newest(conn, RunKind.UNDO) is None
 
 
-def test_the_same_order_is_one_undo_until_it_is_over_and_another_order_is_another(
+def test_the_same_order_is_one_undo_until_it_is_over(
     office: Office,
 ) -> None:
     run_id = pruned(office, 1, 2)
     first = office.app.undo.request(run_id, ["A-1"])
     assert office.app.undo.request(run_id, ["A-1"]) == first
-    assert office.app.undo.request(run_id, ["A-2"]) != first
+    with pytest.raises(AlreadyRunning, match=f"undo {first} "):
+        office.app.undo.request(run_id, ["A-2"])
     office.app.undo.run(first)
     assert office.app.undo.request(run_id, ["A-1"]) != first
 
