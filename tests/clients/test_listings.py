@@ -70,7 +70,7 @@ def test_rows_are_read_by_their_ids_fifty_a_call_each_once(number: int, requests
         asked.append(ids)
         yield from (Jobcode(id=int(part), name="") for part in ids.split(","))
 
-    wanted = [*range(1, number + 1), *range(1, number + 1)]
-    found = by_ids(listing, wanted, active="both")
+    ids = [*range(1, number + 1), *range(1, number + 1)]
+    found = by_ids(listing, ids, active="both")
     assert [code.id for code in found] == list(range(1, number + 1))
     assert len(asked) == requests

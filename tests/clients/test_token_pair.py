@@ -112,7 +112,7 @@ def test_a_token_that_another_worker_has_renewed_costs_no_renewal(office: Office
     assert grants(office) == 0
 
 
-def test_the_turn_is_given_back_after_a_renewal_be_it_done_or_failed(office: Office) -> None:
+def test_the_lock_is_released_after_a_renewal_done_or_failed(office: Office) -> None:
     office.sandbox.client.set_faults([{"kind": "status", "status": 503, "path": "/grant"}])
     with pytest.raises(ServiceFailed):
         office.app.token.renew(QBT_ACCESS_TOKEN)

@@ -24,7 +24,7 @@ def test_who_leaves_a_shared_location_is_taken_out_of_that_one_alone() -> None:
     assert HELD.without_sharer(8, 4711) == HELD
 
 
-def test_what_is_wanted_has_another_digest_when_any_part_of_it_changes() -> None:
+def test_what_is_desired_has_another_digest_when_any_part_of_it_changes() -> None:
     one = Desired(name="A-1", address=Address("1 Elm"))
     assert one.digest() == Desired(name="A-1", address=Address("1 Elm")).digest()
     others = {one.digest(), Desired(name="A-2", address=Address("1 Elm")).digest()}

@@ -135,7 +135,9 @@ def test_a_late_message_of_an_earlier_run_changes_nothing_at_all(db: Database) -
     assert row_of(db) == before
 
 
-def test_a_job_that_was_closed_again_while_idle_stays_idle_and_wakes_nobody(db: Database) -> None:
+def test_a_job_that_was_closed_again_while_idle_stays_idle_and_requeues_nobody(
+    db: Database,
+) -> None:
     record(db, RULES, JOB, seen(1))
     settle(db)
     record(db, RULES, replace(JOB, progress="Lost Lead"), seen(2, minutes=1))

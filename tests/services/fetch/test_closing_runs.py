@@ -135,7 +135,7 @@ def test_a_fetch_whose_messages_were_lost_is_sent_again_under_its_own_number(
     assert lost_fetches(office.app.db, lambda _queue: 0, quiet=QUIET) == [], "it has just moved"
 
 
-def test_a_fetch_that_nobody_takes_up_is_looked_for_in_its_own_queue(office: Office) -> None:
+def test_a_fetch_that_nobody_has_begun_is_sought_in_its_own_queue(office: Office) -> None:
     run_id = a_fetch(office, RunState.QUEUED, ago=2 * QUIET)
     assert lost_fetches(office.app.db, lambda queue: int(queue == "fetch"), quiet=QUIET) == []
     (again,) = lost_fetches(office.app.db, lambda queue: int(queue != "fetch"), quiet=QUIET)
@@ -150,7 +150,7 @@ def test_a_fetch_is_sent_again_three_times_and_then_no_more(office: Office) -> N
     assert get(office, run_id).detail == {"retakes": 3}
 
 
-def news(office: Office, *, ago: timedelta = QUIET) -> list[str]:
+def fresh(office: Office, *, ago: timedelta = QUIET) -> list[str]:
     """Return the progress values that turned up since then."""
     with office.app.db.read() as conn:
         return progress_values.new_since(conn, clock(conn) - ago)
@@ -160,14 +160,14 @@ def test_a_new_progress_value_is_reported_once_from_the_second_fetch_on(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
     shown(office, job(1, "A-1"), job(2, "A-2", jobProgress="Invoiced"))
-    assert (news(office), caplog.messages) == ([], []), "the first fetch knows no other"
+    assert (fresh(office), caplog.messages) == ([], []), "the first fetch knows no other"
     odd = job(3, "A-3", jobProgress="Gone Fishing")
     shown(office, job(1, "A-1"), job(2, "A-2"), odd)
-    assert news(office) == ["Gone Fishing"]
-    assert news(office, ago=-QUIET) == []
+    assert fresh(office) == ["Gone Fishing"]
+    assert fresh(office, ago=-QUIET) == []
     shown(office, job(1, "A-1"), job(2, "A-2"), odd)
     assert caplog.messages == ["unknown progress counts as active"]
-    assert news(office) == ["Gone Fishing"]
+    assert fresh(office) == ["Gone Fishing"]
 
 
 def test_what_two_complete_fetches_did_not_show_is_inactive_and_says_so(office: Office) -> None:

@@ -39,9 +39,9 @@ def test_each_that_left_is_an_event_of_its_job_with_the_run(office: Office) -> N
     close(office, 1)
     run_id, _ = prune(office)
     with office.app.db.read() as conn:
-        (told,) = [found for found in events.of_job(conn, 1) if found.kind == "archived"]
-    assert told.text.startswith(f"jobcode {office.link(1).jobcode_id} archived: ")
-    assert told.run_id == run_id
+        (event,) = [found for found in events.of_job(conn, 1) if found.kind == "archived"]
+    assert event.text.startswith(f"jobcode {office.link(1).jobcode_id} archived: ")
+    assert event.run_id == run_id
 
 
 def test_one_that_the_service_refuses_to_archive_is_noted_with_its_words(office: Office) -> None:

@@ -107,7 +107,7 @@ def test_a_run_that_is_no_remove_all_is_refused_by_name(three: Office) -> None:
             three.app.remove_all.run(run_id)
 
 
-def test_one_that_is_stopped_says_what_is_left_and_is_taken_up_by_the_same_phrase(
+def test_one_that_is_stopped_says_what_is_left_and_is_resumed_by_the_same_phrase(
     three: Office,
 ) -> None:
     alerts: list[str] = []
@@ -129,11 +129,11 @@ def test_one_that_is_stopped_says_what_is_left_and_is_taken_up_by_the_same_phras
     assert three.app.remove_all.run(run_id) == "3 archived"
 
 
-def test_without_any_remove_all_there_is_none_to_take_up(three: Office) -> None:
+def test_without_any_remove_all_there_is_none_to_resume(three: Office) -> None:
     assert three.app.remove_all.resumable("REMOVE MANAGED 3") is None
 
 
-def test_one_that_is_over_cannot_be_stopped_nor_taken_up(three: Office) -> None:
+def test_one_that_is_over_cannot_be_stopped_nor_resumed(three: Office) -> None:
     run_id = remove_all(three)
     three.app.remove_all.run(run_id)
     three.app.remove_all.stop(run_id)

@@ -46,7 +46,7 @@ def ordered(office: Office) -> int:
         return runs.create(conn, RunKind.SNAPSHOT, now=clock(conn), requested_by="prune")
 
 
-def take_turn(office: Office, holder: str) -> bool:
+def take_lock(office: Office, holder: str) -> bool:
     with office.app.db.begin() as conn:
         limit = timedelta(minutes=1)
         return locks.take(conn, locks.SNAPSHOT, holder, now=clock(conn), limit=limit)
@@ -61,7 +61,7 @@ def test_a_snapshot_that_is_done_says_what_it_holds_and_who_asked(shops: Office)
     assert run.started_at <= run.touched_at == run.finished_at
     assert rows(shops, run_id) == 3
     assert newest_run_id(shops.app.db) == run_id
-    assert take_turn(shops, "next"), "the turn is given back"
+    assert take_lock(shops, "next"), "the lock is released"
 
 
 def test_before_the_first_snapshot_there_is_none(office: Office) -> None:
@@ -84,7 +84,7 @@ def test_an_order_that_a_newer_snapshot_serves_is_over_and_names_it(shops: Offic
         f"not needed: the snapshot of run {newer} is newer",
     )
     assert run.finished_at is not None
-    assert take_turn(shops, "next"), "the turn is given back"
+    assert take_lock(shops, "next"), "the lock is released"
     assert shops.app.snapshot.take(newer) == newer
     assert get(shops, newer).state == "done"
 
@@ -96,7 +96,7 @@ def test_an_order_that_only_older_snapshots_precede_is_carried_out(shops: Office
 
 
 def test_while_another_one_is_taken_none_begins(shops: Office) -> None:
-    assert take_turn(shops, "another")
+    assert take_lock(shops, "another")
     with pytest.raises(AlreadyRunning, match="another snapshot is being taken"):
         shops.app.snapshot.take()
     assert newest(shops) is None, "nothing is on record of it"
@@ -109,7 +109,7 @@ def test_a_snapshot_that_fails_holds_no_rows_and_says_why(shops: Office) -> None
     run = newest(shops)
     assert (run.state, run.note) == ("failed", str(raised.value))
     assert rows(shops, run.run_id) == 0
-    assert take_turn(shops, "next"), "the turn is given back"
+    assert take_lock(shops, "next"), "the lock is released"
 
 
 def test_one_that_was_ordered_and_fails_in_passing_waits_for_its_next_try(shops: Office) -> None:
@@ -152,7 +152,7 @@ def test_one_that_loses_its_lock_writes_no_rows(shops: Office) -> None:
         shops.app.snapshot.take()
     assert rows(shops, newest(shops).run_id) == 0
     assert newest(shops).state is RunState.RUNNING, "the other one may be at this very run"
-    assert not take_turn(shops, "a third"), "the other one has the turn"
+    assert not take_lock(shops, "a third"), "the other one has the lock"
 
 
 def test_rows_that_a_dead_try_left_are_not_mixed_with_the_next_ones(shops: Office) -> None:
