@@ -11,7 +11,7 @@ from cprqueue.domain.models import Address, Job, Observed
 from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import ErrorCode, Link, LinkState
 from cprqueue.services.record import record
-from cprqueue.store import links, push_queue
+from cprqueue.store import leases, links, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import NO_LEASE, LinkValues
 
@@ -51,7 +51,7 @@ def claim(db: Database, lease: str, *, limit: int = 50, **wishes: Any) -> list[i
     """Claim what is due for a minute; return the jobs."""
     with db.begin() as conn:
         at = clock(conn)
-        rows = push_queue.claim(conn, lease, now=at, limit=limit, until=at + MINUTE, **wishes)
+        rows = leases.claim(conn, lease, now=at, limit=limit, until=at + MINUTE, **wishes)
     return [row.job_id for row in rows]
 
 
@@ -61,8 +61,8 @@ def write(db: Database, values: LinkValues, *job_ids: int) -> None:
         with db.begin() as conn:
             at = clock(conn)
             push_queue.make_due(conn, job_id, now=at)
-            push_queue.claim(conn, "test", now=at, limit=1, until=at + MINUTE, only=job_id)
-            push_queue.write(conn, job_id, "test", {**values, **NO_LEASE})
+            leases.claim(conn, "test", now=at, limit=1, until=at + MINUTE, only=job_id)
+            leases.write(conn, job_id, "test", {**values, **NO_LEASE})
 
 
 def hold(db: Database, job_id: int, jobcode_id: int, **values: Any) -> None:

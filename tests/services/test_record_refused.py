@@ -16,7 +16,7 @@ from cprqueue.domain.push_item import read_item
 from cprqueue.domain.recording import REFUSED, Sighting
 from cprqueue.domain.records import LinkState
 from cprqueue.services.record import record
-from cprqueue.store import events, jobs, links, push_queue
+from cprqueue.store import events, jobs, leases, links
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import NO_LEASE, LinkValues
 
@@ -74,8 +74,8 @@ def settle(db: Database) -> None:
     observed = links.observed_columns(Observed(jobcode_id=5, name="A-7", active=True))
     with db.begin() as conn:
         now = clock(conn)
-        push_queue.claim(conn, "mine", now=now, limit=9, until=now + timedelta(minutes=1))
-        push_queue.write(conn, 7, "mine", {"state": LinkState.IN_SYNC, **NO_LEASE, **observed})
+        leases.claim(conn, "mine", now=now, limit=9, until=now + timedelta(minutes=1))
+        leases.write(conn, 7, "mine", {"state": LinkState.IN_SYNC, **NO_LEASE, **observed})
 
 
 def test_a_new_job_that_cannot_be_stored_is_on_record_by_its_id(narrow: Database) -> None:
@@ -155,7 +155,7 @@ def test_a_reopened_jobs_jobcode_counts_as_archived_until_the_push_has_restored_
     record(db, RULES, JOB, seen(3, minutes=2))
     with db.begin() as conn:
         now = clock(conn)
-        (row,) = push_queue.claim(conn, "mine", now=now, limit=9, until=now + timedelta(minutes=1))
+        (row,) = leases.claim(conn, "mine", now=now, limit=9, until=now + timedelta(minutes=1))
     assert row.jobcode_id == 5
     assert not read_item(row).observed.active
 
@@ -164,14 +164,14 @@ def test_a_job_whose_push_fails_is_tried_afresh_when_it_changes(db: Database) ->
     record(db, RULES, JOB, seen(1))
     with db.begin() as conn:
         now = clock(conn)
-        push_queue.claim(conn, "mine", now=now, limit=9, until=now + timedelta(minutes=1))
+        leases.claim(conn, "mine", now=now, limit=9, until=now + timedelta(minutes=1))
         failed: LinkValues = {
             "state": LinkState.PARKED,
             "error_code": "refused_417",
             "attempts": 3,
             **NO_LEASE,
         }
-        push_queue.write(conn, 7, "mine", failed)
+        leases.write(conn, 7, "mine", failed)
     assert record(db, RULES, replace(JOB, job_name="Smith"), seen(2, minutes=1)) == []
     assert link_of(db).state == LinkState.PARKED, "its name is nothing to QuickBooks Time"
     assert record(db, RULES, replace(JOB, job_number="A-8"), seen(3, minutes=2)) == [7]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cprqueue.domain.records import LinkState, RunKind
-from cprqueue.services.resync import STEPS, Report, Step
-from cprqueue.store import push_queue, runs
+from cprqueue.services.resync_report import STEPS, Report, Step
+from cprqueue.store import leases, push_queue, runs
 from cprqueue.store.database import clock
 from tests.office import Office, job
 from tests.pruning import CLOSED, fault
@@ -145,12 +145,12 @@ def test_a_job_that_another_worker_has_is_waited_for_until_that_one_ends(one: Of
     with one.app.db.begin() as conn:
         now = clock(conn)
         push_queue.make_due(conn, 1, now=now)
-        push_queue.claim(conn, "x", now=now, limit=1, until=now + timedelta(minutes=1))
+        leases.claim(conn, "x", now=now, limit=1, until=now + timedelta(minutes=1))
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(resync, one)
         wait_until(lambda: one.row(1).addr1 == "9 New Road")
         with one.app.db.begin() as conn:
-            push_queue.write(
+            leases.write(
                 conn, 1, "x", {"state": LinkState.IN_SYNC, "lease": None, "lease_until": None}
             )
         (report,) = work.result()

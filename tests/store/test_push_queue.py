@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from cprqueue.domain.records import LinkState, VerificationKind
-from cprqueue.store import push_queue
+from cprqueue.store import leases, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import LinkValues
 from tests.linked import MINUTE, PARKED, claim, hold, know, link, now, write
@@ -21,7 +21,7 @@ def test_what_is_claimed_is_nobody_elses_until_its_lease_expires(db: Database) -
     assert claim(db, "b") == []
     with db.begin() as conn:
         at = clock(conn) + 2 * MINUTE
-        rows = push_queue.claim(conn, "b", now=at, limit=50, until=at + MINUTE)
+        rows = leases.claim(conn, "b", now=at, limit=50, until=at + MINUTE)
     assert [row.job_id for row in rows] == [1, 2]
     assert {link(db, n).lease for n in (1, 2)} == {"b"}
 
@@ -32,7 +32,7 @@ def test_a_claim_takes_what_is_due_longest_up_to_its_limit(db: Database) -> None
         push_queue.make_due(conn, 1, now=clock(conn) + timedelta(milliseconds=1))
     later = now(db) + MINUTE
     with db.begin() as conn:
-        rows = push_queue.claim(conn, "a", now=later, limit=2, until=later + MINUTE)
+        rows = leases.claim(conn, "a", now=later, limit=2, until=later + MINUTE)
     assert [row.job_id for row in rows] == [2, 3]
 
 
@@ -96,8 +96,8 @@ def test_a_write_counts_only_under_the_lease(db: Database) -> None:
     know(db, 1)
     claim(db, "a")
     with db.begin() as conn:
-        assert not push_queue.write(conn, 1, "b", {"attempts": 5})
-        assert push_queue.write(conn, 1, "a", {"attempts": 4})
+        assert not leases.write(conn, 1, "b", {"attempts": 5})
+        assert leases.write(conn, 1, "a", {"attempts": 4})
     assert link(db).attempts == 4
 
 
@@ -106,10 +106,10 @@ def test_a_job_is_parked_only_under_the_lease_and_as_it_was_claimed(db: Database
     claim(db, "a")
     desired = link(db).desired_hash
     with db.begin() as conn:
-        assert not push_queue.park(conn, 1, "b", desired, PARKED)
-        assert not push_queue.park(conn, 1, "a", "of an earlier record", PARKED)
-        assert push_queue.park(conn, 1, "a", desired, PARKED)
-        assert not push_queue.park(conn, 1, "a", desired, PARKED), "it is due no more"
+        assert not leases.park(conn, 1, "b", desired, PARKED)
+        assert not leases.park(conn, 1, "a", "of an earlier record", PARKED)
+        assert leases.park(conn, 1, "a", desired, PARKED)
+        assert not leases.park(conn, 1, "a", desired, PARKED), "it is due no more"
     assert (link(db).state, link(db).attempts) == (LinkState.PARKED, 2)
 
 
@@ -121,18 +121,18 @@ def test_a_required_verification_is_cleared_by_the_next_claim_alone(db: Database
     with db.begin() as conn:
         push_queue.require_verification(conn, [1, 2], now=clock(conn), at=later)
         cleared: LinkValues = {"job_id": 1, "verification": None}
-        push_queue.write(conn, 1, "a", {"verification": None, "attempts": 3})
-        push_queue.write_each(conn, "a", [cleared])
+        leases.write(conn, 1, "a", {"verification": None, "attempts": 3})
+        leases.write_each(conn, "a", [cleared])
         ended: LinkValues = {"state": LinkState.IN_SYNC}
-        assert push_queue.finish_each(conn, "a", {1: link(db).desired_hash}, ended) == set()
-        assert not push_queue.park(conn, 1, "a", link(db).desired_hash, PARKED)
+        assert leases.finish_each(conn, "a", {1: link(db).desired_hash}, ended) == set()
+        assert not leases.park(conn, 1, "a", link(db).desired_hash, PARKED)
     row = link(db)
     assert (row.state, row.verification, row.attempts) == (LinkState.DUE, REQUIRED, 3)
     assert (row.lease, row.next_attempt_at) == (None, later)
     assert (link(db, 2).state, link(db, 2).verification) == (LinkState.IDLE, REQUIRED)
     assert claim(db, "b") == []
     with db.begin() as conn:
-        (claimed,) = push_queue.claim(conn, "b", now=later, limit=50, until=later + MINUTE)
+        (claimed,) = leases.claim(conn, "b", now=later, limit=50, until=later + MINUTE)
     assert claimed.verification is VerificationKind.FULL
 
 
@@ -142,9 +142,8 @@ def test_a_batch_is_written_row_by_row_and_what_is_not_ours_stays(db: Database) 
     claim(db, "a", only=2)
     claim(db, "b", only=3)
     with db.begin() as conn:
-        push_queue.write_each(conn, "a", [{"job_id": n, "attempts": n + 5} for n in (1, 2, 3)])
-        push_queue.write_each(conn, "a", [])
-        assert push_queue.still_leased(conn, "a") == {1, 2}
+        leases.write_each(conn, "a", [{"job_id": n, "attempts": n + 5} for n in (1, 2, 3)])
+        leases.write_each(conn, "a", [])
     assert [link(db, n).attempts for n in (1, 2, 3)] == [6, 7, 0]
 
 
@@ -156,8 +155,8 @@ def test_a_lease_is_prolonged_for_all_that_it_covers_and_given_back_as_it_was(
     claim(db, "a")
     until = now(db) + 9 * MINUTE
     with db.begin() as conn:
-        assert push_queue.renew(conn, "a", until) == 2
-        assert push_queue.renew(conn, "nobody", until) == 0
+        assert leases.renew(conn, "a", until) == {1, 2}
+        assert leases.renew(conn, "nobody", until) == set()
     assert (link(db, 1).lease_until, link(db, 2).lease_until) == (until, until)
     assert until > (link(db, 3).lease_until or until)
     with db.begin() as conn:
@@ -174,7 +173,7 @@ def test_jobs_that_changed_while_they_were_pushed_are_given_back_due(db: Databas
     know(db, 2, number="B-2")
     with db.begin() as conn:
         values: LinkValues = {"state": LinkState.IN_SYNC, "lease_until": None}
-        assert push_queue.finish_each(conn, "a", hashes, values) == {1}
+        assert leases.finish_each(conn, "a", hashes, values) == {1}
     states = [link(db, n).state for n in (1, 2, 3)]
     assert states == [LinkState.IN_SYNC, LinkState.DUE, LinkState.DUE]
     assert [link(db, n).lease for n in (1, 2, 3)] == [None, None, "b"]

@@ -13,7 +13,7 @@ from cprqueue.domain.models import Address, Job
 from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import LinkState, RunKind, RunState
 from cprqueue.services.record import record
-from cprqueue.store import push_queue, runs
+from cprqueue.store import leases, runs
 from cprqueue.store.database import Database, clock
 
 DONE, QUEUED = RunState.DONE, RunState.QUEUED
@@ -152,9 +152,9 @@ def test_the_active_jobs_of_a_run_are_counted_by_the_state_of_their_push(db: Dat
     with db.begin() as conn:
         runs.change(conn, run_id, observed_at=NOON)
         now = clock(conn)
-        push_queue.claim(conn, "x", now=now, limit=9, until=now + timedelta(minutes=1))
-        push_queue.write(conn, 1, "x", {"state": LinkState.IN_SYNC})
-        push_queue.write(conn, 2, "x", {"state": LinkState.PARKED})
+        leases.claim(conn, "x", now=now, limit=9, until=now + timedelta(minutes=1))
+        leases.write(conn, 1, "x", {"state": LinkState.IN_SYNC})
+        leases.write(conn, 2, "x", {"state": LinkState.PARKED})
     with db.read() as conn:
         row = get(db, run_id)
         assert runs.push_counts(conn, row) == {"in_sync": 1, "due": 2, "parked": 1}

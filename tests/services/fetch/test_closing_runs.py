@@ -13,7 +13,7 @@ from cprqueue.domain.records import ErrorCode, LinkState, RunKind, RunState
 from cprqueue.services import progress_values
 from cprqueue.services.fetch.closing import MAX_RESENDS, STALLED_AFTER, close_finished, lost_fetches
 from cprqueue.services.record import record
-from cprqueue.store import events, push_queue, runs
+from cprqueue.store import events, leases, runs
 from cprqueue.store.database import clock
 from cprqueue.store.push_queue import NO_LEASE, LinkValues
 from tests.office import Office, job
@@ -187,9 +187,9 @@ def test_a_number_that_vanished_requeues_who_was_parked_for_it(office: Office) -
     shown(office, job(1, "A-1"), job(2, "A-1"))
     with office.app.db.begin() as conn:
         now = clock(conn)
-        push_queue.claim(conn, "x", now=now, limit=1, until=now + QUIET, only=2)
+        leases.claim(conn, "x", now=now, limit=1, until=now + QUIET, only=2)
         parked: LinkValues = {"state": LinkState.PARKED, "error_code": ErrorCode.DOUBLED_NUMBER}
-        push_queue.write(conn, 2, "x", {**parked, **NO_LEASE})
+        leases.write(conn, 2, "x", {**parked, **NO_LEASE})
     for _ in range(2):
         shown(office, job(2, "A-1"))
     assert office.link(2).state == LinkState.DUE

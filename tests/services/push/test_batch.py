@@ -10,8 +10,9 @@ import pytest
 from cprqueue.domain.models import Observed, Spare
 from cprqueue.domain.push_item import read_item
 from cprqueue.domain.records import ErrorCode, Intent, LinkState, VerificationKind
+from cprqueue.services.push import observing
 from cprqueue.services.push.batch import Batch
-from cprqueue.store import events, push_queue
+from cprqueue.store import events, leases, push_queue
 from cprqueue.store.database import clock
 from cprqueue.store.push_queue import NO_LEASE, LinkValues
 from tests.office import Office, job
@@ -33,7 +34,7 @@ def claim(office: Office, lease: str = "a", **wishes: Any) -> Batch:
     batch = Batch(db=office.app.db, lease=lease, lease_time=MINUTE)
     with office.app.db.begin() as conn:
         now = clock(conn)
-        for row in push_queue.claim(conn, lease, now=now, limit=50, until=now + MINUTE, **wishes):
+        for row in leases.claim(conn, lease, now=now, limit=50, until=now + MINUTE, **wishes):
             batch.items[row.job_id] = read_item(row)
     return batch
 
@@ -41,7 +42,7 @@ def claim(office: Office, lease: str = "a", **wishes: Any) -> Batch:
 def lose(office: Office, job_id: int) -> None:
     """Let another worker have the job by now, because the lease had expired."""
     with office.app.db.begin() as conn:
-        push_queue.write(conn, job_id, "a", {"lease": "another"})
+        leases.write(conn, job_id, "a", {"lease": "another"})
 
 
 def history(office: Office, job_id: int = 1) -> list[tuple[str, str]]:
@@ -74,7 +75,7 @@ def test_a_request_of_unknown_outcome_asks_for_a_verification(
     batch = claim(office)
     with office.app.db.begin() as conn:
         unsure: LinkValues = {"intent": intent, "verification": verification, **NO_LEASE}
-        push_queue.write(conn, 1, "a", unsure)
+        leases.write(conn, 1, "a", unsure)
     batch = claim(office, "b")
     assert (batch.items[1].verification, batch.items[1].certain) == (read, read is None)
 
@@ -133,9 +134,9 @@ def test_an_item_that_moves_begins_to_count_its_attempts_afresh(office: Office) 
     batch = claim(office)
     with office.app.db.begin() as conn:
         for n, item in batch.items.items():
-            push_queue.write(conn, n, "a", {"attempts": 4})
+            leases.write(conn, n, "a", {"attempts": 4})
             item.attempts = 4
-        batch.record_observed_each(conn, [(batch.items[1], HELD)])
+        observing.record_observed_each(conn, batch, [(batch.items[1], HELD)])
     assert (office.link(1).attempts, batch.items[1].attempts) == (0, 0)
     assert (office.link(2).attempts, batch.items[2].attempts) == (4, 4)
     assert (office.link(1).jobcode_id, batch.items[1].observed) == (101, HELD)
@@ -148,14 +149,16 @@ def test_of_two_jobs_with_one_jobcode_both_are_verified_and_the_second_is_due_la
     known(office, 1, 2, 3)
     batch = claim(office)
     with office.app.db.begin() as conn:
-        batch.record_observed(conn, batch.items[1], HELD)
+        observing.record_observed(conn, batch, batch.items[1], HELD)
         batch.end(conn, [batch.items[1]])
         if each:
-            push_queue.write(conn, 3, "a", {"attempts": 4})
+            leases.write(conn, 3, "a", {"attempts": 4})
             third = Observed(jobcode_id=103, name="A-3")
-            batch.record_observed_each(conn, [(batch.items[2], HELD), (batch.items[3], third)])
+            observing.record_observed_each(
+                conn, batch, [(batch.items[2], HELD), (batch.items[3], third)]
+            )
         else:
-            batch.record_observed(conn, batch.items[2], HELD)
+            observing.record_observed(conn, batch, batch.items[2], HELD)
     assert list(batch.items) == [3]
     first = office.link(1)
     assert (first.state, first.verification) == (LinkState.DUE, VerificationKind.REQUIRED)
@@ -178,7 +181,7 @@ def share(office: Office) -> Batch:
         for n, other in ((1, 102), (2, 101)):
             spares = (Spare(201, (other,)),)
             observed = Observed(jobcode_id=100 + n, name=f"A-{n}", active=True, spares=spares)
-            batch.record_observed(conn, batch.items[n], observed)
+            observing.record_observed(conn, batch, batch.items[n], observed)
     return batch
 
 
@@ -193,8 +196,8 @@ def test_a_job_that_left_a_shared_location_is_not_linked_to_it_again(
 ) -> None:
     batch = share(office)
     with office.app.db.begin() as conn:
-        batch.record_observed(
-            conn, batch.items[1], Observed(jobcode_id=101, name="A-1", active=True)
+        observing.record_observed(
+            conn, batch, batch.items[1], Observed(jobcode_id=101, name="A-1", active=True)
         )
     assert (spares(office, 1), spares(office, 2)) == ((), (Spare(201),))
     assert batch.items[2].observed.spares == (Spare(201),), "the same batch may send it next"
@@ -203,7 +206,7 @@ def test_a_job_that_left_a_shared_location_is_not_linked_to_it_again(
 def test_a_job_that_keeps_a_shared_location_stays_on_record_of_the_other(office: Office) -> None:
     batch = share(office)
     with office.app.db.begin() as conn:
-        batch.record_observed(conn, batch.items[1], batch.items[1].observed)
+        observing.record_observed(conn, batch, batch.items[1], batch.items[1].observed)
     assert spares(office, 2) == (Spare(201, (101,)),)
 
 
@@ -226,7 +229,7 @@ def test_an_item_that_waits_for_another_is_no_event_and_stays_unverified(office:
     known(office, 1)
     batch = claim(office)
     with office.app.db.begin() as conn:
-        push_queue.write(conn, 1, "a", {"verification": CHANGES, "attempts": 2})
+        leases.write(conn, 1, "a", {"verification": CHANGES, "attempts": 2})
         batch.items[1].attempts = 2
         batch.postpone(conn, batch.items[1], ErrorCode.WAITING, "for another")
     link = office.link(1)
@@ -278,7 +281,9 @@ def test_what_is_done_is_in_sync_and_its_event_names_jobcode_and_location(office
     batch = claim(office)
     with office.app.db.begin() as conn:
         observed = Observed(jobcode_id=102, name="A-2", location_id=202, location_linked=True)
-        batch.record_observed_each(conn, [(batch.items[1], HELD), (batch.items[2], observed)])
+        observing.record_observed_each(
+            conn, batch, [(batch.items[1], HELD), (batch.items[2], observed)]
+        )
         batch.end(conn, [])
         batch.end(conn, list(batch.items.values()))
     for n in (1, 2):

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from cprqueue.domain.models import Address, Observed, Spare
 from cprqueue.domain.records import Event, Intent, LinkState
 from cprqueue.services.snapshot import drift
-from cprqueue.store import push_queue, runs
+from cprqueue.store import leases, push_queue, runs
 from cprqueue.store.database import clock
 from cprqueue.store.push_queue import LinkValues
 from cprqueue.store.tables import events
@@ -49,8 +49,8 @@ def lease(office: Office, **values: Unpack[LinkValues]) -> None:
     with office.app.db.begin() as conn:
         now = clock(conn)
         push_queue.make_due(conn, 1, now=now)
-        push_queue.claim(conn, "x", now=now, limit=1, until=now + timedelta(minutes=1), only=1)
-        push_queue.write(conn, 1, "x", {"state": LinkState.IN_SYNC, **values})
+        leases.claim(conn, "x", now=now, limit=1, until=now + timedelta(minutes=1), only=1)
+        leases.write(conn, 1, "x", {"state": LinkState.IN_SYNC, **values})
 
 
 def test_a_job_that_was_edited_is_the_only_one_found(edited: Office) -> None:
