@@ -161,8 +161,9 @@ def build(settings: config.Settings) -> Celery:
 
 
 def _load() -> config.Settings:
+    ours = bool(logging.getLogger().handlers)  # Celery's own commands set up no log before
     try:
-        if not logging.getLogger().handlers:  # one of Celery's commands: ours has set it up before
+        if not ours:
             log.set_up(config.log_format(), logging.WARNING)
             if config.log_format() == "json":
                 log.log_prints()
@@ -172,6 +173,8 @@ def _load() -> config.Settings:
         found.make_var_dir()
         return found
     except SettingsError as error:
+        if ours:
+            raise
         print(error, file=sys.stderr)  # noqa: T201  (nothing is set up to log with yet)
         raise SystemExit(error.exit_code) from None
 

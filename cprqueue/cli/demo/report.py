@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from cprqueue.cli.console import out, table
+from cprqueue.cli.console import add_row, say, show, table
 from cprqueue.cli.demo.changes import Changes
 from cprqueue.domain.records import ClaimedLink
 from cprqueue.sandbox.audit import Audit
@@ -41,18 +41,18 @@ def show_rounds(rounds: Iterable[Round]) -> None:
         said = one.said
         counts = (said["emitted"], said["in_sync"], said["parked"])
         times = (f"{said['seconds']:.1f}", f"{one.jobs_per_second:.0f}")
-        made.add_row(one.name, *map(str, counts), *times, str(one.calls), str(one.least))
+        add_row(made, (one.name, *map(str, counts), *times, str(one.calls), str(one.least)))
     _print(made)
 
 
 def show_changes(changes: Changes) -> None:
     """Print what happened in RM between the syncs."""
     made = table("Between the two, in RestorationManager", "jobs", "what happened", "so here")
-    made.add_row(str(len(changes.new)), "came new", "a jobcode and a location more")
-    made.add_row(str(len(changes.renamed)), "got another number", "the same jobcode, renamed")
-    made.add_row(str(len(changes.moved)), "got another address", "the same location, changed")
+    add_row(made, (str(len(changes.new)), "came new", "a jobcode and a location more"))
+    add_row(made, (str(len(changes.renamed)), "got another number", "the same jobcode, renamed"))
+    add_row(made, (str(len(changes.moved)), "got another address", "the same location, changed"))
     closed = "kept until the monthly prune archives it"
-    made.add_row(str(len(changes.closed)), "were closed", closed)
+    add_row(made, (str(len(changes.closed)), "were closed", closed))
     _print(made)
 
 
@@ -68,21 +68,21 @@ def show_audits(rounds: Iterable[Round]) -> None:
         ("jobcodes of closed jobs, for the monthly prune", lambda a: a.leftover),
         ("wrong", lambda a: len(a.wrong)),
     ):
-        made.add_row(text, *(str(count(one.audit)) for one in rounds))
+        add_row(made, (text, *(str(count(one.audit)) for one in rounds)))
     _print(made)
     for one in rounds:
         for line in one.audit.wrong[:SHOWN_FAULTS]:
-            out.print(f"[bold red]wrong[/] after the {one.name}: ", line, markup=True)
+            say(f"wrong after the {one.name}: {line}")
 
 
 def show_parked(rows: Iterable[ClaimedLink]) -> None:
     """Print which jobs wait for a person, and why."""
     made = table("Parked", "job", "number", "reason")
     for row in rows:
-        made.add_row(str(row.job_id), row.job_number, row.error_reason or "")
+        add_row(made, (str(row.job_id), row.job_number, row.error_reason or ""))
     _print(made)
 
 
 def _print(made: Table) -> None:
-    out.print()
-    out.print(made)
+    say("")
+    show(made)
