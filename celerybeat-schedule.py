@@ -1,6 +1,6 @@
 """The timetable, and nothing else. Edit it and restart beat.
 
-Times are in CPR_TIMEZONE. ``expires``: an order that nobody took in time is dropped, so that
+Times are in CPR_TIMEZONE. ``expires``: an order that no worker took in time is dropped, so that
 orders do not pile up while workers are down. A missed month is caught up: the database knows
 which month was done, and the daily entry asks for whatever is still owed.
 
@@ -25,7 +25,7 @@ app.conf.beat_schedule = {
         "kwargs": {"full": True},
         "options": {"expires": 60 * MINUTE},
     },
-    "ring again for whatever is due": {
+    "send wake-ups for whatever is due": {
         "task": "cpr.sweep",
         "schedule": 1 * MINUTE,
         "options": {"expires": 50},

@@ -18,7 +18,7 @@ from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.clients.rm import RestorationManager
 from cprqueue.clients.token import Grant, Token
 from cprqueue.clients.transport import Transport
-from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.prune_plan import Limits
 from cprqueue.errors import AccessStopped
 from cprqueue.services.fetch.fetch import Fetch

@@ -21,7 +21,7 @@ from kombu import Exchange, Queue
 
 from cprqueue import bootstrap, config, log, private_files
 from cprqueue.errors import CprqueueError, DatabaseUnavailable, SettingsError
-from cprqueue.runtime import broker, kombu_patch
+from cprqueue.runtime import broker, kombu_patch, task_labels
 
 QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
 
@@ -100,7 +100,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
         "enable_utc": True,
         # The state file is written after each task, so a killed beat forgets nothing.
         "beat_sync_every": 1,
-        "beat_scheduler": "cprqueue.beat:Scheduler",
+        "beat_scheduler": "cprqueue.runtime.beat_state:Scheduler",
         "beat_schedule_filename": str(settings.var_dir / "beat" / "schedule"),
         "include": [
             "workers.fetch",
@@ -113,6 +113,13 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
 
 
 class _App(Celery):  # type: ignore[misc]  # Celery ships no types
+    def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Send a message; in Flower it shows what it is for."""
+        if "argsrepr" not in options:
+            shown = task_labels.label(name, args or (), kwargs or {})
+            options |= {"argsrepr": shown, "kwargsrepr": ""}
+        return super().send_task(name, args, kwargs, **options)
+
     def Beat(self, **options: Any) -> Any:  # noqa: N802  (Celery's name)
         """Make beat, without its banner where lines are JSON."""
         beat = self.subclass_with_self("celery.apps.beat:Beat")

@@ -20,7 +20,15 @@ _KINDS = (
 )
 _ENDPOINTS = ("jobcodes", "locations", "jobcode_assignments")
 POINTS = frozenset(
-    ["claimed", "verified", "written_export", "found_drift", "stored_plan"]
+    [
+        "claimed",
+        "verified",
+        "before_grant",
+        "waking_up",
+        "written_export",
+        "found_drift",
+        "stored_plan",
+    ]
     + [f"{when}_{kind}" for when in ("before", "after", "recorded") for kind in _KINDS]
     + [f"sending_{method}_{what}" for method in ("POST", "PUT") for what in _ENDPOINTS]
 )

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 _OTHERS = 0o077
 PROBE_BYTES = 64 * 1024
 _OUR_FILES = re.compile(
-    r"beat|broker|flower.*|cprqueue\.db.*|cpr_(all|changed)_jobs.*|lock|schedule.*|fuse-.*"
+    r"beat|broker|flower.*|cprqueue\.db.*|cpr_(all|changed)_jobs.*|lock|schedule.*|fuse-.*|crash-.*"
 )
 
 
@@ -41,13 +42,16 @@ def make_directory(path: Path) -> None:
 def make_file(path: Path) -> os.stat_result:
     """Make the file unless it is there, narrow one that others may read; return its state.
 
-    Raises OSError.
+    One that is there is never opened: closing it again would drop the locks that SQLite in this
+    process holds on it, and other processes would then take its journal away. Raises OSError.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        found = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     if found.st_uid == os.getuid() and found.st_mode & _OTHERS and stat.S_ISREG(found.st_mode):
         _narrow(path, found.st_mode)
     return found

@@ -17,7 +17,7 @@ from sqlalchemy import Row, delete, event, func, select, update
 
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.clients.transport import Reply, Transport
-from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Desired, Job, Observed
 from cprqueue.domain.push_item import read_item
 from cprqueue.domain.recording import Sighting

@@ -9,7 +9,7 @@ from typing import Any
 
 from kombu.exceptions import OperationalError
 
-from cprqueue import errors
+from cprqueue import errors, failpoints
 from cprqueue.celery import app
 from cprqueue.domain.models import Job
 from cprqueue.domain.retry import countdown_seconds
@@ -24,6 +24,7 @@ def wake_ups(chosen: Iterable[WakeUp]) -> None:
     """Send wake-ups; where the broker is away, the sweep sends them again."""
     with _or_the_sweep():
         for job_id, label, seconds in chosen:
+            failpoints.point("waking_up")
             args = () if job_id is None else (job_id,)
             app.send_task("cpr.upsert_job", args, argsrepr=label, countdown=seconds or None)
 

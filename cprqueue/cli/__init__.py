@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import cache
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
-from typer.exceptions import Abort, TyperException
 
 from cprqueue import config, log, private_files
-from cprqueue.cli.console import say_error
-from cprqueue.errors import CprqueueError
+from cprqueue.cli import console
 
 app = typer.Typer(
     name="cprqueue",
@@ -27,10 +28,29 @@ app = typer.Typer(
     epilog="Try it without any account:  cprqueue demo",
 )
 
+SYNC, SHOW, ARCHIVE, TRY = "Sync", "Show", "Archive and restore", "Try it"
 
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"cprqueue {version('cprqueue')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None: ...
+
+
+@cache
 def _register() -> None:
-    """Hang each command's function into the app; one module for each."""
+    """Add each command's function to the app; one module for each."""
     from cprqueue.cli import (
+        backup,
         check,
         demo,
         job_files,
@@ -44,50 +64,47 @@ def _register() -> None:
         up,
     )
 
-    app.command(rich_help_panel="Run")(up.up)
+    app.command(rich_help_panel=SYNC)(up.up)
     app.command(hidden=True)(migrate.migrate)
-    app.command(rich_help_panel="Run")(sync.sync)
-    app.command(rich_help_panel="Run")(job_files.fetch)
-    app.command("import", rich_help_panel="Run")(job_files.import_)
-    app.command(rich_help_panel="Run")(resync.resync)
-    app.command(rich_help_panel="Look")(reports.status)
-    app.command(rich_help_panel="Look")(reports.failures)
-    app.command(rich_help_panel="Run")(reports.retry)
-    app.command(rich_help_panel="Look")(reports.history)
-    app.command(rich_help_panel="Look")(reports.explain)
-    app.command(rich_help_panel="Look")(check.check)
-    app.command(rich_help_panel="Clean up")(prune.snapshot)
-    app.add_typer(prune.prune, name="prune", rich_help_panel="Clean up")
-    app.command(rich_help_panel="Clean up")(prune.undo)
-    app.command("remove-all", rich_help_panel="Clean up")(remove_all.remove_all)
-    app.command(rich_help_panel="Try")(sandbox.sandbox)
-    app.command(rich_help_panel="Try")(demo.demo)
-
-
-def _command(error: TyperException) -> str:
-    context = getattr(error, "ctx", None)
-    return str(context.command_path) if context else "cprqueue"
+    app.command(rich_help_panel=SYNC)(sync.sync)
+    app.command(rich_help_panel=SYNC)(job_files.fetch)
+    app.command("import", rich_help_panel=SYNC)(job_files.import_)
+    app.command(rich_help_panel=SYNC)(resync.resync)
+    app.command(rich_help_panel=SYNC)(reports.retry)
+    app.command(rich_help_panel=SHOW)(reports.status)
+    app.command(rich_help_panel=SHOW)(reports.failures)
+    app.command(rich_help_panel=SHOW)(reports.history)
+    app.command(rich_help_panel=SHOW)(reports.explain)
+    app.command(rich_help_panel=SHOW)(check.check)
+    app.command(rich_help_panel=ARCHIVE)(prune.snapshot)
+    app.add_typer(prune.prune, name="prune", rich_help_panel=ARCHIVE)
+    app.command(rich_help_panel=ARCHIVE)(prune.undo)
+    app.command("remove-all", rich_help_panel=ARCHIVE)(remove_all.remove_all)
+    app.command(rich_help_panel=ARCHIVE)(backup.backup)
+    app.command(rich_help_panel=TRY)(sandbox.sandbox)
+    app.command(rich_help_panel=TRY)(demo.demo)
 
 
 def main() -> None:
-    """Run the command line; errors that we raise on purpose are lines, never tracebacks."""
+    """Run the command line; whatever goes wrong ends in one line, never in a traceback."""
+    console.prepare_streams()
     try:
-        private_files.keep_new_files_private()
-        log.set_up(config.log_format(), logging.WARNING)
-        logging.getLogger(log.RUNS).setLevel(logging.CRITICAL)  # commands say it themselves
-        _register()
-        sys.exit(app(prog_name="cprqueue", standalone_mode=False))
-    except CprqueueError as error:
-        say_error(str(error))
-        sys.exit(error.exit_code)
-    except TyperException as error:
-        text = error.format_message().rstrip(".")
-        if text:  # nothing is to be said where the help was just shown
-            say_error(f"{text}: see `{_command(error)} --help`")
-        sys.exit(2)
-    except (KeyboardInterrupt, Abort):
-        say_error("stopped")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        code = _run()
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - nothing of it is swallowed
+        from cprqueue.cli import failing
+
+        code = failing.end(error, as_json="--json" in sys.argv[1:])
+    sys.exit(code)
+
+
+def _run() -> int:
+    private_files.keep_new_files_private()
+    log.set_up(config.log_format(), logging.WARNING)
+    logging.getLogger(log.RUNS).setLevel(logging.CRITICAL)  # commands say it themselves
+    _register()
+    code = int(app(prog_name="cprqueue", standalone_mode=False) or 0)
+    with console.writing():
+        pass  # what is still in a buffer
+    return code

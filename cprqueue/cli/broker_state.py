@@ -1,11 +1,11 @@
-"""What the broker says: how long the queues are, and which workers answer.
+"""The broker from the terminal's side: connections that are used once, queues, workers.
 
 Every question has a short time limit: a broker that is away is an answer, not a wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,8 @@ QUICK = {
     "socket_connect_timeout": CONNECT_SECONDS,
     "retry_on_timeout": False,
 }
+NOT_RUNNING = "the embedded broker is not running: start `cprqueue up`"
+NOBODY_LISTENS = ("Connection refused", "No such file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,22 +46,12 @@ def ask() -> Broker:
     return Broker(queues=lengths, workers=sorted(name for answer in answers for name in answer))
 
 
-def send_wake_ups(job_ids: Sequence[int]) -> int:
-    """Send one doorbell for each batch of these jobs; return how many."""
-    from cprqueue.celery import app
-    from cprqueue.domain.models import BATCH
-
-    chosen = list(job_ids)[::BATCH]
-    with connection() as conn:
-        for job_id in chosen:
-            label = f"RM job {job_id}"
-            app.send_task("cpr.upsert_job", (job_id,), argsrepr=label, connection=conn)
-    return len(chosen)
-
-
 @contextmanager
 def connection() -> Iterator[Any]:
-    """Open a connection to the broker. Raises ServiceUnreachable where it does not answer."""
+    """Open a connection of one's own: it cannot have died while it lay in a pool.
+
+    Raises ServiceUnreachable where the broker does not answer, also in the block.
+    """
     from kombu.exceptions import OperationalError
 
     from cprqueue.celery import app
@@ -75,11 +67,15 @@ def connection() -> Iterator[Any]:
 
 
 def _away(error: BaseException) -> str:
+    """Return the reason that was observed, in the library's own words."""
     from cprqueue.celery import app, settings
 
+    cause = error.__cause__ or error
+    reason = log.without_password(str(cause).partition("\n")[0].strip(" .")) or type(cause).__name__
     if settings.broker_is_embedded:
-        return "the embedded broker is not running: start `cprqueue up`"
-    url, reason = log.without_password(app.conf.broker_url), type(error.__cause__ or error).__name__
+        gone = any(words in reason for words in NOBODY_LISTENS)
+        return NOT_RUNNING if gone else f"the embedded broker does not answer: {reason}"
+    url = log.without_password(app.conf.broker_url)
     return f"the broker {url} does not answer ({reason}): start it, or correct CELERY_BROKER_URL"
 
 

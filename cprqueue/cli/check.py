@@ -1,4 +1,4 @@
-"""``check``: is everything there that the work needs?"""
+"""``check``: settings, database, broker and both services, one line each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cprqueue.bootstrap import Application, application
-from cprqueue.cli.console import out, print_json
+from cprqueue.cli.console import add_row, print_json, show
 from cprqueue.errors import ServiceUnreachable, SettingsError
 from cprqueue.services.reports.checkup import Checkup, Parts
 from cprqueue.services.reports.findings import (
@@ -39,7 +39,7 @@ def check(
     """Check settings, database, broker and both services; one line each, with the cure.
 
     Ends with 0 if all is well, 1 if something is not, 2 if settings are wrong or missing, 3 if
-    a service is out of reach. A push that was stopped goes on once QuickBooks Time lets it.
+    a service is out of reach. A stopped push goes on once QuickBooks Time accepts our requests.
 
     Example:  cprqueue check
     """
@@ -47,7 +47,7 @@ def check(
     for finding in _findings():
         found.append(finding)
         if not json:
-            out.print(_line(finding), highlight=False)
+            show(_line(finding))
     code = exit_code({finding.state for finding in found})
     if json:
         print_json({"ok": code == 0, "checks": [asdict(finding) for finding in found]})
@@ -98,7 +98,7 @@ def _line(finding: Finding) -> Table:
     made.add_column(width=7)
     made.add_column(width=18)
     made.add_column(overflow="fold")
-    made.add_row(WORDS[finding.state], Text(finding.name), Text(finding.text))
+    add_row(made, (WORDS[finding.state], finding.name, finding.text))
     if finding.cure:
-        made.add_row("", "", Text(f"-> {finding.cure}", "italic"))
+        add_row(made, ("", "", f"-> {finding.cure}"))
     return made

@@ -1,4 +1,4 @@
-"""``fetch`` and ``import``: the two steps by hand, with a file in between."""
+"""``fetch`` and ``import``: the first two steps by hand, with a file in between."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from rich.progress import (
 )
 
 from cprqueue.bootstrap import Application, application
-from cprqueue.cli.console import err, say
+from cprqueue.cli.console import err, print_json, say
 from cprqueue.errors import UsageError
 from cprqueue.services.fetch import job_files
+from cprqueue.services.reports.words import counted
 from cprqueue.store import schema
 
 Report = Callable[[int], None]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def _ready() -> Application:
@@ -41,6 +43,7 @@ def fetch(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write to this file.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Fetch the job list from RestorationManager into a file; nothing else is changed.
 
@@ -52,15 +55,18 @@ def fetch(
         raise UsageError(f"{output} is a directory: name a file in it")
     app = _ready()
     app.settings.require_services()
-    with _download_bar() as (loaded, counted):
+    with _download_bar() as (loaded, checked):
         try:
             done = job_files.fetch_file(
-                app.fetch, full=full, output=output, loaded=loaded, counted=counted
+                app.fetch, full=full, output=output, loaded=loaded, counted=checked
             )
         except OSError as error:
             raise UsageError(f"{output or app.settings.var_dir}: {error.strerror}") from None
-    kind = "jobs, all that there are" if done.complete else "jobs, changed since the last run"
-    say(f"{done.jobs} {kind}{_unreadable(done.unreadable)}: {done.path}")
+    if json:
+        print_json(done.as_json())
+    else:
+        kind = "all that there are" if done.complete else "changed since the last run"
+        say(f"{counted(done.jobs, 'job')}, {kind}{_unread(done.note)}: {done.path}")
 
 
 @contextmanager
@@ -73,19 +79,20 @@ def _download_bar() -> Iterator[tuple[Report, Report]]:
         def loaded(so_far: int) -> None:
             bar.update(task, completed=so_far)
 
-        def counted(so_far: int) -> None:
-            bar.update(task, description="checking", jobs=f"{so_far} jobs")
+        def checked(so_far: int) -> None:
+            bar.update(task, description="checking", jobs=counted(so_far, "job"))
 
-        yield loaded, counted
+        yield loaded, checked
 
 
 def _bar(*columns: ProgressColumn) -> Progress:
-    """Make a bar that is gone when the work is done, and never there without a terminal."""
+    """Make a bar that vanishes when the work is done; without a terminal there is none."""
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A JSON file with RM jobs.")],
+    json: Json = False,
 ) -> None:
     """Record the jobs of a JSON file in the database: the active ones are then pushed.
 
@@ -99,7 +106,10 @@ def import_(
     survey = work.open(file)
     with _record_bar(len(survey.last_index)) as recorded:
         done = work.run(file, survey, recorded=recorded)
-    say(_imported(done))
+    if json:
+        print_json(done.as_json())
+    else:
+        say(_imported(done))
 
 
 @contextmanager
@@ -114,11 +124,11 @@ def _imported(done: job_files.Imported) -> str:
     older = f", {done.older} older than the record" if done.older else ""
     due = f"; {len(done.due)} due for QuickBooks Time" if done.due else ""
     return (
-        f"{done.jobs} jobs: {done.new} new, {done.changed} changed, {done.unchanged} unchanged"
-        f"{older}; {done.active} active, {done.inactive} inactive"
-        f"{_unreadable(done.unreadable)}{due}"
+        f"{counted(done.jobs, 'job')}: {done.new} new, {done.changed} changed, "
+        f"{done.unchanged} unchanged{older}; {done.active} active, {done.inactive} inactive"
+        f"{_unread(done.note)}{due}"
     )
 
 
-def _unreadable(count: int) -> str:
-    return f"; {count} items without a job id left out" if count else ""
+def _unread(note: str | None) -> str:
+    return f"; {note}" if note else ""

@@ -1,4 +1,4 @@
-"""``cprqueue migrate``: bring the tables up to date and end; ``up`` does it by itself."""
+"""``cprqueue migrate``: bring the tables up to date; ``up`` does it too, at its start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shows how a sync comes along: live bars on a terminal, a line now and then elsewhere."""
+"""Show how far a sync is: live bars on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cprqueue.cli.console import err, note
+from cprqueue.cli.console import clean, err, note
 from cprqueue.domain.records import RunState
 from cprqueue.services.reports.progress import SyncProgress
+from cprqueue.services.reports.words import counted
 
 LINE_EVERY_SECONDS = 10.0
 
 
 class SyncDisplay:
-    """Give it each look, in a ``with`` block."""
+    """Shows each ``SyncProgress`` that it is given, in a ``with`` block."""
 
     def __init__(self) -> None:
         self._live = _Bars() if err.is_terminal else _Lines()
 
     def show(self, current: SyncProgress) -> None:
-        """Bring the picture up to date."""
+        """Show the newest."""
         self._live.show(current)
 
     def __enter__(self) -> Self:
@@ -45,7 +46,7 @@ class _Bars:
             BarColumn(bar_width=40),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[said]}", style="dim"),
+            TextColumn("{task.fields[text]}", style="dim", markup=False),
             console=err,
         )
         self._fetch = self._progress.add_task("recorded", total=None, text="")
@@ -70,7 +71,7 @@ class _Bars:
             self._push,
             total=all_active if sent else None,
             completed=current.in_sync + current.parked,
-            text=current.stopped or f"{current.parked} parked, {current.calls} calls",
+            text=clean(current.stopped) or _tail(current),
         )
 
 
@@ -78,25 +79,25 @@ class _Lines:
     def __init__(self) -> None:
         self._next = time.monotonic() + LINE_EVERY_SECONDS / 5
         self._last: SyncProgress | None = None
-        self._said: SyncProgress | None = None
+        self._printed: SyncProgress | None = None
 
     def start(self) -> None:
         pass
 
     def stop(self) -> None:
         if self._last is not None:
-            self._say(self._last)
+            self._print(self._last)
 
     def show(self, current: SyncProgress) -> None:
         self._last = current
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_EVERY_SECONDS
-            self._say(current)
+            self._print(current)
 
-    def _say(self, current: SyncProgress) -> None:
-        if current != self._said:
+    def _print(self, current: SyncProgress) -> None:
+        if current != self._printed:
             note(_line(current))
-        self._said = current
+        self._printed = current
 
 
 _WAITING = {
@@ -110,6 +111,9 @@ def _line(current: SyncProgress) -> str:
     emitted = current.emitted or "?"
     return (
         f"run {current.run_id} {current.state}: {current.recorded} of {emitted} recorded, "
-        f"{current.in_sync} in step, {current.due} due, {current.parked} parked, "
-        f"{current.calls} calls"
+        f"{current.in_sync} in step, {current.due} due, {_tail(current)}"
     )
+
+
+def _tail(current: SyncProgress) -> str:
+    return f"{current.parked} parked, {counted(current.calls, 'call')}"

@@ -1,4 +1,4 @@
-"""What people ask: ``status``, ``failures``, ``retry``, ``history``, ``explain``."""
+"""``status``, ``failures``, ``retry``, ``history`` and ``explain``."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli import broker_state
-from cprqueue.cli.console import note, out, pairs, print_json, say, table, when
+from cprqueue.cli.console import (
+    note,
+    print_json,
+    require_text,
+    say,
+    show_pairs,
+    show_table,
+    warn,
+    when,
+)
 from cprqueue.cli.explained import show_choice, show_explanation
 from cprqueue.domain.records import ClaimedLink, Run
 from cprqueue.errors import UsageError
 from cprqueue.services.reports import explain as explaining
 from cprqueue.services.reports import overview
+from cprqueue.services.reports.words import counted
 from cprqueue.store import schema
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -40,23 +49,19 @@ def status(json: Json = False) -> None:
     warnings += filter(None, [app.settings.full_disk()])
     if json:
         print_json({**found.as_json(), "broker": asdict(broker), "warnings": warnings})
-    else:
-        _show_status(found, broker, warnings)
+        return
+    show_pairs(_status_rows(found, broker))
+    for warning in warnings:
+        warn(warning)
 
 
 def _broker_warnings(broker: broker_state.Broker, due: int) -> list[str]:
     if broker.problem:
         return [broker.problem]
     if not broker.workers:
-        waiting = f", and {due} jobs are due" if due else ""
+        waiting = f", and due: {counted(due, 'job')}" if due else ""
         return [f"no worker answers{waiting}: start `cprqueue up`"]
     return []
-
-
-def _show_status(found: overview.Status, broker: broker_state.Broker, warnings: list[str]) -> None:
-    out.print(pairs(_status_rows(found, broker)), highlight=False)
-    for warning in warnings:
-        out.print(f"[bold yellow]warning:[/] {escape(warning)}", highlight=False)
 
 
 def _status_rows(found: overview.Status, broker: broker_state.Broker) -> dict[str, str]:
@@ -66,18 +71,21 @@ def _status_rows(found: overview.Status, broker: broker_state.Broker) -> dict[st
         "Jobs": f"{jobs['active']} active, {jobs['inactive']} inactive",
         "Push": f"{jobs['in_sync']} in step, {jobs['due']} due, {jobs['parked']} parked",
         "Queues": lengths or "not known: the broker does not answer",
-        "Workers": ", ".join(broker.workers) or "none seen",
-        "Calls": _calls(found.budget, jobs["due"]),
+        "Workers": ", ".join(broker.workers) or "none answers",
+        "Calls": _calls(found, works=bool(broker.workers)),
         "Last fetch": _last_fetch(found),
         "Last snapshot": _last(found.snapshot),
     }
 
 
-def _calls(budget: dict[str, float], due: int) -> str:
+def _calls(found: overview.Status, *, works: bool) -> str:
+    budget = found.budget
     text = f"{budget['free']:.0f} of {budget['limit']:.0f} free in {budget['window_seconds']:.0f} s"
     minutes = budget["minutes_for_due"]
-    if not due:
+    if not found.jobs["due"]:
         return text
+    if found.push_halted or not works:
+        return f"{text}; what is due waits: see the warnings"
     return f"{text}; what is due " + (f"waits up to {minutes:g} min" if minutes else "goes at once")
 
 
@@ -110,18 +118,20 @@ def failures(json: Json = False) -> None:
 
 
 def _show_failures(found: list[ClaimedLink]) -> None:
-    rows = table("Failures", "Job", "State", "Tries", "Next", "Reason")
+    rows = []
     for row in found:
-        moment = overview.next_try(row)
-        name = f"{row.job_number or 'no number'}\n{row.job_id}"
-        rows.add_row(
-            escape(name),
-            row.state,
-            str(row.attempts),
-            when(moment) if moment else "-",
-            escape(row.error_reason or ""),
+        moment = overview.next_attempt_at(row)
+        rows.append(
+            (
+                row.job_number or "no number",
+                str(row.job_id),
+                row.state,
+                str(row.attempts),
+                when(moment) if moment else "-",
+                row.error_reason or "",
+            )
         )
-    out.print(rows)
+    show_table("Failures", ("Job", "Id", "State", "Tries", "Next", "Reason"), rows)
     note("Once the cause is gone:  cprqueue retry JOB  or  cprqueue retry --all")
 
 
@@ -130,25 +140,36 @@ def retry(
         list[str] | None, typer.Argument(metavar="JOB", help="Job ids or job numbers.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All parked and waiting jobs.")] = False,
+    json: Json = False,
 ) -> None:
     """Push parked and waiting jobs again, now.
 
     Examples:  cprqueue retry BMS-25-00008M 4711   or   cprqueue retry --all
     """
+    from cprqueue.cli import send
+
     if bool(jobs) == everything:
         raise UsageError("name the jobs to try again, or give --all")
     app = _ready()
     ids = None if everything else _known_ids(app, jobs or [])
-    result = overview.ring_again(app.db, ids)
-    idle = [job_id for job_id in ids or [] if job_id not in result]
+    due = overview.make_due(app.db, ids)
+    idle = [job_id for job_id in ids or [] if job_id not in due]
+    if json:
+        print_json({"due": due, "unchanged": idle})
+    else:
+        _show_retry(due, idle)
+    if due:
+        send.send_wake_ups(due)
+
+
+def _show_retry(due: list[int], idle: list[int]) -> None:
     for job_id in idle:
         note(f"RM job {job_id} is neither parked nor due: see `cprqueue explain {job_id}`")
-    say(f"{len(result)} due now")
-    if result:
-        broker_state.send_wake_ups(result)
+    say(f"{len(due)} due now")
 
 
 def _known_ids(app: Application, texts: list[str]) -> list[int]:
+    require_text(*texts)
     ids, unknown = overview.ids_of(app.db, texts)
     if unknown:
         raise UsageError(f"no job is known as {', '.join(map(repr, unknown))}: nothing was changed")
@@ -169,23 +190,14 @@ def history(
     elif not found:
         say("no run yet: start one with `cprqueue sync`")
     else:
-        _show_history(found)
+        rows = [_history_row(run) for run in found]
+        show_table("Runs", ("Run", "Kind", "State", "Began", "Counts", "Note"), rows)
 
 
-def _show_history(found: list[Run]) -> None:
-    rows = table("Runs", "Run", "Kind", "State", "Began", "Jobs", "Recorded", "Note")
-    for run in found:
-        kind = run.kind + (" (all)" if run.complete else "")
-        rows.add_row(
-            str(run.run_id),
-            kind,
-            run.state,
-            when(run.began),
-            str(run.emitted),
-            str(run.recorded),
-            escape(run.note or ""),
-        )
-    out.print(rows)
+def _history_row(run: Run) -> tuple[str, ...]:
+    kind = run.kind + (" (all)" if run.complete else "")
+    counts = ", ".join(f"{name} {n}" for name, n in overview.run_counts(run).items() if n)
+    return (str(run.run_id), kind, run.state, when(run.began), counts, run.note or "")
 
 
 def explain(
@@ -198,15 +210,18 @@ def explain(
 
     Example:  cprqueue explain BMS-25-00008M
     """
+    require_text(job)
     if not job.strip():
-        raise UsageError("say which job: id, number, name, or part of the street")
-    found = explaining.search(_ready().db, job)
+        raise UsageError("name a job: id, number, name, or part of the street")
+    app = _ready()
+    found = explaining.search(app.db, job)
     if not found:
         raise UsageError(f"no job is known by {job!r}: neither id, number, name nor street")
     if len(found) > 1:
         show_choice(job, found, as_json=json)
         raise typer.Exit(1)
-    explanation = explaining.explain(application().db, found[0].job_id)
+    timezone = app.settings.timezone
+    explanation = explaining.explain(app.db, found[0].job_id, timezone=timezone)
     if json:
         print_json(explanation.as_json())
     else:

@@ -6,15 +6,14 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from cprqueue.bootstrap import application
-from cprqueue.cli import watch
-from cprqueue.cli.console import note, out, print_json, table
-from cprqueue.domain.push_plan import Compared
+from cprqueue.cli import console, watch
+from cprqueue.cli.interrupted import interrupted, run_goes_on
+from cprqueue.domain.records import Run
+from cprqueue.services.reports.words import counted
 from cprqueue.services.resync import Report, reports_of
-from cprqueue.store import schema
+from cprqueue.store import runs, schema
 
 
 def resync(
@@ -29,6 +28,7 @@ def resync(
     """
     from cprqueue.cli import send
 
+    console.require_text(*jobs)
     app = application()
     app.settings.require_services()
     schema.require_current(app.db)
@@ -38,40 +38,59 @@ def resync(
     for job, run_id in run_ids.items():
         send.send("cpr.resync_job", job=job, run_id=run_id)
     if not wait:
-        note(f"{len(jobs)} resyncs are queued: see `cprqueue history`")
-        return
-    reports: list[Report] = []
-    for job, run_id in run_ids.items():
-        row = watch.until_ended(
+        console.note(f"{counted(len(run_ids), 'resync')} queued: see `cprqueue history`")
+    with interrupted(lambda: _go_on(list(run_ids.values()))):
+        found = {job: _result(run_id, job, timeout, wait=wait) for job, run_id in run_ids.items()}
+    if json:
+        console.print_json([d for job, row in found.items() for d in documents(job, row)])
+    reports = [report for row in found.values() for report in reports_of(row)]
+    for report in [] if json else reports:
+        _show(report)
+    raise typer.Exit(0 if all(report.ok for report in reports) else 1)
+
+
+def _go_on(run_ids: list[int]) -> str:
+    if len(run_ids) == 1:
+        return run_goes_on(run_ids[0], "resync")
+    return f"stopped waiting: resyncs {run_ids[0]} to {run_ids[-1]} go on: see `cprqueue history`"
+
+
+def _result(run_id: int, job: str, timeout: float, *, wait: bool) -> Run:
+    app = application()
+    if wait:
+        return watch.until_ended(
             app,
             run_id,
             what=f"resync {job}",
             timeout_seconds=timeout,
             said=lambda r: r.note or r.state,
         )
-        reports += reports_of(row)
-    if json:
-        print_json([asdict(report) for report in reports])
-    for report in [] if json else reports:
-        _show(report)
-    raise typer.Exit(0 if all(report.ok for report in reports) else 1)
+    with app.db.read() as conn:
+        return runs.existing(conn, run_id)
+
+
+def documents(job: str, run: Run) -> list[dict[str, object]]:
+    """Return what ``resync --json`` prints for one ``job``, as it was typed.
+
+    That is a document for each job with this number, or one without a report: it waits.
+    """
+    of_run: dict[str, object] = {"run_id": run.run_id, "state": run.state, "job": job}
+    empty = Report(job_id=None, job_number="")
+    found = reports_of(run)
+    reports = [asdict(report) for report in found] or [{**asdict(empty), "ok": None}]
+    return [{**of_run, **report} for report in reports]
 
 
 def _show(report: Report) -> None:
     title = report.job_number + (f" (RM job {report.job_id})" if report.job_id else "")
-    steps = table(title, "", "step", "")
-    for number, step in enumerate(report.steps, 1):
-        sign = "[green]✓[/]" if step.ok else "[red]✗[/]"
-        steps.add_row(f"{number}", step.step, f"{sign} {escape(step.text)}")
-    out.print(steps)
+    steps = [
+        (str(number), step.step, console.mark(good=step.ok), step.text)
+        for number, step in enumerate(report.steps, 1)
+    ]
+    console.show_table(title, ("", "step", "", ""), steps)
     if report.fields:
-        out.print(_fields(report.fields))
-    out.print()
-
-
-def _fields(rows: list[Compared]) -> Table:
-    fields = table("Compared before the push", "field", "desired", "observed", "")
-    for row in rows:
-        sign = "" if row.equal else "[yellow]differed[/]"
-        fields.add_row(row.field, escape(row.desired), escape(row.observed), sign)
-    return fields
+        rows = [
+            (row.field, row.desired, row.observed, "" if row.equal else "differed")
+            for row in report.fields
+        ]
+        console.show_table("Compared before the push", ("field", "desired", "observed", ""), rows)

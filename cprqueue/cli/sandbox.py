@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cprqueue.cli.console import note
+from cprqueue.cli.console import note, say
 from cprqueue.errors import UsageError
 from cprqueue.sandbox import credentials, server
+from cprqueue.services.reports.words import counted
 
 
 def sandbox(
@@ -43,9 +43,10 @@ def _hand_out(running: server.Sandbox, jobs: int, env: Path | None) -> None:
         write_private(env, text)
         note(f"wrote {env}")
     else:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    note(f"RestorationManager with {jobs} jobs, and an empty QuickBooks Time: {running.url}")
+        for line in text.splitlines():
+            say(line)
+    made_up = counted(jobs, "job")
+    note(f"RestorationManager with {made_up}, and an empty QuickBooks Time: {running.url}")
     note("Ctrl-C ends it")
 
 

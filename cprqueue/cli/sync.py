@@ -9,17 +9,18 @@ import typer
 
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli.console import note, print_json, say_error
+from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.cli.progress_bar import SyncDisplay
+from cprqueue.cli.waiting import until
 from cprqueue.domain.records import RunState
-from cprqueue.errors import ServiceUnreachable
 from cprqueue.services.push import first_export
 from cprqueue.services.reports import progress
 from cprqueue.services.reports.progress import SyncProgress
+from cprqueue.services.reports.words import counted
 from cprqueue.store import schema
 
-POLL_SECONDS = 0.25
 SILENCE_SECONDS = 15.0
-"""After so long without any change somebody asks whether the workers are still there."""
+"""After so long without any change the workers are asked for an answer."""
 
 ASK_SECONDS, OURSELVES_SECONDS = 1.0, 10.0
 """After so long a worker is asked to close a run that is recorded, and then it is closed here."""
@@ -47,18 +48,19 @@ def sync(
     with app.db.read() as conn:
         before = app.budget.calls_so_far(conn)
     run_id = app.fetch.request(complete=full, requested_by="sync")
-    send.send("cpr.fetch_jobs", full=full, run_id=run_id)
-    if wait:
-        end = _watch(app, run_id, calls_before=before, timeout_seconds=timeout)
-    else:
-        end = progress.read_progress(app.db, app.budget, run_id, calls_before=before)
+    with interrupted(lambda: run_goes_on(run_id, "sync")):
+        send.send("cpr.fetch_jobs", full=full, run_id=run_id)
+        if wait:
+            end = _watch(app, run_id, calls_before=before, timeout_seconds=timeout)
+        else:
+            end = progress.read_progress(app.db, app.budget, run_id, calls_before=before)
     if json:
         print_json(end.as_json())
     raise typer.Exit(_verdict(end) if wait else _queued(end))
 
 
 def _require_workers(app: Application) -> None:
-    """Raise ServiceUnreachable unless all that the sync needs is at work."""
+    """Raise ServiceUnreachable unless a worker takes from each queue that the sync needs."""
     from cprqueue.cli import send
 
     with app.db.read() as conn:
@@ -69,25 +71,28 @@ def _require_workers(app: Application) -> None:
 def _watch(
     app: Application, run_id: int, *, calls_before: int, timeout_seconds: float
 ) -> SyncProgress:
-    """Return the last look: all done, out of time, or nobody left to wait for."""
-    deadline = time.monotonic() + timeout_seconds
-    liveness, closer = _Liveness(app), _Closer(app)
+    """Return the last state: all done, stopped, or out of time."""
+    workers, closer = _WorkerCheck(app), _Closer(app)
     with SyncDisplay() as display:
-        while True:
-            current = progress.read_progress(app.db, app.budget, run_id, calls_before=calls_before)
+
+        def ended() -> SyncProgress | None:
+            current = read()
             display.show(current)
             closer.see(current)
-            if current.finished or time.monotonic() > deadline or not liveness.is_alive(current):
-                return current
-            if current.stopped and current.state is RunState.DONE:
-                return current
-            time.sleep(POLL_SECONDS)  # between two looks
+            workers.see(current)
+            stopped = current.stopped and current.state is RunState.DONE
+            return current if current.finished or stopped else None
+
+        def read() -> SyncProgress:
+            return progress.read_progress(app.db, app.budget, run_id, calls_before=calls_before)
+
+        return until(ended, timeout_seconds=timeout_seconds) or read()
 
 
 class _Closer:
-    """Has a run closed that is recorded to the end: by a worker, so that its log tells of it.
+    """Has a run closed once all of it is recorded: by a worker, whose log then has it.
 
-    The fetch worker does it in the first minute, later a sweep; we do it where neither does.
+    The fetch worker does so in the first minute, later a sweep; this process where neither does.
     """
 
     def __init__(self, app: Application) -> None:
@@ -96,7 +101,7 @@ class _Closer:
         self._asked = False
 
     def see(self, current: SyncProgress) -> None:
-        """Take a look; it may show the run as still open for the last time."""
+        """Take the newest state of the run."""
         if current.state != RunState.RECORDING:
             self._app.fetch.close()
             return
@@ -113,26 +118,21 @@ class _Closer:
             send.send("cpr.sweep")
 
 
-class _Liveness:
-    """Tells whether it makes sense to go on waiting."""
+class _WorkerCheck:
+    """Asks the workers for an answer where nothing has changed for a while."""
 
     def __init__(self, app: Application) -> None:
         self._app = app
         self._last: SyncProgress | None = None
         self._quiet_since = time.monotonic()
 
-    def is_alive(self, current: SyncProgress) -> bool:
-        """True if something moved lately, or else if the workers answer."""
+    def see(self, current: SyncProgress) -> None:
+        """Take the newest state. Raises ServiceUnreachable, again and again until they answer."""
         if current != self._last:
             self._last, self._quiet_since = current, time.monotonic()
         elif time.monotonic() - self._quiet_since > SILENCE_SECONDS:
+            _require_workers(self._app)
             self._quiet_since = time.monotonic()
-            try:
-                _require_workers(self._app)
-            except ServiceUnreachable as error:
-                say_error(str(error))
-                return False
-        return True
 
 
 def _verdict(end: SyncProgress) -> int:
@@ -147,7 +147,7 @@ def _verdict(end: SyncProgress) -> int:
         say_error(f"run {end.run_id} is not finished; it goes on: see `cprqueue status`")
         return TIMED_OUT
     if end.parked:
-        note(f"{end.parked} jobs are parked: see `cprqueue failures`")
+        note(f"{counted(end.parked, 'job')} parked: see `cprqueue failures`")
         return SOME_FAILED
     return DONE
 

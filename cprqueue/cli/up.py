@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from cprqueue import config, log
-from cprqueue.cli.event_log import EventLog
+from cprqueue.cli import console
+from cprqueue.cli.program_log import ProgramLog
 from cprqueue.errors import AlreadyRunning, ServiceUnreachable, UsageError
 from cprqueue.runtime import broker, programs
 from cprqueue.runtime.supervisor import Program, Supervisor
@@ -30,21 +31,21 @@ def up(
     if config.log_format(environ) == "json":
         log.log_prints()  # so that an error of ours is a line of JSON as well
     settings = config.load(environ).require_services()
-    if beat:  # who starts everything twice should not hear of a port first
+    if beat:  # before the port: a second `up` finds that taken too
         _raise_if_up(settings)
     port = free_port(flower_port) if flower else None
     programs_to_run = _prepare(settings, environ, beat=beat, flower_port=port)
 
     def all_ready() -> None:
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
+        with suppress(console.OutputClosed, console.OutputFailed):  # nobody reads it
+            console.say("ready")
         if port is not None:
-            event_log.say(f"Flower: http://{programs.FLOWER_ADDRESS}:{port}/")
-        event_log.say("Ctrl-C ends everything")
+            program_log.say(f"Flower: http://{programs.FLOWER_ADDRESS}:{port}/")
+        program_log.say("Ctrl-C ends everything")
 
-    event_log = EventLog(as_json=settings.log_format == "json", on_all_ready=all_ready)
-    event_log.say(f"starting {', '.join(program.name for program in programs_to_run)}")
-    raise typer.Exit(Supervisor(programs_to_run, on_event=event_log).run())
+    program_log = ProgramLog(as_json=settings.log_format == "json", on_all_ready=all_ready)
+    program_log.say(f"starting {', '.join(program.name for program in programs_to_run)}")
+    raise typer.Exit(Supervisor(programs_to_run, on_event=program_log).run())
 
 
 def free_port(port: int) -> int:

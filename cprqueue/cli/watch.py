@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from rich.markup import escape
 from rich.status import Status
 
 from cprqueue.bootstrap import Application
-from cprqueue.cli.console import err
+from cprqueue.cli.console import clean, err
+from cprqueue.cli.waiting import until
 from cprqueue.domain.records import Run
 from cprqueue.errors import ServiceUnreachable
 from cprqueue.store import runs
-
-POLL_SECONDS = 0.2
 
 
 def until_ended(
@@ -22,19 +21,21 @@ def until_ended(
     """Watch until the run has ended and return its row.
 
     ``said`` puts the row's progress into words. Raises ServiceUnreachable after
-    ``timeout_seconds``; the run itself goes on then.
+    ``timeout_seconds``, and KeyboardInterrupt; the run itself goes on then.
     """
-    deadline = time.monotonic() + timeout_seconds
-    with Status(f"{what} ...", console=err) as status:
-        while True:
+    spinner = "line" if err.options.ascii_only else "dots"
+    with Status(f"{escape(clean(what))} ...", console=err, spinner=spinner) as status:
+
+        def ended() -> Run | None:
             with app.db.read() as conn:
                 row = runs.existing(conn, run_id)
-            if row.state in runs.ENDED:
-                return row
-            if time.monotonic() > deadline:
-                raise ServiceUnreachable(
-                    f"run {run_id} has not ended after {timeout_seconds:.0f} s; it goes on: "
-                    "see `cprqueue history`"
-                )
-            status.update(f"{what}: {said(row)}")
-            time.sleep(POLL_SECONDS)  # between two looks
+            status.update(f"{escape(clean(f'{what}: {said(row)}'))}")
+            return row if row.state in runs.ENDED else None
+
+        row = until(ended, timeout_seconds=timeout_seconds)
+    if row is None:
+        raise ServiceUnreachable(
+            f"run {run_id} has not ended after {timeout_seconds:.0f} s; it goes on: "
+            "see `cprqueue history`"
+        )
+    return row

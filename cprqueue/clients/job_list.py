@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cprqueue.clients.odd_json import FAILED, STRUCTURE, decoded, mended, strict
-from cprqueue.domain.models import Damaged
+from cprqueue.domain.mapping import Damaged
 from cprqueue.errors import UnreadableAnswer
 
 ANSWER = "RestorationManager's answer"

@@ -9,7 +9,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-from cprqueue.domain.models import Damaged
+from cprqueue.domain.mapping import Damaged
 
 DEEPEST = 200
 """Levels of the most deeply nested value that is read."""

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from cprqueue.clients.job_list import read_object
 from cprqueue.clients.transport import Transport
-from cprqueue.errors import AccessStopped, Refused, UnreadableAnswer
+from cprqueue.errors import AccessStopped, CprqueueError, Refused, UnreadableAnswer
 
 T = TypeVar("T")
 
@@ -31,7 +31,10 @@ LISTED = frozenset({200, 204})  # 204: nothing changed
 
 
 class RestorationManager:
-    """One login; the token is asked for when it is first needed, and again after a 401."""
+    """One login; the token is asked for when it is first needed, and again once it is not accepted.
+
+    How an expired token is refused is not known: with 401 or 403, or with a page to sign in.
+    """
 
     def __init__(self, transport: Transport, *, username: str, password: str, secret: str) -> None:
         self.transport = transport
@@ -71,14 +74,16 @@ class RestorationManager:
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            kept = self._token is not None
             try:
                 self._download(part, since, alive, total_seconds)
-            except AccessStopped as error:
-                if error.status != 401:
+                found = check(part)
+            except (AccessStopped, UnreadableAnswer) as error:
+                if not _may_have_expired(error, part, kept=kept):
                     raise
                 self._token = None
                 self._download(part, since, alive, total_seconds)
-            found = check(part)
+                found = check(part)
             part.replace(path)
             return found
         finally:
@@ -126,7 +131,7 @@ class RestorationManager:
         Returns None where RM knows no such job *or* offers no single jobs (404 or 405 both
         ways): the caller falls back to the complete list. Raises the errors of Transport.
         """
-        with suppress(AccessStopped):
+        with suppress(AccessStopped, UnreadableAnswer):
             return self._get_job(job_id)
         self._token = None
         return self._get_job(job_id)
@@ -152,6 +157,18 @@ class RestorationManager:
         if self._token is None:
             self.login()
         return {"Token": self._token or "", "ApiSecret": self._secret}
+
+
+def _may_have_expired(error: CprqueueError, part: Path, *, kept: bool) -> bool:
+    """Tell whether a new login may help; ``kept``: the token is from an earlier request."""
+    if isinstance(error, AccessStopped):
+        return kept or error.status == 401
+    return kept and part.exists() and _is_page(part)
+
+
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(100).lstrip().startswith(b"<")
 
 
 def _query(since: datetime) -> dict[str, str]:

@@ -1,9 +1,12 @@
 """The access token: the one from the settings, or, with a refresh token, a renewed one.
 
 A refresh gives a new refresh token and spends the old one, so the new pair is committed to the
-database, to the disk, before anything else happens. One worker refreshes at a time; the others
-find the new token. If the process dies between the answer and the commit, the old refresh
-token may be spent: then QuickBooks Time refuses it and a person connects again.
+database, to the disk, before anything else happens. One worker refreshes at a time, under a
+lock; the others find the new token. A worker that was suspended for longer than its lock holds
+asks with a spent token or too late: a refusal counts only while the pair is still on record
+and nobody else is renewing it, and an answer is stored only where it still is. If the process
+dies between the answer and the commit, the old refresh token may be spent: then QuickBooks Time
+refuses it and a person connects again.
 
 Source: API documentation, "Authentication" and "Refresh"; the refresh carries the old access
 token in its header.
@@ -14,18 +17,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
-
+from cprqueue import failpoints
 from cprqueue.clients.transport import Transport
 from cprqueue.domain.models import Json
 from cprqueue.errors import (
     AccessStopped,
+    AlreadyRunning,
     CprqueueError,
     Refused,
+    ServiceFailed,
     ServiceUnreachable,
     UnreadableAnswer,
 )
@@ -43,7 +47,7 @@ PAUSE = timedelta(minutes=10)
 """After an early renewal that failed the next one is tried; each call would be too often."""
 
 ASSUMED_LIFE = timedelta(days=6)
-"""Life of a token from the settings, whose real end nobody tells (documented are 10 days)."""
+"""Life of a token from the settings, whose real end is not known (documented are 10 days)."""
 
 LOCK_LIMIT = timedelta(seconds=150)
 """A renewal is one request, which ends sooner than this however slow it is: two at once would
@@ -94,12 +98,10 @@ class Token:
         """Return the token for the next request, renewed first if its end is near."""
         if not self.grant.renewable:
             return self.grant.access_token
-        with self.db.begin() as conn:
+        pair = self._read()
+        with self.db.read() as conn:
             now = clock(conn)
-            pair = self._pair(conn, now)
-        if _renewed_from(pair) > now:
-            return pair["access_token"]
-        return self._renew_early(pair, now)
+        return pair["access_token"] if _renewed_from(pair) > now else self._renew_early(pair, now)
 
     def _renew_early(self, pair: dict[str, str], now: datetime) -> str:
         try:
@@ -114,75 +116,68 @@ class Token:
     def _put_off(self, pair: dict[str, str]) -> None:
         with self.db.begin() as conn:
             now = clock(conn)
-            if self._pair(conn, now) == pair:
-                later = {**pair, "renewed_from": (now + PAUSE).isoformat()}
-                app_state.put(conn, self._name, later, now=now)
+            later = {**pair, "renewed_from": (now + PAUSE).isoformat()}
+            app_state.swap(conn, self._name, pair, later, now=now)
 
     def renew(self, refused: str) -> str:
         """Return a token other than ``refused``: another worker's new one, or a fresh one.
 
-        Raises AccessStopped where there is no way to a new token.
+        Raises AccessStopped where there is no way to a new token, and ServiceUnreachable where
+        another worker renews it and does not end.
         """
         if not self.grant.renewable:
             raise AccessStopped("QuickBooks Time does not accept QBT_ACCESS_TOKEN", 401)
-        holder = str(uuid.uuid4())
-        pair = self._take_turn(holder, refused)
+        deadline = time.monotonic() + PATIENCE.total_seconds()
+        busy = "another worker is renewing the token and does not end"
+        while True:
+            try:
+                with locks.hold(self.db, locks.TOKEN, limit=LOCK_LIMIT, busy=busy) as keep_turn:
+                    return self._renewed(refused, keep_turn)
+            except AlreadyRunning as error:
+                if time.monotonic() > deadline:
+                    raise ServiceUnreachable(str(error)) from None
+            time.sleep(0.2)  # until the other worker has the new token
+
+    def _renewed(self, refused: str, keep_turn: Callable[[], None]) -> str:
+        pair = self._read()
         if pair["access_token"] != refused:
             return pair["access_token"]
+        keep_turn()  # with time for a whole request, also if we were suspended just now
+        failpoints.point("before_grant")
         try:
-            return self._keep(pair, self._ask(pair))
-        finally:
-            with self.db.begin() as conn:
-                locks.release(conn, locks.TOKEN, holder)
-
-    def _keep(self, pair: dict[str, str], fresh: dict[str, str]) -> str:
-        """Store ``fresh`` in place of ``pair``; return the access token that stands then.
-
-        Where another worker has renewed the same pair meanwhile, its newer one stays.
-        """
+            fresh = self._ask(pair)
+        except AccessStopped:
+            keep_turn()
+            pair = self._read()
+            if pair["access_token"] == refused:
+                raise
+            return pair["access_token"]  # another worker was quicker while we were suspended
         with self.db.begin() as conn:
-            now = clock(conn)
-            read_status = self._pair(conn, now)
-            if read_status["refresh_token"] == pair["refresh_token"]:
-                app_state.put(conn, self._name, fresh, now=now)
-                read_status = fresh
-        return read_status["access_token"]
+            app_state.swap(conn, self._name, pair, fresh, now=clock(conn))
+        return self._read()["access_token"]
 
     def expires_at(self) -> datetime | None:
         """Return when the token ends, where that can be known."""
         if not self.grant.renewable:
             return None
+        return datetime.fromisoformat(self._read()["expires_at"])
+
+    def _read(self) -> dict[str, str]:
+        """Return the stored pair; the first time, the settings' own."""
         with self.db.begin() as conn:
-            return datetime.fromisoformat(self._pair(conn, clock(conn))["expires_at"])
-
-    def _pair(self, conn: Connection, now: datetime) -> dict[str, str]:
-        """Return the stored pair; new settings replace one that came from older ones."""
-        stored = app_state.get(conn, self._name)
-        if isinstance(stored, dict) and stored.get("origin") == self.grant.origin:
-            return {name: str(value) for name, value in stored.items()}
-        pair = {
-            "origin": self.grant.origin,
-            "access_token": self.grant.access_token,
-            "refresh_token": self.grant.refresh_token,
-            **_life(now, ASSUMED_LIFE),
-        }
-        app_state.put(conn, self._name, pair, now=now)
-        return pair
-
-    def _take_turn(self, holder: str, refused: str) -> dict[str, str]:
-        """Wait until nobody else refreshes; return the pair that stands then."""
-        deadline = time.monotonic() + PATIENCE.total_seconds()
-        while True:
-            with self.db.begin() as conn:
-                now = clock(conn)
-                pair = self._pair(conn, now)
-                if pair["access_token"] != refused:
-                    return pair
-                if locks.take(conn, locks.TOKEN, holder, now=now, limit=LOCK_LIMIT):
-                    return pair
-            if time.monotonic() > deadline:
-                raise ServiceUnreachable("another worker is renewing the token and does not end")
-            time.sleep(0.2)  # until the other worker has the new token
+            now = clock(conn)
+            pair = {
+                "origin": self.grant.origin,
+                "access_token": self.grant.access_token,
+                "refresh_token": self.grant.refresh_token,
+                **_life(now, ASSUMED_LIFE),
+            }
+            if app_state.put_first(conn, self._name, pair, now=now):
+                return pair
+            stored = app_state.get(conn, self._name)
+        if not isinstance(stored, dict):
+            raise UnreadableAnswer("the stored pair of tokens cannot be read: connect again")
+        return {name: str(value) for name, value in stored.items()}
 
     def _ask(self, pair: dict[str, str]) -> dict[str, str]:
         form = {
@@ -195,6 +190,9 @@ class Token:
         try:
             reply = self.transport.request("POST", "/grant", form=form, headers=headers)
         except (Refused, AccessStopped) as error:
+            if isinstance(error, Refused) and error.status not in (400, 404):
+                # Not of the request that waits for the token, which would be blamed for it.
+                raise ServiceFailed(str(error)) from None
             if error.status not in (400, 401, 404):
                 raise
             raise AccessStopped(

@@ -1,25 +1,22 @@
-"""Pure: wire JSON to values, and the rules that say which jobs are active."""
+"""Pure: read the JSON of both services into values."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 from cprqueue.domain.models import (
     Address,
-    Damaged,
     ItemResult,
     Job,
     Jobcode,
+    Json,
     Location,
-    Verdict,
     composed,
-    name_key,
 )
 from cprqueue.errors import UnreadableAnswer
 
@@ -83,6 +80,17 @@ def read_zip(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Damaged:
+    """An item of a job list that is no valid JSON, beginning at ``byte``.
+
+    ``known``: the fields before the damage, their names in lower case.
+    """
+
+    byte: int
+    known: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
     """An item of a job list that no job could be read from.
 
@@ -119,67 +127,10 @@ def read_unread(item: object, *, place: int) -> Unread:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActiveRules:
-    """What the operator set: which jobs count as active. Empty ``site_ids`` means all sites."""
-
-    site_ids: frozenset[int]
-    statuses: frozenset[str]
-    inactive_progress: frozenset[str]
-    excluded_numbers: frozenset[str]
-
-    @classmethod
-    def build(
-        cls,
-        *,
-        site_ids: Iterable[int],
-        statuses: Iterable[str],
-        inactive_progress: Iterable[str],
-        excluded_numbers: Iterable[str],
-    ) -> ActiveRules:
-        """Normalise the operator's words once."""
-        return cls(
-            site_ids=frozenset(site_ids),
-            statuses=frozenset(map(plain, statuses)),
-            inactive_progress=frozenset(map(plain, inactive_progress)),
-            excluded_numbers=frozenset(map(name_key, excluded_numbers)),
-        )
-
-    def judge(self, job: Job) -> Verdict:
-        """Decide whether ``job`` is active; the first rule that says no is the one named."""
-        refusal = self._refusal(job)
-        if refusal:
-            return Verdict(active=False, rule=refusal)
-        return Verdict(active=True, rule=f"active: status {job.status}, progress {job.progress}")
-
-    def _refusal(self, job: Job) -> str | None:
-        if self.site_ids and job.site_id not in self.site_ids:
-            return f"site {job.site_id} is not one of RM_SITE_IDS"
-        if plain(job.status) not in self.statuses:
-            return f"status {job.status or 'missing'} is not one of RM_ACTIVE_STATUSES"
-        if not job.progress:
-            return "progress is missing"
-        if plain(job.progress) in self.inactive_progress:
-            return f"progress {job.progress} is one of RM_INACTIVE_PROGRESS"
-        if not job.job_number:
-            return "job number is missing"
-        if name_key(job.job_number) in self.excluded_numbers:
-            return f"job number {job.job_number} is one of RM_EXCLUDED_JOB_NUMBERS"
-        return None
-
-
-def plain(text: str) -> str:
-    """Return ``text`` without case, punctuation and double spaces.
-
-    "Paid in Full - File Closed" and "Paid in Full = File Closed" are both in use.
-    """
-    return " ".join(re.sub(r"[\W_]+", " ", text.casefold()).split())
-
-
 # --- QuickBooks Time ------------------------------------------------------------------------
 
 
-def read_jobcode(item: Mapping[str, Any]) -> Jobcode:
+def read_jobcode(item: Mapping[str, Json]) -> Jobcode:
     """Read one jobcode of a listing."""
     return Jobcode(
         id=_need_id(item, "jobcode"),
@@ -196,7 +147,7 @@ def read_jobcode(item: Mapping[str, Any]) -> Jobcode:
     )
 
 
-def read_location(item: Mapping[str, Any]) -> Location:
+def read_location(item: Mapping[str, Json]) -> Location:
     """Read one location of a listing. An empty map of links may come as ``[]`` or ``{}``."""
     linked = item.get("linked_objects")
     return Location(
@@ -214,7 +165,7 @@ def read_location(item: Mapping[str, Any]) -> Location:
     )
 
 
-def read_item_result(item: Mapping[str, Any]) -> ItemResult:
+def read_item_result(item: Mapping[str, Json]) -> ItemResult:
     """Read the outcome of one item of a write request."""
     code = _whole(item.get("_status_code"))
     if code is None:
@@ -245,7 +196,7 @@ def read_time(value: object) -> datetime | None:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _need_id(item: Mapping[str, Any], what: str) -> int:
+def _need_id(item: Mapping[str, Json], what: str) -> int:
     found = _whole(item.get("id"))
     if found is None:
         raise UnreadableAnswer(f"QuickBooks Time sent a {what} without an id")

@@ -6,13 +6,15 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """Plain data, as JSON knows it."""
+
+T = TypeVar("T")
 
 NAME_LIMIT = 64
 """Longest jobcode name, in characters (QuickBooks Time documentation, "The Jobcode object")."""
@@ -25,6 +27,13 @@ BATCH = 50
 
 PAGE = 200
 """Most results on one page of a listing (same documentation, "Pagination")."""
+
+
+def built(kind: Callable[..., T], data: object) -> T:
+    """Build a value from the plain data that ``asdict`` once made of it."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{kind} is built from an object, not from {type(data).__name__}")
+    return kind(**data)
 
 
 INVISIBLE = re.compile(
@@ -47,16 +56,11 @@ def name_key(name: str) -> str:
     a longer one the beginning is kept, and a digest in place of the rest.
     """
     key = composed(" ".join(composed(name).split()).casefold())
-    return key if _fits(key) else f"{key[:60]}#{hashlib.sha256(_units(key)).hexdigest()}"
-
-
-def _fits(key: str) -> bool:
-    return len(key) <= KEY_LIMIT // 2 or len(_units(key)) <= 2 * KEY_LIMIT
-
-
-def _units(text: str) -> bytes:
+    if len(key) <= KEY_LIMIT // 2:
+        return key
     # As SQL Server counts; what was typed on a command line may hold half characters.
-    return text.encode("utf-16-le", "surrogatepass")
+    units = key.encode("utf-16-le", "surrogatepass")
+    return key if len(units) <= 2 * KEY_LIMIT else f"{key[:60]}#{hashlib.sha256(units).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,15 +83,15 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """An RM job: only the fields that we use."""
+    """An RM job: only the fields that we use; of some jobs no more than the id is known."""
 
     job_id: int
-    job_number: str
-    job_name: str
-    site_id: int | None
-    status: str
-    progress: str
-    address: Address
+    job_number: str = ""
+    job_name: str = ""
+    site_id: int | None = None
+    status: str = ""
+    progress: str = ""
+    address: Address = Address()
 
     @property
     def label(self) -> str:
@@ -99,37 +103,13 @@ class Job:
         return asdict(self)
 
     @classmethod
-    def from_message(cls, data: Mapping[str, Any]) -> Job:
+    def from_message(cls, data: Mapping[str, Json]) -> Job:
         """Inverse of ``as_message``."""
-        return cls(**{**data, "address": Address(**data["address"])})
+        return built(cls, {**data, "address": built(Address, data["address"])})
 
     def content_hash(self) -> str:
         """Return a digest that changes when any field does."""
         return _digest(self.as_message())
-
-
-def unnamed_job(job_id: int) -> Job:
-    """Return the job of which nothing is known but its id."""
-    return Job(
-        job_id=job_id,
-        job_number="",
-        job_name="",
-        site_id=None,
-        status="",
-        progress="",
-        address=Address(),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Damaged:
-    """An item of a job list that is no valid JSON, beginning at ``byte``.
-
-    ``known``: the fields before the damage, their names in lower case.
-    """
-
-    byte: int
-    known: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

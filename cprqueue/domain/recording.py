@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cprqueue.domain.models import Desired, Job, Verdict, name_key, unnamed_job
+from cprqueue.domain.models import Desired, Job, Verdict, name_key
 from cprqueue.domain.records import LinkState, Recorded
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def decide_refused(
     A job is not archived because it cannot be read. ``last_event``: the newest of its history.
     """
     if known is None:
-        return _first(unnamed_job(job_id), Verdict(active=False, rule=REFUSED), sighting)
+        return _first(Job(job_id=job_id), Verdict(active=False, rule=REFUSED), sighting)
     latest = max(known.observed_at, sighting.observed_at)
     return Change(
         job_id=job_id,

@@ -10,12 +10,12 @@ import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from cprqueue.domain.models import Address, Jobcode, Json, Location, Observed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import RowMapping
 
@@ -101,14 +101,6 @@ class ErrorCode(StrEnum):
 
 
 REFUSED = "refused_"
-
-
-T = TypeVar("T")
-
-
-def built(kind: Callable[..., T], data: Mapping[str, Json]) -> T:
-    """Build a value from the plain data that ``asdict`` once made of it."""
-    return kind(**data)
 
 
 def refused(status: int) -> str:
@@ -227,7 +219,11 @@ class ClaimedLink(Link):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(Record):
-    """A run; ``detail`` is its report."""
+    """A run; ``detail`` is its report.
+
+    ``emitted``: how many it set out to do: jobs sent, jobcodes read or planned. ``recorded``: how
+    many of them are done: jobs on record, jobcodes exported, archived or restored.
+    """
 
     run_id: int
     key: str
@@ -261,6 +257,11 @@ class Run(Record):
     def moved(self) -> datetime:
         """When it moved last."""
         return self.touched_at or self.created_at
+
+    @property
+    def own_calls(self) -> int | None:
+        """Its calls to QuickBooks Time; None for what makes none: the push is a later step."""
+        return None if self.kind in (RunKind.FETCH, RunKind.IMPORT) else self.calls
 
     @property
     def details(self) -> Mapping[str, Json]:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 Job = dict[str, Any]
 
@@ -34,26 +34,19 @@ CLIENTS = ("Allied Mutual", "Desert Property Mgmt", "Harbor Insurance", "Nguyen"
 UNITS = ("Unit L206", "Apt 4", "Ste 110", "Bldg D", "#12")
 
 
-def make_jobs(
-    count: int,
-    *,
-    seed: int = 1,
-    now: datetime | None = None,
-    tricky: bool = True,
-    padding_bytes: int = 0,
-    active_share: float = 0.75,
-) -> list[Job]:
+class Options(TypedDict, total=False):
+    """How jobs are made; see ``iter_jobs``."""
+
+    seed: int
+    now: datetime | None
+    tricky: bool
+    padding_bytes: int
+    active_share: float
+
+
+def make_jobs(count: int, **options: Unpack[Options]) -> list[Job]:
     """Return ``count`` jobs; see ``iter_jobs``, which makes them one at a time."""
-    return list(
-        iter_jobs(
-            count,
-            seed=seed,
-            now=now,
-            tricky=tricky,
-            padding_bytes=padding_bytes,
-            active_share=active_share,
-        )
-    )
+    return list(iter_jobs(count, **options))
 
 
 def iter_jobs(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 from urllib.parse import parse_qsl, unquote
 
 from tornado.httpserver import HTTPServer
@@ -32,9 +32,10 @@ MAX_BODY_BYTES = 1 << 30
 class Sandbox:
     """A running sandbox: serves from ``start`` (or ``with``) to ``close``.
 
-    ``jobs`` is a list of RM jobs, or how many to make (see ``dataset.iter_jobs``). Port 0 takes
-    any free one. ``rm_switches`` and ``qbt_switches`` set switches by name. The services ``rm``
-    and ``qbt`` and the ``faults`` may be used from the caller's thread while it serves.
+    ``jobs`` is a list of RM jobs, or how many to make, and ``made`` says how
+    (``dataset.iter_jobs``). Port 0 takes any free one. ``rm_switches`` and ``qbt_switches`` set
+    switches by name. The services ``rm`` and ``qbt`` and the ``faults`` may be used from the
+    caller's thread while it serves.
     """
 
     def __init__(
@@ -43,21 +44,14 @@ class Sandbox:
         jobs: int | list[dict[str, Any]] = 0,
         port: int = 0,
         host: str = "127.0.0.1",
-        tricky: bool = True,
-        seed: int = 1,
-        padding_bytes: int = 0,
-        active_share: float = 0.75,
         rm_switches: Mapping[str, Any] | None = None,
         qbt_switches: Mapping[str, Any] | None = None,
+        **made: Unpack[dataset.Options],
     ) -> None:
-        made = dataset.iter_jobs(
-            jobs if isinstance(jobs, int) else 0,
-            seed=seed,
-            tricky=tricky,
-            padding_bytes=padding_bytes,
-            active_share=active_share,
-        )
-        self.rm = RestorationManager(jobs=made if isinstance(jobs, int) else jobs)
+        if isinstance(jobs, int):
+            jobs = dataset.make_jobs(jobs, **made)
+        seed = made.get("seed", 1)
+        self.rm = RestorationManager(jobs=jobs)
         self.qbt = Account(seed=seed)
         self.rm.switches.update(rm_switches or {})
         self.qbt.switches.update(qbt_switches or {})

@@ -12,10 +12,10 @@ import logging
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError
 
-from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Job
 from cprqueue.domain.recording import Sighting, decide, decide_refused
-from cprqueue.store import events, job_changes, jobs
+from cprqueue.store import events, job_changes
 from cprqueue.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -39,12 +39,12 @@ def record_in(conn: Connection, rules: ActiveRules, job: Job, sighting: Sighting
 
     Raises Overtaken where somebody else recorded the job at the same moment: ``db.retrying``.
     """
-    known = jobs.recorded(conn, job.job_id)
+    known = job_changes.recorded(conn, job.job_id)
     return job_changes.write(conn, known, decide(known, job, rules.judge(job), sighting))
 
 
 def _record_refused(conn: Connection, job_id: int, sighting: Sighting) -> list[int]:
-    known, last = jobs.recorded(conn, job_id), events.of_job(conn, job_id, limit=1)
+    known, last = job_changes.recorded(conn, job_id), events.of_job(conn, job_id, limit=1)
     text = last[0].text if last else ""
     change = decide_refused(known, job_id, sighting, last_event=text)
     return job_changes.write(conn, known, change)

@@ -19,7 +19,8 @@ from sqlalchemy import Connection
 from cprqueue import log as logs
 from cprqueue.clients.job_list import read_job_list
 from cprqueue.clients.rm import BEGINNING, RestorationManager
-from cprqueue.domain.mapping import ActiveRules, read_job
+from cprqueue.domain.active import ActiveRules
+from cprqueue.domain.mapping import read_job
 from cprqueue.domain.models import Job, name_key
 from cprqueue.domain.push_item import Item
 from cprqueue.domain.push_plan import differences
@@ -36,7 +37,7 @@ from cprqueue.services.call_wait import TIMEOUT_SECONDS, CallWait, wait_for
 from cprqueue.services.push.push import Push
 from cprqueue.services.record import record_in
 from cprqueue.services.resync_report import Report, failed, reports_of
-from cprqueue.store import jobs, links, push_queue, runs
+from cprqueue.store import job_changes, jobs, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 PATIENCE_SECONDS = 10
@@ -153,7 +154,7 @@ class Resync:
             record_in(conn, self.rules, job, sighting)
             row = jobs.existing(conn, job.job_id)
             # Takes the row's lock: nothing newer gets between what was read and what is due.
-            jobs.change(conn, row, job.job_id, {"recorded_at": row.recorded_at})
+            job_changes.change_as_read(conn, row, job.job_id, {"recorded_at": row.recorded_at})
             if row.active:
                 digest = desired(jobs.read_back(row)).digest()
                 push_queue.set_due(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cprqueue.domain.models import Json
+from cprqueue.domain.models import Json, built
 from cprqueue.domain.push_plan import Compared
-from cprqueue.domain.records import Run, built
+from cprqueue.domain.records import Run
 
 STEPS = ("found in RestorationManager", "rule", "recorded", "compared", "done")
 

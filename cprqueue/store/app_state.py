@@ -10,8 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from cprqueue.domain.models import Json
-from cprqueue.domain.records import built
+from cprqueue.domain.models import Json, built
 from cprqueue.store.tables import state
 
 T = TypeVar("T")
@@ -43,6 +42,19 @@ def put(conn: Connection, name: str, value: object, *, now: datetime) -> None:
     statement = update(state).where(state.c.name == name).values(**values)
     if not conn.execute(statement).rowcount and not _added(conn, name=name, **values):
         conn.execute(statement)
+
+
+def put_first(conn: Connection, name: str, value: object, *, now: datetime) -> bool:
+    """Store the value unless there is one; True if it was stored."""
+    text = json.dumps(value, ensure_ascii=False)
+    return get(conn, name) is None and _added(conn, name=name, value=text, updated_at=now)
+
+
+def swap(conn: Connection, name: str, was: object, value: object, *, now: datetime) -> bool:
+    """Store ``value`` where ``was`` is still stored; True if it was."""
+    before, after = (json.dumps(each, ensure_ascii=False) for each in (was, value))
+    statement = update(state).where(state.c.name == name, state.c.value == before)
+    return conn.execute(statement.values(value=after, updated_at=now)).rowcount == 1
 
 
 def _added(conn: Connection, **values: object) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from cprqueue.domain.models import Address, Job, name_key
 from cprqueue.domain.naming import Claimant
-from cprqueue.domain.records import Intent, JobRecord, LinkState, Recorded
-from cprqueue.errors import Overtaken
+from cprqueue.domain.records import Intent, JobRecord, LinkState
 from cprqueue.store.tables import jobs, links
 
 
@@ -24,51 +23,6 @@ def existing(conn: Connection, job_id: int) -> JobRecord:
     """Return a job that is on record: jobs are never deleted."""
     row = conn.execute(select(jobs).where(jobs.c.job_id == job_id)).mappings().one()
     return JobRecord.from_row(row)
-
-
-_RECORDED = (
-    select(
-        jobs.c.content_hash,
-        jobs.c.observed_at,
-        jobs.c.seen_run_id,
-        jobs.c.complete_run_id,
-        jobs.c.active,
-        jobs.c.rule,
-        jobs.c.name_key,
-        links.c.state,
-        links.c.desired_hash,
-    )
-    .select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
-    .where(jobs.c.job_id == bindparam("id"))
-)
-
-
-def recorded(conn: Connection, job_id: int) -> Recorded | None:
-    """Return what the record says of the job, with its link's state; None if unknown."""
-    row = conn.execute(_RECORDED, {"id": job_id}).mappings().first()
-    return Recorded.from_row(row) if row else None
-
-
-def add(conn: Connection, job_id: int, values: Mapping[str, object]) -> None:
-    """Insert a job that is not known yet."""
-    conn.execute(insert(jobs), {"job_id": job_id, **values})
-
-
-_AS_READ = ("observed_at", "seen_run_id", "complete_run_id")
-
-
-def change(
-    conn: Connection, row: JobRecord | Recorded, job_id: int, values: Mapping[str, object]
-) -> None:
-    """Update a known job that is still as ``recorded`` or ``get`` gave it in ``row``.
-
-    Raises Overtaken where it is not: it was read without a lock, and may have changed since.
-    """
-    as_read = [jobs.c[name] == bindparam(f"read_{name}") for name in _AS_READ]
-    read = {f"read_{name}": getattr(row, name) for name in _AS_READ}
-    statement = update(jobs).where(jobs.c.job_id == bindparam("id"), *as_read)
-    if conn.execute(statement, {"id": job_id, **read, **values}).rowcount != 1:
-        raise Overtaken(f"RM job {job_id} was recorded by somebody else at the same moment")
 
 
 def read_back(row: JobRecord) -> Job:
@@ -88,7 +42,7 @@ def find(conn: Connection, text: str, *, limit: int = 20) -> list[JobRecord]:
     """Find jobs by id, number, name or part of the street; exact hits alone if there are any."""
     key = name_key(text)
     exact = jobs.c.name_key == key
-    if text.strip().isdigit() and len(text.strip()) < 19:
+    if text.strip().isdecimal() and len(text.strip()) < 19:
         exact = or_(exact, jobs.c.job_id == int(text))
     found = _found(conn, exact, limit)
     if found or not key:

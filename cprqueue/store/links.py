@@ -86,9 +86,9 @@ def note_active(
     observed = replace(row.observed, active=active, assigned_to_all=assigned_to_all)
     values: push_queue.LinkValues = {**observed_columns(observed), "pushed_at": now}
     wants = conn.execute(select(jobs.c.active).where(jobs.c.job_id == row.job_id)).scalar()
+    values["verification"] = verification  # archiving may have taken the job's location away
     if wants:
         values |= push_queue.due_values(now)
-        values["verification"] = verification
     if row.lease not in (None, lease):
         values |= push_queue.NO_LEASE
         if wants:

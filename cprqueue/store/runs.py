@@ -189,7 +189,7 @@ def _log_state(conn: Connection, run_id: int) -> None:
         seconds = round((run.finished_at - (run.started_at or run.created_at)).total_seconds(), 1)
     counts = {"emitted": run.emitted, "recorded": run.recorded, "skipped": run.skipped}
     level = logging.ERROR if run.state == RunState.FAILED else logging.INFO
-    how = {"state": run.state, "calls": run.calls, "seconds": seconds, "outcome": run.note}
+    how = {"state": run.state, "calls": run.own_calls, "seconds": seconds, "outcome": run.note}
     log.log(level, "run ended", extra={**fields, **counts, **how})
 
 

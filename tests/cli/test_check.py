@@ -164,14 +164,14 @@ def test_the_jobcode_limit_is_read_in_any_form(limit: Any, active: int, state: s
     ("end", "state", "words"),
     [
         (None, "ok", "made by hand"),
-        (NOW + timedelta(days=5), "ok", "renewed by itself"),
-        (NOW - timedelta(seconds=1), "problem", "ended"),
+        (NOW + timedelta(days=5), "ok", "renewed before"),
+        (NOW - timedelta(seconds=1), "problem", "expired then"),
     ],
 )
 def test_the_end_of_the_token_is_said_where_it_can_be_known(
     end: datetime | None, state: str, words: str
 ) -> None:
-    found = token_end(end, now=NOW)
+    found = token_end(end, "then", now=NOW)
     assert found.state == state
     assert words in found.text
 

@@ -97,6 +97,19 @@ def test_an_expired_token_logs_in_again_once(
     assert [call.status for call in sandbox.calls] == [401, 200, 200]
 
 
+@pytest.mark.parametrize("denied", ["403", "html200"])
+def test_however_an_expired_token_is_refused_a_new_login_helps(
+    sandbox: Sandbox, rm: RestorationManager, tmp_path: Path, denied: str
+) -> None:
+    sandbox.rm.switches.update({"denied": denied})
+    for _ in range(2):
+        assert download(rm, tmp_path / "jobs.json") == [1, 2, 3]
+        sandbox.rm.expire_tokens()
+        assert rm.get_job(2) is not None
+        sandbox.rm.expire_tokens()
+    assert sum(call.path == "/api/login" for call in sandbox.calls) == 4
+
+
 def test_a_token_refused_twice_is_an_error(
     sandbox: Sandbox, rm: RestorationManager, tmp_path: Path
 ) -> None:

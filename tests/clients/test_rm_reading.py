@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from cprqueue.clients import job_list
 from cprqueue.clients.job_list import read_job_list
-from cprqueue.domain.mapping import read_job
-from cprqueue.domain.models import Damaged, name_key
+from cprqueue.domain.mapping import Damaged, read_job
+from cprqueue.domain.models import name_key
 from cprqueue.domain.recording import Sighting
 from cprqueue.errors import UnreadableAnswer
 from cprqueue.sandbox.server import Sandbox

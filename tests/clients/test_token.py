@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +19,15 @@ from sqlalchemy import update
 
 from cprqueue.clients.token import LOCK_LIMIT, NAME
 from cprqueue.clients.transport import CONNECT_SECONDS, READ_SECONDS
+from cprqueue.domain.records import ErrorCode
 from cprqueue.errors import AccessStopped, ServiceUnreachable
 from cprqueue.sandbox.credentials import QBT_ACCESS_TOKEN
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.store import app_state
 from cprqueue.store.database import clock
 from cprqueue.store.tables import locks as locks_table
-from tests.office import MakeOffice, Office
-from tests.real_processes import wait_until
+from tests.office import MakeOffice, Office, job
+from tests.real_processes import killed_at_the_end, wait_until
 
 
 def grants(sandbox: Sandbox) -> int:
@@ -130,6 +138,65 @@ def test_an_answer_that_comes_after_another_workers_pair_does_not_replace_it(
         assert late.result() == newest == office.app.token.current() == sandbox.qbt.access_token
 
 
+RENEW = "from cprqueue.bootstrap import application; print(application().token.renew({!r}))"
+
+
+@contextmanager
+def suspended_before_it_asks(office: Office) -> Iterator[subprocess.Popen[str]]:
+    """A worker that is suspended between the last look at its lock and its request."""
+    office.app.token.current()  # the pair is on record
+    env = {**os.environ, **office.env, "CPR_FUSE": "before_grant:stop"}
+    code = [sys.executable, "-c", RENEW.format(QBT_ACCESS_TOKEN)]
+    process = subprocess.Popen(code, env=env, stdout=subprocess.PIPE, text=True)
+    with killed_at_the_end(process):
+        wait_until(lambda: is_stopped(process.pid))
+        with office.app.durable_db.begin() as conn:  # as if its time were up
+            conn.execute(update(locks_table).values(holder=None, until=None))
+        yield process
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def test_a_worker_suspended_before_its_request_takes_the_pair_of_another(
+    office: Office, sandbox: Sandbox
+) -> None:
+    with suspended_before_it_asks(office) as late:
+        newest = office.app.token.renew(QBT_ACCESS_TOKEN)
+        late.send_signal(signal.SIGCONT)
+        assert late.communicate(timeout=30)[0].strip() == newest
+    assert (late.returncode, grants(sandbox)) == (0, 2)
+    assert office.app.token.current() == newest == sandbox.qbt.access_token
+    office.app.qbt().current_user()
+
+
+def test_a_refusal_while_another_worker_renews_is_no_reason_to_connect_again(
+    office: Office, sandbox: Sandbox
+) -> None:
+    with suspended_before_it_asks(office) as late, ThreadPoolExecutor(1) as pool:
+        sandbox.client.set_faults(
+            [{"kind": "slow", "path": "/grant", "act": "first", "seconds": 1.5, "nth": [1]}]
+        )
+        renewing = pool.submit(office.app.token.renew, QBT_ACCESS_TOKEN)
+        wait_until(lambda: sandbox.qbt.access_token != QBT_ACCESS_TOKEN)
+        late.send_signal(signal.SIGCONT)
+        assert late.communicate(timeout=30)[0].strip() == renewing.result()
+    assert (late.returncode, grants(sandbox)) == (0, 2)
+    assert office.app.token.current() == sandbox.qbt.access_token
+
+
+def test_the_settings_pair_never_replaces_one_that_is_stored_at_the_same_moment(
+    office: Office,
+) -> None:
+    name, newer = f"{NAME}:{office.app.token.grant.origin}", {"access_token": "newer"}
+    with office.app.durable_db.begin() as conn:
+        app_state.put(conn, name, newer, now=clock(conn))
+        assert not app_state.put_first(conn, name, {"access_token": "older"}, now=clock(conn))
+        assert not app_state.swap(conn, name, {"access_token": "older"}, {}, now=clock(conn))
+        assert app_state.get(conn, name) == newer
+
+
 def test_a_lost_answer_that_spent_the_refresh_token_asks_a_person_to_connect_again(
     office: Office,
 ) -> None:
@@ -156,6 +223,21 @@ def test_a_refused_refresh_token_stops_with_the_cure(office: Office, status: int
     office.sandbox.qbt.revoke_token()
     with pytest.raises(AccessStopped, match="connect again and put the new"):
         office.app.qbt().current_user()
+
+
+def test_a_renewal_that_is_refused_for_another_reason_is_not_blamed_on_a_job(
+    office: Office,
+) -> None:
+    office.put(job(1, "A-1"))
+    office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="2 New Street")])
+    office.fetch()
+    office.sandbox.qbt.expire_token()
+    conflict = {"kind": "status", "status": 409, "service": "qbt", "path": "/grant", "times": 1}
+    office.sandbox.client.set_faults([conflict])
+    office.app.push.push_due()
+    assert office.link(1).error_code == ErrorCode.NO_ANSWER
+    office.push()
+    assert office.broken() == []
 
 
 def test_new_settings_replace_the_stored_pair(

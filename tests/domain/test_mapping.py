@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cprqueue.domain.active import ActiveRules, plain
 from cprqueue.domain.mapping import (
-    ActiveRules,
-    plain,
     read_item_result,
     read_job,
     read_jobcode,
@@ -23,7 +22,7 @@ from cprqueue.domain.mapping import (
     read_zip,
     truth,
 )
-from cprqueue.domain.models import Address, Job, name_key
+from cprqueue.domain.models import Address, Job, Json, name_key
 from cprqueue.errors import UnreadableAnswer
 
 RULES = ActiveRules.build(
@@ -183,7 +182,7 @@ def test_an_odd_jobcode_is_read() -> None:
 
 
 @pytest.mark.parametrize("linked", [None, [], {}, {"jobcodes": []}, {"jobcodes": {}}, "x"])
-def test_a_location_without_links_is_read(linked: object) -> None:
+def test_a_location_without_links_is_read(linked: Json) -> None:
     place = read_location({"id": 1, "zip": 2108, "linked_objects": linked})
     assert (place.jobcode_ids, place.address.zip) == ((), "02108")
 

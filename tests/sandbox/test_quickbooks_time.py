@@ -26,7 +26,7 @@ def test_switches_are_set_by_name() -> None:
 @pytest.mark.parametrize(
     ("given_", "words"),
     [
-        ({"rate_limits": 5}, "there is no switch 'rate_limits'"),
+        ({"rate_limits": 5}, "there is no switch 'rate_limits'; known: "),
         ({"rate_limit": "5"}, "switch 'rate_limit' takes a whole number, not '5'"),
         ({"rate_limit": True}, "switch 'rate_limit' takes a whole number, not True"),
         ({"admin": 1}, "switch 'admin' takes true or false, not 1"),
@@ -39,7 +39,8 @@ def test_switches_are_set_by_name() -> None:
 def test_a_wrong_switch_is_refused_in_one_line(given_: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError) as refused:
         Switches().update(given_)
-    assert str(refused.value) == words
+    assert str(refused.value).startswith(words)
+    assert "\n" not in str(refused.value)
 
 
 def test_an_update_with_one_wrong_switch_sets_none() -> None:
@@ -79,7 +80,6 @@ def test_an_edit_by_hand_that_breaks_a_rule_raises() -> None:
         lambda: account.change_location(5, city="x"),
         lambda: account.clock_in(5),
         lambda: account.clock_out(5),
-        lambda: account.add_geofence(5),
         lambda: account.add_user(colour="red"),
     ):
         with pytest.raises(ValueError):

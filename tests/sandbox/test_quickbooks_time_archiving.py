@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -44,6 +43,11 @@ def test_assigned_to_all_can_survive_archiving() -> None:
 def test_archived_children_can_count_as_children() -> None:
     desk, top, _ = archived_family(has_children_counts_archived=True)
     assert desk.jobcode(top)["has_children"] is True
+
+
+def test_nothing_goes_below_an_archived_parent() -> None:
+    desk, top, _ = archived_family()
+    assert "archived" in extra(desk.post("/jobcodes", {"name": "A", "parent_id": top})[0])
 
 
 def test_restoring_brings_back_the_parents_but_no_children_and_no_assignments() -> None:
@@ -110,13 +114,6 @@ def test_whatever_else_is_sent_for_an_archived_jobcode_is_refused(item: dict[str
     assert extra(desk.put("/jobcodes", {"id": top, **item})[0]).endswith("archived")
 
 
-def test_nothing_goes_below_an_archived_parent_unless_it_may() -> None:
-    desk, top, _ = archived_family()
-    assert "archived" in extra(desk.post("/jobcodes", {"name": "A", "parent_id": top})[0])
-    desk.account.switches.update({"archived_parent_accepted": True})
-    desk.job("A", parent_id=top)
-
-
 @pytest.mark.parametrize(("drops", "left"), [(False, 1), (True, 0)])
 def test_locations_keep_their_links_to_an_archived_jobcode_by_default(
     drops: bool, left: int
@@ -142,8 +139,6 @@ def test_assigned_to_all_is_an_assignment_of_user_0() -> None:
     assert row["last_modified"] == "2026-01-05T12:01:00+00:00"
     desk.post("/jobcode_assignments", {"user_id": 0, "jobcode_id": job})
     assert desk.jobcode(job)["assigned_to_all"] is True
-    desk.ask("DELETE", "/jobcode_assignments", query={"ids": row["id"]})
-    assert desk.jobcode(job)["assigned_to_all"] is False
 
 
 def test_assigning_a_parent_assigns_its_children() -> None:
@@ -175,30 +170,6 @@ def test_assignments_need_the_right_to_manage_users() -> None:
     desk.account.switches.update({"admin": False, "manage_jobcodes": True})
     (found,) = desk.post("/jobcode_assignments", {"user_id": 0, "jobcode_id": job})
     assert "permission to manage that user" in extra(found)
-    row = desk.rows("jobcode_assignments")[0]["id"]
-    answer = desk.ask("DELETE", "/jobcode_assignments", query={"ids": row})
-    assert b"permission to remove jobcodes" in answer.body
-
-
-def test_deleting_assignments_answers_by_id() -> None:
-    desk = Desk()
-    desk.job(assigned_to_all=True)
-    row = desk.rows("jobcode_assignments")[0]["id"]
-    answer = desk.ask("DELETE", "/jobcode_assignments", query={"ids": f"{row},77"})
-    found = json.loads(answer.body)["results"]["jobcode_assignments"]
-    assert found[str(row)]["_status_message"] == "OK, deleted"
-    assert found["77"]["_status_message"] == "Expectation Failed!"
-    assert found["77"]["_status_extra"] == "That id is not found in the database"
-    nothing = desk.ask("DELETE", "/jobcode_assignments")
-    assert json.loads(nothing.body)["results"] == {"jobcode_assignments": []}
-    many = ",".join(str(place) for place in range(51))
-    assert desk.ask("DELETE", "/jobcode_assignments", query={"ids": many}).status == 413
-
-
-def test_assignment_answers_can_have_their_ids_as_text() -> None:
-    desk = Desk(assignment_ids_as_text=True)
-    (found,) = desk.post("/jobcode_assignments", {"user_id": 0, "jobcode_id": desk.job()})
-    assert found["user_id"] == "0"
 
 
 def staffed() -> tuple[Desk, dict[str, int]]:
@@ -218,27 +189,12 @@ def staffed() -> tuple[Desk, dict[str, int]]:
         ({}, {"all", "mine", "bos", "gone"}),
         ({"active": "yes"}, {"all", "mine", "bos"}),
         ({"active": "no"}, {"gone"}),
-        ({"active_jobcodes": "yes"}, {"all", "mine", "bos"}),
-        ({"active": "yes", "user_ids": "bo"}, {"all", "bos"}),
-        ({"active": "yes", "user_ids": "bo,me"}, {"all", "bos", "mine"}),
         ({"jobcode_id": "mine"}, {"mine"}),
-        ({"jobcode_parent_id": "0", "active": "no"}, {"gone"}),
-        ({"jobcode_parent_id": "mine"}, set()),
         ({"type": "pto"}, set()),
     ],
 )
 def test_assignments_are_filtered(query: dict[str, str], jobs: set[str]) -> None:
     desk, ids = staffed()
-    real = {
-        key: ",".join(str(ids.get(word, word)) for word in value.split(","))
-        for key, value in query.items()
-    }
+    real = {key: str(ids.get(value, value)) for key, value in query.items()}
     rows = desk.rows("jobcode_assignments", **real)
     assert {row["jobcode_id"] for row in rows} == {ids[job] for job in jobs}
-
-
-def test_the_user_ids_bug_forgets_the_others() -> None:
-    desk, ids = staffed()
-    desk.account.switches.update({"user_ids_bug": True})
-    rows = desk.rows("jobcode_assignments", user_ids=f"{ids['me']},{ids['bo']}", active="yes")
-    assert {row["jobcode_id"] for row in rows} == {ids["all"], ids["mine"]}

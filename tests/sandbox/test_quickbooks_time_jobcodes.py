@@ -28,19 +28,11 @@ def test_a_body_without_a_list_of_items_is_refused(body: bytes, status: int) -> 
     assert (answer.status, error_of(answer)[0]) == (status, status)
 
 
-def test_the_status_of_a_bad_body_is_a_switch() -> None:
-    desk = Desk(malformed_json_status=417, missing_data_status=400)
-    assert desk.ask("POST", "/jobcodes", body=b"{").status == 417
-    assert desk.ask("POST", "/jobcodes", body=b"{}").status == 400
-
-
 def test_a_write_must_say_that_it_is_json() -> None:
     desk = Desk()
     body = b'{"data":[{"name":"A"}]}'
     plain = {"authorization": "Bearer sandbox-token"}
     assert desk.ask("POST", "/jobcodes", body=body, headers=plain).status == 400
-    desk.account.switches.update({"content_type_required": False})
-    assert desk.ask("POST", "/jobcodes", body=body, headers=plain).status == 200
 
 
 def test_51_items_are_413_and_nothing_is_applied() -> None:
@@ -48,9 +40,6 @@ def test_51_items_are_413_and_nothing_is_applied() -> None:
     body = json.dumps({"data": [{"name": f"J{place}"} for place in range(51)]}).encode()
     answer = desk.ask("POST", "/jobcodes", body=body)
     assert (answer.status, desk.names()) == (413, [])
-    desk.account.switches.update({"oversized_applies_first": True})
-    assert desk.ask("POST", "/jobcodes", body=body).status == 413
-    assert len(desk.names()) == 50
 
 
 def test_items_are_independent_and_keyed_by_their_position() -> None:
@@ -130,10 +119,8 @@ def test_numbers_may_be_text() -> None:
         ({"name": ["A"]}, "Invalid value for name"),
         ({"name": "A", "type": "paid_break"}, "paid_break"),
         ({"name": "A", "type": "job"}, "job"),
-        ({"name": "A", "short_code": "a-1"}, "letters and digits"),
-        ({"name": "A", "short_code": "taken"}, "Oops! That Short Code is already in use"),
         ({"name": "Holiday"}, 'conflicts with another item named "Holiday"'),
-        ({"name": "A", "connect_with_quickbooks": True}, "two-way sync"),
+        ({"name": "A", "connect_with_quickbooks": True}, "Invalid param(s)"),
         ({"name": "A", "id": 5, "locations": []}, "Invalid param(s): id,locations"),
         ({"name": "A", "geofence_config_id": 0}, "Invalid param(s): geofence_config_id"),
     ],
@@ -142,7 +129,7 @@ def test_a_create_that_breaks_a_rule_is_refused_with_the_reason(
     item: dict[str, object], words: str
 ) -> None:
     desk = Desk()
-    desk.job("Holiday", type="pto", short_code="TAKEN")
+    desk.job("Holiday", type="pto")
     (found,) = desk.post("/jobcodes", item)
     assert words in extra(found)
     assert "id" not in found
@@ -152,9 +139,6 @@ def test_a_create_that_breaks_a_rule_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("switches", "item"),
     [
-        ({"other_type_allowed": True}, {"name": "Holiday"}),
-        ({"read_only_refused": "geofence_only"}, {"name": "A", "locations": [1]}),
-        ({"two_way_sync": True}, {"name": "A", "connect_with_quickbooks": True}),
         ({"max_jobcodes": 2}, {"name": "A"}),
         ({}, {"name": "x" * 64}),
         ({}, {"name": "ü" * 64}),
@@ -173,13 +157,7 @@ def test_these_creates_are_accepted(switches: dict[str, Any], item: dict[str, ob
         ({"name_length_in_bytes": True}, {"name": "ü" * 33}, "64"),
         ({"names_trimmed": False}, {"name": "x" * 64 + " "}, "64"),
         ({"max_jobcodes": 1}, {"name": "A"}, "maximum number"),
-        ({"dialin_installed": True}, {"name": "A", "short_code": "a1"}, "digits"),
         ({"admin": False}, {"name": "A"}, "Oops! You don't have permission"),
-        (
-            {"read_only_refused": "geofence_only"},
-            {"name": "A", "geofence_config_id": 1},
-            "Invalid param(s): geofence_config_id",
-        ),
     ],
 )
 def test_some_switches_make_creates_harder(
@@ -220,6 +198,15 @@ def test_names_are_unique_under_one_parent_only() -> None:
     assert desk.post("/jobcodes", {"name": "BMS-1", "parent_id": top})[0]["_status_code"] == 200
 
 
+def test_names_can_be_compared_without_accents_but_are_looked_up_with_them() -> None:
+    desk = Desk(names_without_accents=True)
+    desk.job("Canon")
+    assert desk.post("/jobcodes", {"name": "cañon"})[0]["_status_code"] == 202
+    assert desk.names(name="cañon", parent_ids=0) == desk.names(name="Cañon") == []
+    desk.account.switches.update({"names_without_accents": False})
+    assert desk.post("/jobcodes", {"name": "cañon"})[0]["_status_code"] == 200
+
+
 def test_names_can_be_compared_with_case() -> None:
     desk = Desk(names_exact=True)
     desk.job("BMS-1")
@@ -247,22 +234,6 @@ def test_a_twin_blocks_the_restore_of_the_archived_one() -> None:
     assert "conflicts with another item" in extra(found)
     assert desk.jobcode(job)["active"] is False
     assert desk.put("/jobcodes", {"id": job, "active": 1, "name": "x"})[0]["_status_code"] == 200
-
-
-def test_a_child_shows_its_parent_in_the_supplemental_data() -> None:
-    desk = Desk()
-    top = desk.job("Top")
-    body = json.dumps({"data": [{"name": "A", "parent_id": top}]}).encode()
-    found = json.loads(desk.ask("POST", "/jobcodes", body=body).body)
-    assert found["supplemental_data"]["jobcodes"][str(top)]["has_children"] is True
-
-
-@pytest.mark.parametrize(("choice", "shown"), [("text", ""), ("object", {}), ("list", [])])
-def test_filtered_custom_field_items_are_empty_in_three_ways(choice: str, shown: object) -> None:
-    desk = Desk(filtered_customfielditems=choice, geofence_id_zero=True, quickbooks_installed=True)
-    row = desk.jobcode(desk.job())
-    assert row["filtered_customfielditems"] == shown
-    assert (row["geofence_config_id"], row["connect_with_quickbooks"]) == (0, False)
 
 
 # Changing
@@ -330,13 +301,6 @@ def test_refusals_of_updates_have_switches() -> None:
     assert unknown["_status_code"] == 404
     assert "id" not in unknown
     assert desk.names() == ["Taken", "A"]
-
-
-def test_a_read_only_property_that_is_echoed_unchanged_can_be_ignored() -> None:
-    desk = Desk(read_only_echo_ignored=True)
-    shown = desk.jobcode(desk.job())
-    assert desk.put("/jobcodes", shown)[0]["_status_code"] == 200
-    assert desk.put("/jobcodes", {**shown, "locations": [1]})[0]["_status_code"] == 417
 
 
 def test_a_jobcode_can_move_below_another() -> None:

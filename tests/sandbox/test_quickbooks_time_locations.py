@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 
 from tests.sandbox.quickbooks_time_desk import Desk
@@ -65,11 +62,6 @@ def test_a_location_that_breaks_a_rule_is_refused(item: dict[str, object], words
     assert desk.rows("locations", active="both") == []
 
 
-def test_an_unknown_property_can_be_ignored() -> None:
-    desk = Desk(unknown_location_field_refused=False)
-    desk.place(adr1="x")
-
-
 def test_the_same_location_twice_is_two_locations() -> None:
     desk = Desk()
     assert desk.place() != desk.place()
@@ -87,7 +79,6 @@ def test_coordinates_appear_later_and_move_last_modified() -> None:
     assert row["label"] == "7 Any Street, Reno"
     assert row["last_modified"] == "2026-01-05T12:01:00+00:00"
     assert desk.location(nowhere)["geocoding_status"] == "error"
-    assert [each["id"] for each in desk.rows("locations", geocoding_status="error")] == [nowhere]
 
 
 def test_geocoding_never_replaces_a_label_and_its_pace_is_a_switch() -> None:
@@ -118,14 +109,11 @@ def linked() -> tuple[Desk, int, int, int]:
     return desk, first, second, place
 
 
-def test_linked_objects_replaces_the_list_and_the_map_follows() -> None:
+def test_linked_objects_replaces_the_list() -> None:
     desk, first, second, place = linked()
     desk.put("/locations", {"id": place, "linked_objects": {"jobcodes": [second, second]}})
     assert desk.location(place)["linked_objects"] == {"jobcodes": [second]}
     assert [desk.jobcode(each)["locations"] for each in (first, second)] == [[], [place]]
-    assert [row["x_id"] for row in desk.rows("locations_map")] == [second]
-    assert [row["x_id"] for row in desk.rows("locations_map", active="both")] == [first, second]
-    assert desk.rows("locations_map")[0]["x_table"] == "job_codes"
 
 
 @pytest.mark.parametrize("links", [None, {}, []])
@@ -136,13 +124,11 @@ def test_links_that_are_not_named_stay(links: object) -> None:
     assert found["linked_objects"] == {"jobcodes": [first]}
 
 
-def test_an_empty_list_unlinks_and_the_answer_still_shows_the_jobcode() -> None:
+def test_an_empty_list_unlinks() -> None:
     desk, first, _, place = linked()
-    body = json.dumps({"data": [{"id": place, "linked_objects": {"jobcodes": []}}]}).encode()
-    found = json.loads(desk.ask("PUT", "/locations", body=body).body)
-    assert found["results"]["locations"]["1"]["linked_objects"] == {}
-    assert list(found["supplemental_data"]["jobcodes"]) == [str(first)]
-    assert desk.rows("locations_map") == []
+    (found,) = desk.put("/locations", {"id": place, "linked_objects": {"jobcodes": []}})
+    assert found["linked_objects"] == {}
+    assert desk.jobcode(first)["locations"] == []
 
 
 @pytest.mark.parametrize(("moves", "second"), [(False, "00"), (True, "10")])
@@ -207,47 +193,3 @@ def test_an_update_without_a_change_leaves_the_location_alone_by_default(
     read_only = {"label": "x", "formatted_address": "y", "latitude": 0}
     desk.put("/locations", {"id": place, "city": "Reno", **read_only})
     assert moved in desk.location(place)["last_modified"]
-
-
-@pytest.mark.parametrize(
-    ("switches", "zip_sent", "zip_shown"),
-    [
-        ({}, "02134", 2134),
-        ({}, "02134-1000", "02134-1000"),
-        ({"zip_as_number": False}, "02134", "02134"),
-    ],
-)
-def test_beside_jobcodes_a_location_is_spelled_differently(
-    switches: dict[str, Any], zip_sent: str, zip_shown: object
-) -> None:
-    desk = Desk(**switches)
-    job = desk.job()
-    place = desk.place(zip=zip_sent, linked_objects={"jobcodes": [job]})
-    row = desk.get("/jobcodes")["supplemental_data"]["locations"][str(place)]
-    assert (row["zip"], row["jobcodes"]) == (zip_shown, [job])
-    assert "linked_objects" not in row
-    assert row["created"] == "2026-01-05T12:00:00+0000"
-    assert desk.location(place)["zip"] == zip_sent
-
-
-def test_beside_locations_stand_their_jobcodes_and_geofences() -> None:
-    desk, first, _, place = linked()
-    fence = desk.account.add_geofence(place)
-    found = desk.get("/locations")["supplemental_data"]
-    assert found["jobcodes"][str(first)]["created"] == "2026-01-05T12:00:00+0000"
-    assert found["geofence_configs"][str(fence)]["type"] == "locations"
-
-
-@pytest.mark.parametrize("endpoint", ["locations", "locations_map", "geofence_configs"])
-def test_rows_can_be_limited_to_the_jobcodes_of_the_user(endpoint: str) -> None:
-    desk, first, _, place = linked()
-    desk.account.add_geofence(place)
-    assert desk.rows(endpoint, by_jobcode_assignment="true") == []
-    desk.put("/jobcodes", {"id": first, "assigned_to_all": True})
-    assert len(desk.rows(endpoint, by_jobcode_assignment="true")) == 1
-
-
-def test_an_unknown_geocoding_status_can_be_refused() -> None:
-    desk = Desk(strict_filters=True)
-    query = {"geocoding_status": "lost"}
-    assert desk.ask("GET", "/locations", query=query).status == 417

@@ -39,33 +39,16 @@ def test_no_rows_can_look_in_four_ways(switches: dict[str, Any], body: Any) -> N
 
 
 @pytest.mark.parametrize(
-    "path", ["/locations_map", "/last_modified_timestamps", "/effective_settings"]
-)
-def test_three_endpoints_do_not_say_whether_there_is_more(path: str) -> None:
-    assert "more" not in Desk().get(path)
-
-
-@pytest.mark.parametrize(
     ("query", "rows"),
     [
         ({}, 200),
         ({"limit": 7}, 7),
-        ({"per_page": 7}, 7),
-        ({"per_page": 200}, 50),
-        ({"per_page": "many"}, 50),
-        ({"limit": 200, "per_page": 10}, 200),
         ({"limit": 200, "page": 2}, 5),
         ({"page": 9}, 0),
     ],
 )
-def test_a_page_has_200_rows_and_per_page_never_more_than_50(
-    query: dict[str, object], rows: int
-) -> None:
+def test_a_page_has_200_rows_or_fewer(query: dict[str, object], rows: int) -> None:
     assert len(filled(205).rows("jobcodes", **query)) == rows
-
-
-def test_per_page_can_win_over_limit() -> None:
-    assert len(filled(20, limit_wins=False).rows("jobcodes", limit=20, per_page=3)) == 3
 
 
 def test_the_pages_together_hold_every_row_once_and_only_the_last_has_no_more() -> None:
@@ -96,7 +79,6 @@ def test_page_zero_is_page_one_and_a_page_past_the_end_is_empty() -> None:
         {"ids": "1,x"},
         {"modified_since": "yesterday"},
         {"modified_since": "2026-01-05T12:00:00 00:00"},
-        {"modified_before": "2026-13-05T12:00:00Z"},
     ],
 )
 def test_a_parameter_that_cannot_be_read_is_417(query: dict[str, object]) -> None:
@@ -108,13 +90,10 @@ def test_a_parameter_that_cannot_be_read_is_417(query: dict[str, object]) -> Non
 @pytest.mark.parametrize(
     ("switch", "query", "status"),
     [
-        ({"bad_limit_status": 400}, {"limit": 201}, 400),
-        ({"bad_page_status": 400}, {"page": -1}, 400),
         ({"strict_filters": True}, {"active": "true"}, 417),
         ({"strict_filters": True}, {"type": "job"}, 417),
         ({"unknown_parameter_refused": True}, {"colour": "red"}, 417),
         ({"naive_dates_refused": True}, {"modified_since": "2026-01-05T12:00:00"}, 417),
-        ({"spaced_offset_refused": False}, {"modified_since": "2026-01-05T12:00:00 00:00"}, 200),
     ],
 )
 def test_how_strict_parameters_are_is_a_switch(
@@ -191,21 +170,6 @@ def test_a_name_without_a_wild_card_can_match_as_a_prefix() -> None:
     assert desk.names(name="top") == ["Top", "top two"]
 
 
-def test_the_supplemental_data_has_the_ancestors_unless_it_is_not_wanted() -> None:
-    desk, ids = family()
-    found = desk.get("/jobcodes", ids=ids["Child"])
-    assert list(found["supplemental_data"]["jobcodes"]) == [str(ids["Top"])]
-    assert found["supplemental_data"]["jobcodes"][str(ids["Top"])]["has_children"] is True
-    quiet = desk.get("/jobcodes", ids=ids["Child"], supplemental_data="no")
-    assert "supplemental_data" not in quiet
-
-
-def test_custom_fields_appear_only_on_demand() -> None:
-    desk = filled(1)
-    assert "customfields" not in desk.rows("jobcodes")[0]
-    assert desk.rows("jobcodes", customfields="true")[0]["customfields"] == {}
-
-
 @pytest.mark.parametrize(
     ("query", "names"),
     [
@@ -214,19 +178,9 @@ def test_custom_fields_appear_only_on_demand() -> None:
         ({"modified_since": "2026-01-05T05:00:10-07:00"}, ["B", "C"]),
         ({"modified_since": "2026-01-05T12:00:10"}, ["B", "C"]),
         ({"modified_since": "2026-01-05T12:00:11Z"}, ["C"]),
-        ({"modified_before": "2026-01-05T12:00:10Z"}, ["A"]),
-        (
-            {
-                "modified_since": "2026-01-05T12:00:10Z",
-                "modified_before": "2026-01-05T12:00:20Z",
-            },
-            ["B"],
-        ),
     ],
 )
-def test_since_is_inclusive_and_before_exclusive(
-    query: dict[str, object], names: list[str]
-) -> None:
+def test_since_is_inclusive(query: dict[str, object], names: list[str]) -> None:
     desk = Desk()
     for name in "ABC":
         desk.job(name)
@@ -234,37 +188,15 @@ def test_since_is_inclusive_and_before_exclusive(
     assert desk.names(**query) == names
 
 
-def test_both_ends_can_be_the_other_way() -> None:
-    desk = Desk(since_inclusive=False, before_inclusive=True)
+def test_since_can_be_exclusive() -> None:
+    desk = Desk(since_inclusive=False)
     desk.job()
     assert desk.names(modified_since="2026-01-05T12:00:00Z") == []
-    assert desk.names(modified_before="2026-01-05T12:00:00Z") == ["BMS-1"]
 
 
 def test_moments_are_written_in_utc_with_an_offset() -> None:
     desk = Desk()
     assert desk.jobcode(desk.job())["created"] == "2026-01-05T12:00:00+00:00"
-
-
-def test_last_modified_timestamps_follow_the_data() -> None:
-    desk = Desk()
-    before = desk.get("/last_modified_timestamps")["results"]["last_modified_timestamps"]
-    desk.account.advance(60)
-    desk.job()
-    after = desk.get("/last_modified_timestamps")["results"]["last_modified_timestamps"]
-    assert len(before) == 13
-    assert {key for key in before if before[key] != after[key]} == {"jobcodes"}
-    assert after["jobcodes"] == "2026-01-05T12:01:00+00:00"
-
-
-def test_last_modified_timestamps_can_be_chosen() -> None:
-    desk = Desk()
-    found = desk.get("/last_modified_timestamps", endpoints="jobcodes,locations_map")
-    assert set(found["results"]["last_modified_timestamps"]) == {"jobcodes", "locations_map"}
-    unknown = {"endpoints": "jobcodes,jobs"}
-    assert desk.ask("GET", "/last_modified_timestamps", query=unknown).status == 417
-    desk.account.switches.update({"unknown_endpoint_refused": False})
-    assert desk.ask("GET", "/last_modified_timestamps", query=unknown).status == 200
 
 
 @pytest.mark.parametrize(
@@ -287,51 +219,27 @@ def test_current_user_shows_the_rights_of_the_token(
 
 
 def test_effective_settings_keep_the_mixed_types_of_the_service() -> None:
-    desk = Desk(quickbooks_installed=True, two_way_sync=True, max_jobcodes=500)
+    desk = Desk(quickbooks_installed=True, max_jobcodes=500)
     found = desk.get("/effective_settings")["results"]["effective_settings"]
     assert found["general"]["settings"]["max_jobcodes"] == "500"
     assert found["quickbooks"]["settings"]["installed"] == "1"
-    assert found["quickbooks"]["settings"]["two_way_sync_enabled_for_user"] == 1
-    plain = Desk().get("/effective_settings", user_id=Desk().account.user_id)
+    plain = Desk().get("/effective_settings")
     quickbooks = plain["results"]["effective_settings"]["quickbooks"]
     assert quickbooks["settings"] == {"installed": 0}
     assert quickbooks["last_modified"] == "2001-01-01T12:00:00+00:00"
-
-
-def test_users_are_listed_and_only_the_own_user_has_the_tokens_rights() -> None:
-    desk = Desk()
-    other = desk.account.add_user(first_name="Bo", last_name="Tech")
-    found = {row["id"]: row["permissions"]["admin"] for row in desk.rows("users")}
-    assert found == {desk.account.user_id: True, other: False}
-    assert [row["id"] for row in desk.rows("users", ids=other)] == [other]
-    assert desk.rows("users", active="no") == []
-
-
-def test_geofence_configs_need_a_type_with_type_ids() -> None:
-    desk = Desk()
-    place = desk.place()
-    fence = desk.account.add_geofence(place, radius=90)
-    assert desk.location(place)["geofence_config_id"] == fence
-    assert [row["radius"] for row in desk.rows("geofence_configs", enabled="true")] == [90]
-    assert desk.rows("geofence_configs", type="locations", type_ids=place)[0]["id"] == fence
-    assert desk.rows("geofence_configs", active="no") == []
-    answer = desk.ask("GET", "/geofence_configs", query={"type_ids": place})
-    assert answer.status == 417
 
 
 def test_timesheets_need_a_range() -> None:
     desk = Desk()
     query = {"on_the_clock": "yes"}
     assert desk.ask("GET", "/timesheets", query=query).status == 417
-    desk.account.switches.update({"timesheets_need_range": False})
-    assert desk.ask("GET", "/timesheets", query=query).status == 200
 
 
 def at_work() -> tuple[Desk, dict[str, int]]:
     desk = Desk()
     ids = {"job": desk.job("Job"), "other": desk.job("Other")}
     ids["child"] = desk.job("Child", parent_id=ids["job"])
-    ids["bo"] = desk.account.add_user(first_name="Bo", last_name="Tech", group_id=7)
+    ids["bo"] = desk.account.add_user(first_name="Bo", last_name="Tech")
     ids["done"] = desk.account.clock_in(ids["other"], ids["bo"])
     desk.account.advance(3600)
     ids["now"] = desk.account.clock_in(ids["child"])
@@ -347,10 +255,6 @@ def at_work() -> tuple[Desk, dict[str, int]]:
         ({"on_the_clock": "both"}, ["done", "now"]),
         ({"on_the_clock": "both", "jobcode_ids": "job"}, ["now"]),
         ({"on_the_clock": "both", "jobcode_ids": "other"}, ["done"]),
-        ({"on_the_clock": "both", "user_ids": "bo"}, ["done"]),
-        ({"on_the_clock": "both", "group_ids": "7"}, ["done"]),
-        ({"on_the_clock": "both", "payroll_ids": "9"}, []),
-        ({"on_the_clock": "both", "jobcode_type": "pto"}, []),
         ({"on_the_clock": "both", "end_date": "2026-01-04"}, []),
         ({"on_the_clock": "both", "start_date": "2026-01-06"}, []),
         ({"on_the_clock": "both", "modified_since": "2026-01-05T13:00:01Z"}, []),
@@ -371,7 +275,6 @@ def test_a_timesheet_on_the_clock_has_no_end_and_grows() -> None:
     found = desk.get("/timesheets", ids=ids["now"], on_the_clock="yes")
     row = found["results"]["timesheets"][str(ids["now"])]
     assert (row["on_the_clock"], row["end"], row["duration"]) == (True, "", 60)
-    assert str(ids["child"]) in found["supplemental_data"]["jobcodes"]
 
 
 def test_clocking_in_elsewhere_clocks_out_here() -> None:

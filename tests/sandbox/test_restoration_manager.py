@@ -237,10 +237,10 @@ def test_the_modified_field_can_be_left_out(rm: RestorationManager) -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"wraping": "jobs"}, "unknown RestorationManager switch 'wraping'"),
-        ({"denied": "500"}, "must be one of 401, 403, html200"),
-        ({"trailing_spaces": "yes"}, "must be a bool"),
-        ({"zip_as_int": True, "drip_seconds": "1"}, "must be a float"),
+        ({"wraping": "jobs"}, "there is no switch 'wraping'"),
+        ({"denied": "500"}, "takes one of 401, 403, html200"),
+        ({"trailing_spaces": "yes"}, "takes true or false"),
+        ({"zip_as_int": True, "drip_seconds": "1"}, "takes a number"),
     ],
 )
 def test_a_switch_that_is_unknown_or_does_not_fit_is_refused_in_one_line(

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Job, Observed
 from cprqueue.domain.recording import Sighting
 from cprqueue.domain.records import LinkState

@@ -49,6 +49,8 @@ def test_flower_shows_readable_jobs_and_no_address(small_system: System, up: Up)
     inserts = [task["args"] for task in tasks if task["name"] == "cpr.insert_job"]
     assert "RM job 1011 (BMS-25-00008M)" in inserts
     assert {task["name"] for task in tasks} <= set(ROUTES)
+    assert not [task for task in tasks if task["args"] in ("", "()", "-")]
+    assert "all jobs" in {task["args"] for task in tasks if task["name"] == "cpr.fetch_jobs"}
     everything = json.dumps(tasks, ensure_ascii=False)
     streets = {job["jobAddress1"] for job in small_system.sandbox.rm.jobs() if job["jobAddress1"]}
     assert len(streets) > 40

@@ -49,7 +49,10 @@ def test_several_hits_are_a_list_to_choose_from_and_exit_1(system: System, offic
 
 def test_an_unknown_job_is_one_line_and_exit_2(system: System) -> None:
     done = system.run("explain", "nobody", "--json")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    line = "no job is known by 'nobody': neither id, number, name nor street"
+    assert (done.returncode, done.stderr) == (2, f"error: {line}\n")
+    assert json.loads(done.stdout) == {"error": line, "exit": 2}
+    assert system.run("explain", "nobody").stdout == ""
 
 
 def test_markup_in_a_name_is_printed_as_it_is(system: System, office: Office) -> None:

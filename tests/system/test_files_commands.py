@@ -115,7 +115,8 @@ def test_an_import_counts_what_is_new_changed_and_unchanged(system: System) -> N
     assert "0 unchanged, 1 older than the record" in third.stdout
     assert second.stdout == (
         "4 jobs: 1 new, 1 changed, 2 unchanged; 4 active, 0 inactive; "
-        "2 items without a job id left out; 2 due for QuickBooks Time\n"
+        "2 in the list could not be read and stay as they are: job number no id (item 5), item 6; "
+        "2 due for QuickBooks Time\n"
     )
     assert (first.returncode, second.returncode, second.stderr) == (0, 0, "")
 

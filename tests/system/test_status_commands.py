@@ -66,8 +66,9 @@ def test_a_broker_that_never_answers_is_given_up_soon_and_its_password_not_shown
 
 
 def test_without_tables_the_cure_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
     with Sandbox(jobs=[]) as sandbox:
-        done = System(tmp_path, sandbox).run("status")
+        done = System(tmp_path / "new", sandbox).run("status")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "start `cprqueue up` once" in done.stderr
 
@@ -75,8 +76,9 @@ def test_without_tables_the_cure_is_one_line_and_exit_2(tmp_path: Path) -> None:
 def test_a_database_that_is_away_is_one_line_and_exit_3(system: System) -> None:
     url = "postgresql+psycopg://user:hidden@127.0.0.1:1/none"
     done = system.run("status", "--json", DATABASE_URL=url)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
-    assert "hidden" not in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert json.loads(done.stdout)["exit"] == 3
+    assert "hidden" not in done.stdout + done.stderr
 
 
 def test_failures_lists_parked_and_retrying_jobs_with_their_reasons(

@@ -166,7 +166,7 @@ def test_without_a_worker_it_says_so(idle: System, up: Up, system: System) -> No
     url = f"redis+socket://{socket}?virtual_host=7"
     done = idle.run("sync", CELERY_BROKER_URL=url)
     assert done.returncode == 3
-    assert done.stderr == "error: no worker is running: start `cprqueue up`\n"
+    assert done.stderr == "error: no worker answers: start `cprqueue up`\n"
 
 
 def test_before_the_first_start_it_says_what_to_do(system: System, tmp_path: Path) -> None:

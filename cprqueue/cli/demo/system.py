@@ -1,4 +1,4 @@
-"""The demo's whole world: sandbox, broker, workers, beat, Flower, in a directory that vanishes."""
+"""All that the demo runs: sandbox, broker, workers, beat, Flower, in a temporary directory."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -28,7 +27,6 @@ class Access:
     user_id: int = 0
     _living: dict[str, datetime] = field(default_factory=dict)
     _refreshers: dict[str, tuple[str, datetime | None]] = field(default_factory=dict)
-    _codes: set[str] = field(default_factory=set)
     _calls: dict[str, deque[datetime]] = field(default_factory=dict)
     _rng: random.Random = field(default_factory=random.Random)
 
@@ -62,12 +60,6 @@ class Access:
         self._living.clear()
         self._refreshers.clear()
 
-    def issue_code(self) -> str:
-        """Return an authorization code that ``/grant`` takes once."""
-        code = self._secret()
-        self._codes.add(code)
-        return code
-
     def wait_seconds(self, token: str) -> float:
         """Count one call; return 0, or the seconds to wait where it is one too many."""
         now = self.now()
@@ -87,34 +79,14 @@ class Access:
     # /grant
 
     def grant(self, request: Request) -> Answer:
-        """Exchange a code or a refresh token for a new pair of tokens."""
-        form = self._form(request)
+        """Exchange a refresh token for a new pair of tokens."""
+        form = request.form()
         known = (form.get("client_id"), form.get("client_secret"))
         if known != (self.client_id, self.client_secret):
             return oauth_error(400, "invalid_client", "The client credentials are invalid")
-        if form.get("grant_type") == "authorization_code":
-            return self._exchange(form)
         if form.get("grant_type") == "refresh_token":
             return self._refresh(form, request)
         return oauth_error(400, "unsupported_grant_type", "The grant type is not supported")
-
-    def _form(self, request: Request) -> Mapping[str, str]:
-        kind = request.headers.get("content-type", "")
-        if not (self.switches.grant_accepts_json and "json" in kind):
-            return request.form()
-        try:
-            document = json.loads(request.body)
-        except ValueError:
-            return {}
-        pairs = document.items() if isinstance(document, dict) else ()
-        return {str(key): str(value) for key, value in pairs}
-
-    def _exchange(self, form: Mapping[str, str]) -> Answer:
-        code = form.get("code", "")
-        if code not in self._codes or not form.get("redirect_uri"):
-            return oauth_error(400, "invalid_grant", "The authorization code has expired")
-        self._codes.discard(code)
-        return self._issue()
 
     def _refresh(self, form: Mapping[str, str], request: Request) -> Answer:
         token = self.bearer(request)

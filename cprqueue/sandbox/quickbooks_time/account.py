@@ -70,16 +70,13 @@ class Account(ByHand):
 
     def _assemble(self) -> None:
         company = self._company
-        self._views = Views(company)
-        self._jobcodes = Jobcodes(company, self._views)
-        self._locations = Locations(company)
-        self._timesheets = Timesheets(company, self._views)
-        assignments = Assignments(company, self._views, self._jobcodes)
-        listings = Listings(company, self._views)
-        people = People(company, self._views)
-        writes = Writes(
-            company, self._views, self._jobcodes, self._locations, assignments, listings
-        )
+        self._views = views = Views(company)
+        self._jobcodes = jobcodes = Jobcodes(company)
+        self._locations = locations = Locations(company)
+        self._timesheets = Timesheets(company, views)
+        assignments = Assignments(company, views, jobcodes)
+        listings, people = Listings(company, views), People(company, views)
+        writes = Writes(company, views, jobcodes, locations, assignments)
         self._routes: dict[str, dict[str, Handler]] = {
             "/jobcodes": {
                 "GET": self._read(listings.jobcodes),
@@ -91,25 +88,20 @@ class Account(ByHand):
                 "POST": self._write(writes.create_locations),
                 "PUT": self._write(writes.update_locations),
             },
-            "/locations_map": {"GET": self._read(listings.locations_map)},
-            "/geofence_configs": {"GET": self._read(listings.geofence_configs)},
             "/jobcode_assignments": {
                 "GET": self._read(assignments.listing),
                 "POST": self._write(writes.create_assignments),
-                "DELETE": lambda request: writes.delete_assignments(request.query),
             },
             "/timesheets": {"GET": self._read(self._timesheets.listing)},
-            "/users": {"GET": self._read(people.users)},
             "/current_user": {"GET": self._read(people.current_user)},
             "/effective_settings": {"GET": self._read(people.effective_settings)},
-            "/last_modified_timestamps": {"GET": self._read(people.last_modified_timestamps)},
         }
 
-    def _read(self, listing: Callable[[Query, int], Any]) -> Handler:
-        return lambda request: listing(Query(request.query, self.switches), self._user_id)
+    def _read(self, listing: Callable[[Query], Any]) -> Handler:
+        return lambda request: listing(Query(request.query, self.switches))
 
     def _write(self, batch: Callable[[list[Any]], Any]) -> Handler:
-        return lambda request: batch(items_of(request, self.switches))
+        return lambda request: batch(items_of(request))
 
     @property
     def access_token(self) -> str:
@@ -133,10 +125,10 @@ class Account(ByHand):
                 self._locations.geocode()
                 return self._answer(request)
             except RequestRefusedError as refused:
-                return self._refusal(refused)
+                return error(refused.status, refused.message)
             except Exception:  # noqa: BLE001 - our own fault must look like a server's
                 _log.exception("sandbox.quickbooks_time.failed")
-                return self._refusal(RequestRefusedError(500))
+                return error(500, MESSAGES[500])
 
     def _answer(self, request: Request) -> Answer:
         forced = self.switches.force_status
@@ -170,7 +162,7 @@ class Account(ByHand):
         if methods is None:
             raise RequestRefusedError(404)
         if method not in methods:
-            raise RequestRefusedError(self.switches.unlisted_method_status)
+            raise RequestRefusedError(405)
         return methods[method]
 
     def _status(self, document: Any, method: str) -> int:
@@ -199,9 +191,6 @@ class Account(ByHand):
             return html(status)
         return error(status, MESSAGES.get(status, "Error"))
 
-    def _refusal(self, refused: RequestRefusedError) -> Answer:
-        return error(refused.status, refused.message)
-
     def state(self) -> dict[str, Any]:
         """Return every row, archived and removed ones too, as plain JSON-able data."""
         with self._lock:
@@ -209,11 +198,9 @@ class Account(ByHand):
             tables: Mapping[str, tuple[Callable[[Any], Any], Mapping[int, Any]]] = {
                 "jobcodes": (self._views.jobcode, self._company.jobcodes),
                 "locations": (self._views.location, self._company.locations),
-                "locations_map": (self._map_row, self._company.links),
                 "jobcode_assignments": (self._views.assignment, self._company.assignments),
                 "timesheets": (self._views.timesheet, self._company.timesheets),
                 "users": (self._views.user, self._company.users),
-                "geofence_configs": (self._views.geofence, self._company.geofences),
             }
             return {
                 name: [show(row) for row in rows.values()] for name, (show, rows) in tables.items()
@@ -223,9 +210,6 @@ class Account(ByHand):
         """Fill this new account with what ``state`` returned elsewhere; see ``loading``."""
         with self._lock:
             loading.load(self._company, state)
-
-    def _map_row(self, row: Any) -> dict[str, Any]:
-        return self._views.link(row) | {"active": row.active}
 
     def advance(self, seconds: float) -> None:
         """Move the account's clock forward."""

@@ -11,7 +11,7 @@ from cprqueue.sandbox.quickbooks_time.company import Company
 from cprqueue.sandbox.quickbooks_time.jobcodes import Jobcodes
 from cprqueue.sandbox.quickbooks_time.locations import Locations
 from cprqueue.sandbox.quickbooks_time.refusals import ItemRefusedError, NameExistsError
-from cprqueue.sandbox.quickbooks_time.rows import Geofence, User
+from cprqueue.sandbox.quickbooks_time.rows import User
 from cprqueue.sandbox.quickbooks_time.timesheets import Timesheets
 
 T = TypeVar("T")
@@ -62,30 +62,10 @@ class ByHand:
         return self._do(lambda: self._hire({"first_name": "", "last_name": "", **fields}))
 
     def _hire(self, fields: dict[str, Any]) -> int:
-        now = self._company.touch("users", "current_user")
+        now = self._company.now()
         row = User(id=self._company.new_id(), created=now, last_modified=now, **fields)
         self._company.users[row.id] = row
         return row.id
-
-    def add_geofence(self, location_id: int, radius: int = 150) -> int:
-        """Draw a geofence around a location and return its id."""
-        return self._do(lambda: self._fence(location_id, radius))
-
-    def _fence(self, location_id: int, radius: int) -> int:
-        location = self._company.locations.get(location_id)
-        if location is None:
-            raise ValueError(f"no location {location_id}")
-        now = self._company.touch("geofence_configs", "locations")
-        fence = Geofence(
-            id=self._company.new_id(),
-            type_id=location_id,
-            created=now,
-            last_modified=now,
-            radius=radius,
-        )
-        self._company.geofences[fence.id] = fence
-        location.geofence_config_id, location.last_modified = fence.id, now
-        return fence.id
 
     def expire_token(self) -> None:
         """Let the access token expire; it can be refreshed."""
@@ -94,10 +74,6 @@ class ByHand:
     def revoke_token(self) -> None:
         """Disconnect the application: neither token works any more."""
         self._do(self._access.revoke)
-
-    def issue_code(self) -> str:
-        """Approve the application, and return the authorization code for ``/grant``."""
-        return self._do(self._access.issue_code)
 
     def _do(self, act: Callable[[], T]) -> T:
         with self._lock:

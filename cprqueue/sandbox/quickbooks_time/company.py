@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-from cprqueue.sandbox.quickbooks_time.rows import (
-    Assignment,
-    Geofence,
-    Jobcode,
-    Location,
-    MapRow,
-    Timesheet,
-    User,
-)
+from cprqueue.sandbox.quickbooks_time.rows import Assignment, Jobcode, Location, Timesheet, User
 from cprqueue.sandbox.quickbooks_time.switches import Switches
 
 FIRST_ID = 17_288_278
@@ -32,20 +25,15 @@ class Company:
         self.now = now
         self.rng = random.Random(seed)
         self.created = now()
-        self.touched: dict[str, datetime] = {}
         self.jobcodes: dict[int, Jobcode] = {}
         self.locations: dict[int, Location] = {}
-        self.links: dict[int, MapRow] = {}
         self.assignments: dict[int, Assignment] = {}
         self.timesheets: dict[int, Timesheet] = {}
         self.users: dict[int, User] = {}
-        self.geofences: dict[int, Geofence] = {}
         self.active_jobcodes = 0
         self._last_id = FIRST_ID
         self._names: dict[tuple[int, str], set[int]] = defaultdict(set)
-        self._short_codes: dict[tuple[int, str], set[int]] = defaultdict(set)
         self._children: dict[int, dict[int, None]] = defaultdict(dict)
-        self._link_of: dict[tuple[int, int], MapRow] = {}
         self._locations_of: dict[int, dict[int, None]] = defaultdict(dict)
         self._assignment_of: dict[int, dict[int, Assignment]] = defaultdict(dict)
 
@@ -59,13 +47,6 @@ class Company:
         """Never return one of these ids, nor one below them."""
         self._last_id = max([self._last_id, *taken])
 
-    def touch(self, *endpoints: str) -> datetime:
-        """Note that these endpoints' data changed now, and return now."""
-        now = self.now()
-        for endpoint in endpoints:
-            self.touched[endpoint] = now
-        return now
-
     # Jobcodes
 
     def put_jobcode(self, jobcode: Jobcode) -> None:
@@ -74,29 +55,24 @@ class Company:
         if before is not None:
             self._forget(before)
         self.jobcodes[jobcode.id] = jobcode
-        self._names[jobcode.parent_id, folded(jobcode.name)].add(jobcode.id)
-        if jobcode.short_code:
-            self._short_codes[jobcode.parent_id, folded(jobcode.short_code)].add(jobcode.id)
+        self._names[jobcode.parent_id, _bare(jobcode.name)].add(jobcode.id)
         self._children[jobcode.parent_id][jobcode.id] = None
         self.active_jobcodes += jobcode.active
 
     def _forget(self, jobcode: Jobcode) -> None:
-        self._names[jobcode.parent_id, folded(jobcode.name)].discard(jobcode.id)
-        self._short_codes[jobcode.parent_id, folded(jobcode.short_code)].discard(jobcode.id)
+        self._names[jobcode.parent_id, _bare(jobcode.name)].discard(jobcode.id)
         self._children[jobcode.parent_id].pop(jobcode.id, None)
         self.active_jobcodes -= jobcode.active
 
-    def named(self, name: str, parent_id: int | None = None) -> list[Jobcode]:
-        """Return the jobcodes of that name, compared without case, by id."""
-        word = folded(name)
-        if parent_id is not None:
-            ids = self._names.get((parent_id, word), set())
-            return [self.jobcodes[each] for each in sorted(ids)]
-        return [each for each in self.jobcodes.values() if folded(each.name) == word]
+    def named(self, name: str, parent_id: int) -> list[Jobcode]:
+        """Return the jobcodes under one parent of that name, compared without case, by id."""
+        return [each for each in self._alike(name, parent_id) if folded(each.name) == folded(name)]
 
     def namesakes(self, jobcode: Jobcode) -> list[Jobcode]:
         """Return the siblings whose name counts as the same."""
-        found = self.named(jobcode.name, jobcode.parent_id)
+        found = self._alike(jobcode.name, jobcode.parent_id)
+        if not self.switches.names_without_accents:
+            found = self.named(jobcode.name, jobcode.parent_id)
         exact = self.switches.names_exact
         return [
             each
@@ -104,10 +80,10 @@ class Company:
             if each.id != jobcode.id and (not exact or each.name == jobcode.name)
         ]
 
-    def short_code_taken(self, jobcode: Jobcode) -> bool:
-        """Tell whether an active sibling has the same short code."""
-        ids = self._short_codes.get((jobcode.parent_id, folded(jobcode.short_code)), set())
-        return any(each != jobcode.id and self.jobcodes[each].active for each in ids)
+    def _alike(self, name: str, parent_id: int) -> list[Jobcode]:
+        return [
+            self.jobcodes[each] for each in sorted(self._names.get((parent_id, _bare(name)), ()))
+        ]
 
     def children(self, jobcode_id: int) -> list[Jobcode]:
         """Return the jobcodes directly under one."""
@@ -140,35 +116,13 @@ class Company:
     def link(self, location: Location, jobcode_ids: tuple[int, ...]) -> None:
         """Make exactly these jobcodes the location's."""
         for gone in set(location.jobcodes) - set(jobcode_ids):
-            self._set_link(gone, location.id, active=False)
-        for added in jobcode_ids:
-            if added not in location.jobcodes:
-                self._set_link(added, location.id, active=True)
-        location.jobcodes = jobcode_ids
-
-    def _set_link(self, jobcode_id: int, location_id: int, *, active: bool) -> None:
-        now = self.touch("locations_map")
-        row = self._link_of.get((jobcode_id, location_id))
-        if row is None:
-            row = MapRow(
-                id=self.new_id(),
-                x_id=jobcode_id,
-                location_id=location_id,
-                created=now,
-                last_modified=now,
-            )
-        row.active, row.last_modified = active, now
-        self.put_link(row)
+            self._locations_of[gone].pop(location.id, None)
+        for each in jobcode_ids:
+            self._locations_of[each][location.id] = None
         if self.switches.linking_moves_jobcode:
-            self.jobcodes[jobcode_id].last_modified = self.touch("jobcodes")
-
-    def put_link(self, row: MapRow) -> None:
-        """Store a new link, or the new state of one."""
-        self.links[row.id] = self._link_of[row.x_id, row.location_id] = row
-        if row.active:
-            self._locations_of[row.x_id][row.location_id] = None
-        else:
-            self._locations_of[row.x_id].pop(row.location_id, None)
+            for moved in set(location.jobcodes) ^ set(jobcode_ids):
+                self.jobcodes[moved].last_modified = self.now()
+        location.jobcodes = jobcode_ids
 
     # Assignments
 
@@ -181,7 +135,7 @@ class Company:
         rows = self._assignment_of[jobcode_id]
         if user_id in rows and rows[user_id].active:
             return rows[user_id]
-        now = self.touch("jobcode_assignments")
+        now = self.now()
         if user_id not in rows:
             row = Assignment(
                 id=self.new_id(),
@@ -201,14 +155,15 @@ class Company:
     def unassign(self, row: Assignment) -> None:
         """Take an assignment away; doing it twice changes nothing."""
         if row.active:
-            row.active, row.last_modified = False, self.touch("jobcode_assignments")
-
-    def assigned(self, user_id: int, jobcode_id: int) -> bool:
-        """Tell whether a user may record time on a jobcode."""
-        rows = self._assignment_of.get(jobcode_id, {})
-        return any(each in rows and rows[each].active for each in (0, user_id))
+            row.active, row.last_modified = False, self.now()
 
 
 def folded(name: str) -> str:
-    """Return what names and short codes are compared by."""
+    """Return what names are compared by."""
     return name.strip().casefold()
+
+
+def _bare(name: str) -> str:
+    """Return ``folded`` without accents."""
+    split = unicodedata.normalize("NFKD", folded(name))
+    return "".join(each for each in split if not unicodedata.combining(each))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -25,7 +24,6 @@ _READ: Mapping[str, Callable[[str, object], Any]] = {
     "billable_rate": values.number,
     "assigned_to_all": values.boolean,
     "active": values.boolean,
-    "connect_with_quickbooks": values.boolean,
 }
 Namesake = Literal["accepted", "twin", "refused"]
 
@@ -35,11 +33,10 @@ class Jobcodes:
     """The rules of writing jobcodes. Refusals are raised, and leave everything unchanged."""
 
     company: Company
-    views: Views
 
     def create(self, item: dict[str, Any], *, archived: Namesake | None = None) -> Jobcode:
         """Create one jobcode; ``archived`` overrides the switch for archived namesakes."""
-        self._refuse_params(item, None)
+        _refuse_params(item, set(_READ))
         now = self.company.now()
         draft = Jobcode(id=0, name="", created=now, last_modified=now)
         draft = replace(draft, **self._read(item))
@@ -47,13 +44,11 @@ class Jobcodes:
         self._check_type(draft)
         self._check_parent(draft)
         self._check_namesakes(draft, archived or self.company.switches.archived_namesake)
-        self._check_short_code(draft)
         self._check_room()
         draft.id = self.company.new_id()
         self.company.put_jobcode(draft)
         if draft.assigned_to_all:
             self.company.assign(0, draft.id)
-        self.company.touch("jobcodes")
         return draft
 
     def update(self, item: dict[str, Any]) -> Jobcode:
@@ -62,7 +57,7 @@ class Jobcodes:
         if before is None:
             code = self.company.switches.unknown_id_code
             raise ItemRefusedError("That id is not found in the database", code)
-        self._refuse_params(item, before)
+        _refuse_params(item, {*_READ, "id"})
         if before.type in _BREAKS:
             raise ItemRefusedError("Break jobcodes cannot be edited")
         fields = self._read({key: value for key, value in item.items() if key != "id"})
@@ -79,20 +74,7 @@ class Jobcodes:
         fields = {key: _READ[key](key, value) for key, value in item.items() if key in _READ}
         if "name" in fields and self.company.switches.names_trimmed:
             fields["name"] = fields["name"].strip()
-        if "connect_with_quickbooks" in fields and not self.company.switches.two_way_sync:
-            raise ItemRefusedError("connect_with_quickbooks requires two-way sync")
         return fields
-
-    def _refuse_params(self, item: Mapping[str, Any], before: Jobcode | None) -> None:
-        allowed = set(_READ) if before is None else {*_READ, "id"}
-        wrong = [key for key in item if key not in allowed]
-        if self.company.switches.read_only_refused == "geofence_only":
-            wrong = [key for key in wrong if key == "geofence_config_id"]
-        if before is not None and self.company.switches.read_only_echo_ignored:
-            shown = self.views.jobcode(before)
-            wrong = [key for key in wrong if key not in shown or shown[key] != item[key]]
-        if wrong:
-            raise ItemRefusedError("Invalid param(s): " + ",".join(wrong))
 
     def _refuse_edit_of_archived(
         self, before: Jobcode, fields: Mapping[str, Any], changes: Mapping[str, Any]
@@ -106,7 +88,7 @@ class Jobcodes:
 
     def _unchanged(self, jobcode: Jobcode) -> Jobcode:
         if self.company.switches.not_modified_moves_last_modified:
-            jobcode.last_modified = self.company.touch("jobcodes")
+            jobcode.last_modified = self.company.now()
         return jobcode
 
     # Checks
@@ -126,8 +108,6 @@ class Jobcodes:
         moved = (after.name, after.parent_id) != (before.name, before.parent_id)
         if restored or moved:
             self._check_siblings(after, archived_too=moved)
-        if restored or moved or after.short_code != before.short_code:
-            self._check_short_code(after)
 
     def _check_name(self, jobcode: Jobcode) -> None:
         name = jobcode.name
@@ -149,25 +129,23 @@ class Jobcodes:
         parent = self.company.jobcodes.get(jobcode.parent_id)
         if parent is None:
             raise ItemRefusedError("Oops! The parent jobcode does not exist")
-        if not parent.active and not self.company.switches.archived_parent_accepted:
+        if not parent.active:
             raise ItemRefusedError("Oops! The parent jobcode is archived")
         if jobcode.id in {parent.id, *(each.id for each in self.company.ancestors(parent))}:
             raise ItemRefusedError("Oops! A jobcode cannot be its own parent")
 
     def _check_namesakes(self, draft: Jobcode, archived: Namesake) -> None:
         for other in sorted(self.company.namesakes(draft), key=lambda each: not each.active):
-            if other.active or other.type == draft.type:
-                self._meet_namesake(draft, other, archived)
-
-    def _meet_namesake(self, draft: Jobcode, other: Jobcode, archived: Namesake) -> None:
-        if other.type != draft.type:
-            if not self.company.switches.other_type_allowed:
+            if other.type != draft.type:
+                if other.active:
+                    raise conflict(other.name)
+            elif other.active or archived == "accepted":
+                full = self.company.switches.duplicate_echo_full
+                raise NameExistsError(
+                    Views(self.company).written(other) if full else {"name": draft.name}
+                )
+            elif archived == "refused":
                 raise conflict(other.name)
-        elif other.active or archived == "accepted":
-            full = self.company.switches.duplicate_echo_full
-            raise NameExistsError(self.views.written(other) if full else {"name": draft.name})
-        elif archived == "refused":
-            raise conflict(other.name)
 
     def _check_siblings(self, jobcode: Jobcode, *, archived_too: bool) -> None:
         switches = self.company.switches
@@ -175,21 +153,9 @@ class Jobcodes:
         for other in self.company.namesakes(jobcode):
             if not other.active and not archived_too:
                 continue
-            if other.type != jobcode.type and switches.other_type_allowed:
-                continue
             if switches.rename_clash == "accepted":
                 raise NameExistsError({"id": jobcode.id, "name": jobcode.name})
             raise conflict(other.name)
-
-    def _check_short_code(self, jobcode: Jobcode) -> None:
-        code = jobcode.short_code
-        if not code:
-            return
-        pattern = r"[0-9]+" if self.company.switches.dialin_installed else r"[A-Za-z0-9]+"
-        if not re.fullmatch(pattern, code):
-            raise ItemRefusedError("Oops! A Short Code may only have letters and digits")
-        if self.company.short_code_taken(jobcode):
-            raise ItemRefusedError("Oops! That Short Code is already in use")
 
     def _check_room(self) -> None:
         limit = self.company.switches.max_jobcodes
@@ -199,7 +165,7 @@ class Jobcodes:
     # Effects
 
     def _apply(self, before: Jobcode, after: Jobcode) -> None:
-        after.last_modified = self.company.touch("jobcodes")
+        after.last_modified = self.company.now()
         self.company.put_jobcode(after)
         if after.assigned_to_all != before.assigned_to_all:
             self.set_assigned_to_all(after, to=after.assigned_to_all)
@@ -240,10 +206,15 @@ class Jobcodes:
             location = self.company.locations[location_id]
             others = tuple(each for each in location.jobcodes if each != jobcode_id)
             self.company.link(location, others)
-            location.last_modified = self.company.touch("locations")
+            location.last_modified = self.company.now()
 
     def _restore_parents(self, jobcode: Jobcode) -> None:
         for parent in list(self.company.ancestors(jobcode)):
             if not parent.active:
                 now = self.company.now()
                 self.company.put_jobcode(replace(parent, active=True, last_modified=now))
+
+
+def _refuse_params(item: Mapping[str, Any], allowed: set[str]) -> None:
+    if wrong := [key for key in item if key not in allowed]:
+        raise ItemRefusedError("Invalid param(s): " + ",".join(wrong))

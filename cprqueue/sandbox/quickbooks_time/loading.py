@@ -7,21 +7,19 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from cprqueue.sandbox.quickbooks_time.company import Company
-from cprqueue.sandbox.quickbooks_time.rows import Assignment, Jobcode, Location, MapRow
+from cprqueue.sandbox.quickbooks_time.rows import Assignment, Jobcode, Location
 from cprqueue.sandbox.quickbooks_time.values import moment
 
-T = TypeVar("T", Jobcode, Location, MapRow, Assignment)
+T = TypeVar("T", Jobcode, Location, Assignment)
 
 
 def load(company: Company, state: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Take over jobcodes, locations, their links, and assignments; users stay as they are."""
+    """Take over jobcodes, locations with their links, and assignments; users stay as they are."""
     for shown in state["jobcodes"]:
         company.put_jobcode(_row(Jobcode, shown))
     for shown in state["locations"]:
-        linked = tuple(shown["linked_objects"].get("jobcodes", ()))
-        company.locations[shown["id"]] = _row(Location, {**shown, "jobcodes": linked})
-    for shown in state["locations_map"]:
-        company.put_link(_row(MapRow, shown))
+        row = company.locations[shown["id"]] = _row(Location, shown)
+        company.link(row, tuple(shown["linked_objects"].get("jobcodes", ())))
     for shown in state["jobcode_assignments"]:
         company.put_assignment(_row(Assignment, shown))
     company.skip_ids([row["id"] for rows in state.values() for row in rows])

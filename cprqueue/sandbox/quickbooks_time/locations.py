@@ -58,7 +58,6 @@ class Locations:
         self.company.locations[row.id] = row
         self.company.link(row, links)
         self._schedule(row)
-        self.company.touch("locations")
         return row
 
     def update(self, item: dict[str, Any]) -> Location:
@@ -75,7 +74,7 @@ class Locations:
         if changes or relinked:
             self._apply(row, changes, links)
         elif self.company.switches.not_modified_moves_last_modified:
-            row.last_modified = self.company.touch("locations")
+            row.last_modified = self.company.now()
         return row
 
     def geocode(self) -> None:
@@ -89,7 +88,7 @@ class Locations:
 
     def _read(self, item: Mapping[str, Any]) -> dict[str, Any]:
         unknown = [key for key in item if key not in _READ and key not in _READ_ONLY]
-        if unknown and self.company.switches.unknown_location_field_refused:
+        if unknown:
             raise ItemRefusedError("Invalid param(s): " + ",".join(unknown))
         return {key: _READ[key](key, value) for key, value in item.items() if key in _READ}
 
@@ -128,7 +127,7 @@ class Locations:
         for key, value in changes.items():
             setattr(row, key, value)
         self.company.link(row, links)
-        row.last_modified = self.company.touch("locations")
+        row.last_modified = self.company.now()
         if any(key in changes for key in ADDRESS):
             self._schedule(row)
 
@@ -155,4 +154,3 @@ class Locations:
             row.label = row.label or formatted_address(row)
         if self.company.switches.geocode_moves_last_modified:
             row.last_modified = due.replace(microsecond=0)
-            self.company.touch("locations")

@@ -11,15 +11,13 @@ from random import Random
 from typing import Any, TypeVar
 
 from cprqueue.sandbox.quickbooks_time import values
-from cprqueue.sandbox.quickbooks_time.refusals import ItemRefusedError, RequestRefusedError
+from cprqueue.sandbox.quickbooks_time.refusals import RequestRefusedError
 from cprqueue.sandbox.quickbooks_time.rows import Row
 from cprqueue.sandbox.quickbooks_time.switches import Switches
 
 R = TypeVar("R", bound=Row)
 LIMIT = 200
-PER_PAGE = 50
-_PAGING = {"limit", "per_page", "page"}
-_COMMON = {"ids", "modified_since", "modified_before", "supplemental_data"} | _PAGING
+_COMMON = {"ids", "modified_since", "supplemental_data", "limit", "page"}
 
 
 @dataclass(slots=True)
@@ -59,52 +57,39 @@ class Query:
         word = self.choice(name, default, "yes", "no", "both")
         return {"yes": True, "no": False}.get(word)
 
-    def flag(self, name: str) -> bool | None:
-        """Return a boolean parameter, or None where it is absent."""
-        if name not in self.given:
-            return None
-        try:
-            return values.boolean(name, self.given[name])
-        except ItemRefusedError as refused:
-            raise RequestRefusedError(417, refused.extra) from None
-
-    def supplemental(self) -> bool:
-        """Tell whether supplemental data is wanted."""
-        return self.choice("supplemental_data", "yes", "no") == "yes"
-
     def moment(self, name: str) -> datetime | None:
         """Return a date/time parameter, or None where it is absent or empty."""
         raw = self.given.get(name, "")
         if not raw:
             return None
-        if not self.switches.spaced_offset_refused:
-            raw = raw.replace(" ", "+")
         try:
             return values.moment(raw, offset_needed=self.switches.naive_dates_refused)
         except ValueError:
             raise RequestRefusedError(417, f"Invalid date for {name}: {raw!r}") from None
 
-    def modified(self, rows: Iterable[R]) -> Iterable[R]:
-        """Keep the rows that the modified filters let pass."""
-        passes = self.modified_passes()
-        return (row for row in rows if passes(row.last_modified)) if passes else rows
+    def chosen(self, table: Mapping[int, R]) -> Iterable[R]:
+        """Return the rows of the wanted ids, or all of them, by id."""
+        ids = self.ids()
+        if ids is None:
+            return table.values()
+        return [table[each] for each in sorted(set(ids)) if each in table]
 
-    def modified_passes(self) -> Callable[[datetime], bool] | None:
-        """Return the test of the modified filters, or None without any."""
-        since, before = self.moment("modified_since"), self.moment("modified_before")
-        if since is None and before is None:
-            return None
-        since_too, before_too = self.switches.since_inclusive, self.switches.before_inclusive
+    def listing(
+        self, endpoint: str, rows: Iterable[R], show: Callable[[R], Any], rng: Random
+    ) -> Any:
+        """Return the body with the wanted page of those rows that changed since the wanted time."""
+        since, itself = self.moment("modified_since"), self.switches.since_inclusive
+        if since is not None:
+            rows = (
+                row
+                for row in rows
+                if row.last_modified > since or (itself and row.last_modified == since)
+            )
+        page, more = self._page(rows, rng)
+        shown = {str(row.id): show(row) for row in page}
+        return body(endpoint, shown, self.switches, more=more)
 
-        def passes(at: datetime) -> bool:
-            late = since is None or at > since or (since_too and at == since)
-            early = before is None or at < before or (before_too and at == before)
-            return late and early
-
-        return passes
-
-    def page(self, rows: Iterable[R], rng: Random) -> tuple[list[R], bool]:
-        """Return the wanted page, and whether another follows."""
+    def _page(self, rows: Iterable[R], rng: Random) -> tuple[list[R], bool]:
         size, number = self._size(), self._number()
         if self.switches.order == "last_modified":
             rows = sorted(rows, key=lambda row: (row.last_modified, row.id))
@@ -116,57 +101,25 @@ class Query:
         return page, more
 
     def _size(self) -> int:
-        limit, per_page = self._limit(), self._per_page()
-        if limit is not None and (self.switches.limit_wins or per_page is None):
-            return limit
-        return per_page or LIMIT
-
-    def _limit(self) -> int | None:
-        if "limit" not in self.given:
-            return None
-        raw = self.given["limit"]
+        raw = self.given.get("limit", str(LIMIT))
         if not re.fullmatch(r"\d{1,9}", raw) or not 1 <= int(raw) <= LIMIT:
-            detail = f"limit must be an integer from 1 to {LIMIT}"
-            raise RequestRefusedError(self.switches.bad_limit_status, detail)
+            raise RequestRefusedError(417, f"limit must be an integer from 1 to {LIMIT}")
         return int(raw)
-
-    def _per_page(self) -> int | None:
-        if "per_page" not in self.given:
-            return None
-        raw = self.given["per_page"]
-        wanted = int(raw) if re.fullmatch(r"\d{1,9}", raw) else PER_PAGE
-        return min(wanted, PER_PAGE) or PER_PAGE
 
     def _number(self) -> int:
         raw = self.given.get("page", "1")
         if not re.fullmatch(r"\d{1,9}", raw):
-            raise RequestRefusedError(self.switches.bad_page_status, "page must be an integer")
+            raise RequestRefusedError(417, "page must be an integer")
         return int(raw) or 1
 
 
-def chosen(table: Mapping[int, R], ids: list[int] | None) -> Iterable[R]:
-    """Return the rows of these ids, or all of them, by id."""
-    if ids is None:
-        return table.values()
-    return [table[each] for each in sorted(set(ids)) if each in table]
-
-
 def body(
-    endpoint: str,
-    shown: Mapping[str, Any],
-    switches: Switches,
-    *,
-    more: bool | None = None,
-    supplemental: Mapping[str, Mapping[str, Any]] | None = None,
+    endpoint: str, shown: Mapping[str, Any], switches: Switches, *, more: bool | None = None
 ) -> Any:
-    """Return a listing's whole body; ``more`` None leaves that key out."""
+    """Return an answer's whole body; ``more`` None leaves that key out."""
     if not shown and switches.empty_results == "bare_list":
         return []
     results: dict[str, Any] = {}
     if shown or switches.empty_results == "section":
         results[endpoint] = shown or ([] if switches.empty_as_list else {})
-    answer: dict[str, Any] = {"results": results}
-    if more is not None:
-        answer["more"] = more
-    sections = {name: rows for name, rows in (supplemental or {}).items() if rows}
-    return answer | ({"supplemental_data": sections} if sections else {})
+    return {"results": results} | ({} if more is None else {"more": more})

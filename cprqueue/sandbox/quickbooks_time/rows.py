@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -29,7 +29,6 @@ class Jobcode:
     billable_rate: float = 0
     assigned_to_all: bool = False
     active: bool = True
-    connect_with_quickbooks: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,20 +52,7 @@ class Location:
     place_id_hash: str = ""
     geocoding_status: str = "none"
     jobcodes: tuple[int, ...] = ()
-    geofence_config_id: int | None = None
     geocode_due: datetime | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class MapRow:
-    """One link between a jobcode and a location; an inactive one was removed."""
-
-    id: int
-    x_id: int
-    location_id: int
-    created: datetime
-    last_modified: datetime
-    active: bool = True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,20 +92,3 @@ class User:
     last_modified: datetime
     username: str = ""
     email: str = ""
-    group_id: int = 0
-    payroll_id: str = ""
-    active: bool = True
-
-
-@dataclass(slots=True, kw_only=True)
-class Geofence:
-    """The circle around a location."""
-
-    id: int
-    type_id: int
-    created: datetime
-    last_modified: datetime
-    radius: int = 150
-    type: str = field(default="locations")
-    enabled: bool = True
-    active: bool = True

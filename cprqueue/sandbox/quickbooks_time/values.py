@@ -70,11 +70,6 @@ def stamp(value: datetime) -> str:
     return value.isoformat()
 
 
-def short_stamp(value: datetime) -> str:
-    """Return ``2026-01-31T12:00:00+0000``, the spelling of nested jobcodes and locations."""
-    return value.isoformat()[:-3] + "00"
-
-
 def named_id(item: dict[str, Any]) -> int:
     """Return the item's id; an item without one is refused."""
     if item.get("id") in (None, ""):

@@ -6,19 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cprqueue.sandbox.quickbooks_time.company import Company
-from cprqueue.sandbox.quickbooks_time.rows import (
-    Assignment,
-    Geofence,
-    Jobcode,
-    Location,
-    MapRow,
-    Timesheet,
-    User,
-)
-from cprqueue.sandbox.quickbooks_time.values import short_stamp, stamp
+from cprqueue.sandbox.quickbooks_time.rows import Assignment, Jobcode, Location, Timesheet, User
+from cprqueue.sandbox.quickbooks_time.values import stamp
 
 Shown = dict[str, Any]
-_EMPTY_ITEMS: dict[str, Any] = {"text": "", "object": {}, "list": []}
 NO_DATE = "0000-00-00"
 
 
@@ -33,7 +24,7 @@ class Views:
         return self.written(row) | {
             "project_id": 0,
             "locations": self.company.locations_of(row.id),
-            "geofence_config_id": self._no_geofence(),
+            "geofence_config_id": None,
         }
 
     def written(self, row: Jobcode) -> Shown:
@@ -52,43 +43,14 @@ class Views:
             "last_modified": stamp(row.last_modified),
             "created": stamp(row.created),
             "required_customfields": [],
-            "filtered_customfielditems": _EMPTY_ITEMS[
-                self.company.switches.filtered_customfielditems
-            ],
+            "filtered_customfielditems": "",
         }
         if self.company.switches.quickbooks_installed:
-            shown["connect_with_quickbooks"] = row.connect_with_quickbooks
-        return shown
-
-    def nested_jobcode(self, row: Jobcode) -> Shown:
-        """Return a jobcode as the supplemental data of locations spells it."""
-        shown = self.jobcode(row)
-        shown["created"] = short_stamp(row.created)
-        shown["last_modified"] = short_stamp(row.last_modified)
+            shown["connect_with_quickbooks"] = False
         return shown
 
     def location(self, row: Location) -> Shown:
         """Return a location as listings and writes show it."""
-        return self._address(row) | {
-            "created": stamp(row.created),
-            "last_modified": stamp(row.last_modified),
-            "linked_objects": {"jobcodes": list(row.jobcodes)} if row.jobcodes else {},
-            "geofence_config_id": row.geofence_config_id or self._no_geofence(),
-        }
-
-    def nested_location(self, row: Location) -> Shown:
-        """Return a location as the supplemental data of jobcodes spells it."""
-        shown = self._address(row) | {
-            "created": short_stamp(row.created),
-            "last_modified": short_stamp(row.last_modified),
-            "jobcodes": list(row.jobcodes),
-            "geofence_config_id": row.geofence_config_id or self._no_geofence(),
-        }
-        if self.company.switches.zip_as_number and row.zip.isascii() and row.zip.isdigit():
-            shown["zip"] = int(row.zip)
-        return shown
-
-    def _address(self, row: Location) -> Shown:
         return {
             "id": row.id,
             "addr1": row.addr1,
@@ -106,17 +68,10 @@ class Views:
             "label": row.label,
             "notes": row.notes,
             "geocoding_status": row.geocoding_status,
-        }
-
-    def link(self, row: MapRow) -> Shown:
-        """Return a row of the locations map."""
-        return {
-            "id": row.id,
-            "x_table": "job_codes",
-            "x_id": row.x_id,
-            "location_id": row.location_id,
             "created": stamp(row.created),
             "last_modified": stamp(row.last_modified),
+            "linked_objects": {"jobcodes": list(row.jobcodes)} if row.jobcodes else {},
+            "geofence_config_id": None,
         }
 
     def assignment(self, row: Assignment) -> Shown:
@@ -126,19 +81,6 @@ class Views:
             "user_id": row.user_id,
             "jobcode_id": row.jobcode_id,
             "active": row.active,
-            "last_modified": stamp(row.last_modified),
-            "created": stamp(row.created),
-        }
-
-    def geofence(self, row: Geofence) -> Shown:
-        """Return a geofence config."""
-        return {
-            "id": row.id,
-            "type": row.type,
-            "type_id": row.type_id,
-            "active": row.active,
-            "enabled": row.enabled,
-            "radius": row.radius,
             "last_modified": stamp(row.last_modified),
             "created": stamp(row.created),
         }
@@ -172,15 +114,15 @@ class Views:
             "id": row.id,
             "first_name": row.first_name,
             "last_name": row.last_name,
-            "group_id": row.group_id,
-            "active": row.active,
+            "group_id": 0,
+            "active": True,
             "employee_number": 0,
             "salaried": False,
             "exempt": False,
             "username": row.username,
             "email": row.email,
             "email_verified": False,
-            "payroll_id": row.payroll_id,
+            "payroll_id": "",
             "mobile_number": "",
             "hire_date": NO_DATE,
             "term_date": NO_DATE,
@@ -200,9 +142,6 @@ class Views:
             "pay_interval": "hour",
             "customfields": "",
         }
-
-    def _no_geofence(self) -> int | None:
-        return 0 if self.company.switches.geofence_id_zero else None
 
 
 def formatted_address(row: Location) -> str:

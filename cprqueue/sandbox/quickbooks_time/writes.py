@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cprqueue.sandbox.quickbooks_time.assignments import Assignments
 from cprqueue.sandbox.quickbooks_time.company import Company
 from cprqueue.sandbox.quickbooks_time.jobcodes import Jobcodes
-from cprqueue.sandbox.quickbooks_time.listings import Listings
 from cprqueue.sandbox.quickbooks_time.locations import Locations
 from cprqueue.sandbox.quickbooks_time.query import body
 from cprqueue.sandbox.quickbooks_time.refusals import (
@@ -18,8 +17,6 @@ from cprqueue.sandbox.quickbooks_time.refusals import (
     NameExistsError,
     RequestRefusedError,
 )
-from cprqueue.sandbox.quickbooks_time.rows import Assignment, Jobcode, Location
-from cprqueue.sandbox.quickbooks_time.switches import Switches
 from cprqueue.sandbox.quickbooks_time.views import Views
 from cprqueue.sandbox.wire import Request
 
@@ -29,99 +26,55 @@ Item = dict[str, Any]
 R = TypeVar("R")
 
 
-def items_of(request: Request, switches: Switches) -> list[Any]:
+def items_of(request: Request) -> list[Any]:
     """Return the items of a POST or PUT."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if switches.content_type_required and kind != "application/json":
+    if kind != "application/json":
         raise RequestRefusedError(400, "Content-Type must be application/json")
     try:
         document = json.loads(request.body)
     except ValueError:
-        raise RequestRefusedError(switches.malformed_json_status, "malformed JSON") from None
+        raise RequestRefusedError(400, "malformed JSON") from None
     items = document.get("data") if isinstance(document, dict) else None
     if not isinstance(items, list) or not items:
-        raise RequestRefusedError(switches.missing_data_status, "data must be a list of objects")
+        raise RequestRefusedError(417, "data must be a list of objects")
     return items
 
 
 @dataclass(slots=True)
 class Writes:
-    """The POSTs, PUTs and DELETEs. Items are taken in order; a refused one stops no other."""
+    """The POSTs and PUTs. Items are taken in order; a refused one stops no other."""
 
     company: Company
     views: Views
     jobcodes: Jobcodes
     locations: Locations
     assignments: Assignments
-    listings: Listings
 
     def create_jobcodes(self, items: list[Any]) -> Any:
         """POST /jobcodes."""
-        return self._jobcodes(items, self.jobcodes.create, "Created")
+        act = self._permitted(self.jobcodes.create)
+        return self._each("jobcodes", items, act, self.views.written, "Created")
 
     def update_jobcodes(self, items: list[Any]) -> Any:
         """PUT /jobcodes."""
-        return self._jobcodes(items, self.jobcodes.update, "Updated")
-
-    def _jobcodes(self, items: list[Any], act: Callable[[Item], Jobcode], word: str) -> Any:
-        done: list[Jobcode] = []
-        results = self._each(items, self._permitted(act), self.views.written, word, done)
-        parents = {row.parent_id: self.company.jobcodes.get(row.parent_id) for row in done}
-        extra = {str(key): self.views.written(row) for key, row in parents.items() if row}
-        return body("jobcodes", results, self.company.switches, supplemental={"jobcodes": extra})
+        act = self._permitted(self.jobcodes.update)
+        return self._each("jobcodes", items, act, self.views.written, "Updated")
 
     def create_locations(self, items: list[Any]) -> Any:
         """POST /locations."""
-        return self._locations(items, self.locations.create, "Created")
+        act = self._permitted(self.locations.create)
+        return self._each("locations", items, act, self.views.location, "Created")
 
     def update_locations(self, items: list[Any]) -> Any:
         """PUT /locations."""
-        return self._locations(items, self.locations.update, "Updated")
-
-    def _locations(self, items: list[Any], act: Callable[[Item], Location], word: str) -> Any:
-        done: list[Location] = []
-        before: set[int] = set()
-
-        def noting(item: Item) -> Location:
-            row = self.company.locations.get(_id_of(item))
-            linked = row.jobcodes if row else ()
-            result = act(item)
-            before.update(linked)
-            return result
-
-        results = self._each(items, self._permitted(noting), self.views.location, word, done)
-        extra = self.listings.around_locations(done, before)
-        return body("locations", results, self.company.switches, supplemental=extra)
+        act = self._permitted(self.locations.update)
+        return self._each("locations", items, act, self.views.location, "Updated")
 
     def create_assignments(self, items: list[Any]) -> Any:
         """POST /jobcode_assignments."""
-        done: list[Assignment] = []
-        results = self._each(
-            items, self.assignments.create, self._written_assignment, "Created", done
-        )
-        extra = self.assignments.around(done)
-        return body("jobcode_assignments", results, self.company.switches, supplemental=extra)
-
-    def _written_assignment(self, row: Assignment) -> Item:
-        shown = self.views.assignment(row)
-        if self.company.switches.assignment_ids_as_text:
-            shown |= {key: str(shown[key]) for key in ("user_id", "jobcode_id")}
-        return shown
-
-    def delete_assignments(self, query: Mapping[str, str]) -> Any:
-        """DELETE /jobcode_assignments: outcomes are keyed by id; without ids nothing happens."""
-        words = [word.strip() for word in query.get("ids", "").split(",") if word.strip()]
-        if len(words) > BATCH:
-            raise RequestRefusedError(413)
-        results = {word: self._delete_assignment(word) for word in words}
-        return body("jobcode_assignments", results, self.company.switches)
-
-    def _delete_assignment(self, word: str) -> Item:
-        try:
-            self.assignments.delete(int(word) if word.isdigit() else 0)
-        except ItemRefusedError as refused:
-            return _refusal(refused, "Expectation Failed!", {"id": word})
-        return {"_status_code": 200, "_status_message": "OK, deleted", "id": int(word)}
+        act, show = self.assignments.create, self.views.assignment
+        return self._each("jobcode_assignments", items, act, show, "Created")
 
     def _permitted(self, act: Callable[[Item], R]) -> Callable[[Item], R]:
         switches = self.company.switches
@@ -135,40 +88,31 @@ class Writes:
 
     def _each(
         self,
+        endpoint: str,
         items: list[Any],
         act: Callable[[Item], R],
         show: Callable[[R], Item],
         word: str,
-        done: list[R],
-    ) -> dict[str, Item]:
-        oversized = len(items) > BATCH
-        if oversized and not self.company.switches.oversized_applies_first:
+    ) -> Any:
+        if len(items) > BATCH:
             raise RequestRefusedError(413)
         results = {
-            str(place): self._one(item, act, show, word, done)
-            for place, item in enumerate(items[:BATCH], start=1)
+            str(place): self._one(item, act, show, word)
+            for place, item in enumerate(items, start=1)
         }
-        if oversized:
-            raise RequestRefusedError(413)
-        return results
+        return body(endpoint, results, self.company.switches)
 
     def _one(
-        self,
-        item: Any,
-        act: Callable[[Item], R],
-        show: Callable[[R], Item],
-        word: str,
-        done: list[R],
+        self, item: Any, act: Callable[[Item], R], show: Callable[[R], Item], word: str
     ) -> Item:
         if not isinstance(item, dict):
-            return _refusal(ItemRefusedError("Each item must be an object"))
+            return _refusal(ItemRefusedError("Each item must be an object"), {})
         try:
             row = act(item)
         except NameExistsError as exists:
             return {"_status_code": 202, "_status_message": "Accepted", **exists.echo}
         except ItemRefusedError as refused:
-            return _refusal(refused, echo=self._echo(item, word))
-        done.append(row)
+            return _refusal(refused, self._echo(item, word))
         return {"_status_code": 200, "_status_message": word, **show(row)}
 
     def _echo(self, item: Item, word: str) -> Item:
@@ -178,17 +122,10 @@ class Writes:
         return {name: item[name] for name in names if name in item}
 
 
-def _refusal(
-    refused: ItemRefusedError, message: str = "Expectation Failed", echo: Item | None = None
-) -> Item:
+def _refusal(refused: ItemRefusedError, echo: Item) -> Item:
     return {
         "_status_code": refused.code,
-        "_status_message": message,
+        "_status_message": "Expectation Failed",
         "_status_extra": refused.extra,
-        **(echo or {}),
+        **echo,
     }
-
-
-def _id_of(item: Item) -> int:
-    raw = str(item.get("id", ""))
-    return int(raw) if raw.isdigit() else 0

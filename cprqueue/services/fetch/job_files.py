@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from cprqueue.clients.job_list import says_nothing
 from cprqueue.clients.rm import BEGINNING
-from cprqueue.domain.mapping import ActiveRules
+from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Job
 from cprqueue.domain.recording import Change, Sighting, decide
 from cprqueue.domain.records import RunKind, RunState
@@ -26,7 +26,7 @@ from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.services.fetch.fetch import Fetch, every, next_since
 from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file
 from cprqueue.services.fetch.unread import describe
-from cprqueue.store import job_changes, jobs, locks, runs
+from cprqueue.store import job_changes, locks, runs
 from cprqueue.store.database import Database, clock
 
 TOGETHER = 100
@@ -44,6 +44,11 @@ class Fetched:
     complete: bool
     jobs: int
     unreadable: int
+    note: str | None
+
+    def as_json(self) -> dict[str, object]:
+        """Return what ``fetch --json`` prints."""
+        return asdict(self)
 
 
 def fetch_file(
@@ -70,7 +75,11 @@ def fetch_file(
             path, since=since or BEGINNING, check=check, alive=_both(loaded, keep)
         )
     return Fetched(
-        path=path, complete=since is None, jobs=len(survey.last_index), unreadable=survey.skipped
+        path=path,
+        complete=since is None,
+        jobs=len(survey.last_index),
+        unreadable=survey.skipped,
+        note=describe(survey.unread),
     )
 
 
@@ -100,6 +109,7 @@ class Imported:
     inactive: int = 0
     unreadable: int = 0
     due: set[int] = field(default_factory=set)
+    note: str | None = None
 
     @property
     def jobs(self) -> int:
@@ -108,7 +118,13 @@ class Imported:
 
     def counts(self) -> dict[str, int]:
         """Return all counts by name."""
-        return {**asdict(self), "due": len(self.due)}
+        counted = asdict(self)
+        del counted["note"]
+        return {**counted, "due": len(self.due)}
+
+    def as_json(self) -> dict[str, object]:
+        """Return what ``import --json`` prints."""
+        return {**self.counts(), "jobs": self.jobs, "note": self.note}
 
 
 class Import:
@@ -138,7 +154,7 @@ class Import:
             run_id = runs.create(conn, RunKind.IMPORT, requested_by=path.name)
             runs.start(conn, run_id, observed_at=moment)
         sighting = Sighting(run_id=0, complete=False, observed_at=moment, event_run_id=run_id)
-        done = Imported(run_id=run_id, unreadable=survey.skipped)
+        done = Imported(run_id=run_id, unreadable=survey.skipped, note=describe(survey.unread))
         try:
             for part in _parts(each_last(path, survey)):
                 self._record(done, part, sighting)
@@ -146,7 +162,7 @@ class Import:
         except (CprqueueError, OSError, KeyboardInterrupt) as error:
             self._end(done, RunState.FAILED, str(error) or "stopped by hand")
             raise
-        self._end(done, RunState.DONE, describe(survey.unread))
+        self._end(done, RunState.DONE, done.note)
         return done
 
     def _record(self, done: Imported, part: list[Job], sighting: Sighting) -> None:
@@ -163,7 +179,7 @@ class Import:
     def _one(
         self, conn: Connection, job: Job, sighting: Sighting
     ) -> tuple[Change, bool, list[int]]:
-        known, verdict = jobs.recorded(conn, job.job_id), self.rules.judge(job)
+        known, verdict = job_changes.recorded(conn, job.job_id), self.rules.judge(job)
         change = decide(known, job, verdict, sighting)
         return change, verdict.active, job_changes.write(conn, known, change)
 

@@ -22,7 +22,7 @@ from cprqueue import log as logs
 from cprqueue.clients import listings
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.hierarchy import depth
-from cprqueue.domain.models import BATCH, Json, Location, name_key
+from cprqueue.domain.models import BATCH, Json, Location, built, name_key
 from cprqueue.domain.records import (
     Link,
     LinkState,
@@ -33,7 +33,6 @@ from cprqueue.domain.records import (
     RunKind,
     RunState,
     VerificationKind,
-    built,
 )
 from cprqueue.errors import AlreadyRunning, UsageError
 from cprqueue.services import gates

@@ -1,1 +1,1 @@
-"""What people ask of the record. Only reads."""
+"""Answers to what people ask, from the database. Only reads."""

@@ -1,7 +1,6 @@
 """Check everything that the work needs, one finding after another, each with its cure.
 
-It changes nothing, but for this: once QuickBooks Time lets us work again, a stopped push goes
-on.
+It changes one thing: a stopped push is resumed once QuickBooks Time accepts our requests.
 """
 
 from __future__ import annotations
@@ -39,13 +38,14 @@ from cprqueue.services.reports.findings import (
     token_end,
     wrong_settings,
 )
+from cprqueue.services.reports.words import shown
 from cprqueue.store import links, schema, sqlite_file
 from cprqueue.store.database import Database, clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What is checked; each is built when its turn comes, because that may fail too.
+    """What is checked; each is built only when it is checked, because that may fail too.
 
     ``qbt`` is told whether the tables are there: the call budget lives in them.
     ``broker_problem`` says what is wrong with the broker, or "".
@@ -162,18 +162,20 @@ class Checkup:
     # --- QuickBooks Time ---
 
     def _account(self) -> Iterator[Finding]:
-        """Ask as whom we work and how the account is set up: two calls."""
+        """Ask for the token's user and the account's settings: two calls."""
         name = "QuickBooks Time"
         if self.db is None:
             text = "not asked: the token and the call budget are in the database"
-            yield Finding(name=name, state=PROBLEM, text=text, cure="see to the database first")
+            yield Finding(name=name, state=PROBLEM, text=text, cure="correct the database first")
             return
         try:
             qbt = self.parts.qbt(self.has_tables)
             user, sections = qbt.current_user(), qbt.effective_settings()
         except OutOfCalls as error:
             text = f"not asked: {error}"
-            yield Finding(name=name, state=PROBLEM, text=text, cure="check again then")
+            yield Finding(
+                name=name, state=PROBLEM, text=text, cure="run `cprqueue check` again then"
+            )
             return
         except CprqueueError as error:
             yield _failed(name, error, _qbt_cure(error))
@@ -194,25 +196,30 @@ class Checkup:
         if self.db is None or not self.has_tables:
             return
         try:
-            yield token_end(self.parts.token().expires_at(), now=datetime.now(UTC))
+            end = self.parts.token().expires_at()
+            yield token_end(end, self._shown(end), now=datetime.now(UTC))
         except CprqueueError as error:
-            yield _failed("token's end", error, "see to the database first")
+            yield _failed("token's end", error, "correct the database first")
 
     def _push(self, *, healthy: bool) -> Iterator[Finding]:
         if self.db is None or not self.has_tables:
             return
         with self.db.read() as conn:
             stopped = gates.push_stopped(conn)
+        since = self._shown(datetime.fromisoformat(stopped.since)) if stopped else ""
         if stopped is None:
             yield Finding(name="push", state=OK, text="not stopped")
         elif healthy:
             gates.resume_push(self.db, self.parts.alert)
-            text = f"goes on now; it was stopped since {stopped.since[:16]}: {stopped.text}"
+            text = f"goes on now; it was stopped since {since}: {stopped.text}"
             yield Finding(name="push", state=OK, text=text)
         else:
-            text = f"stopped since {stopped.since[:16]}: {stopped.text}"
-            cure = "it goes on by itself when the lines above are OK"
+            text = f"stopped since {since}: {stopped.text}"
+            cure = "it goes on when the lines above are OK"
             yield Finding(name="push", state=PROBLEM, text=text, cure=cure)
+
+    def _shown(self, moment: datetime | None) -> str:
+        return shown(moment, self.settings.timezone)
 
     def _note_clock(self, name: str, ahead: timedelta | None) -> None:
         if ahead is not None:

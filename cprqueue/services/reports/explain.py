@@ -1,6 +1,7 @@
 """Explain from the record alone why a job is, or is not, in QuickBooks Time.
 
-Answers hold addresses: they are for the operator's own terminal, never for a log.
+Answers hold addresses: they are for the operator's own terminal, never for a log. Times in
+sentences are in CPR_TIMEZONE.
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from cprqueue.domain.models import Job, Observed
 from cprqueue.domain.push_plan import Compared, differences
 from cprqueue.domain.recording import desired
 from cprqueue.domain.records import Event, JobRecord, Link, LinkState
 from cprqueue.services import gates
+from cprqueue.services.reports.overview import next_attempt_at
+from cprqueue.services.reports.words import shown
 from cprqueue.store import events, jobs, links
 from cprqueue.store.database import Database, clock
 
@@ -21,7 +26,7 @@ MOST_HITS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The answer for one job; ``differences`` is empty where nothing is wanted."""
+    """The answer for one job; ``differences`` is empty for a job that is not active."""
 
     sentence: str
     job: JobRecord
@@ -37,13 +42,18 @@ class Explanation:
             "sentence": self.sentence,
             "job": {**jobs.read_back(job).as_message(), **more},
             "rule": job.rule,
-            "link": {name: getattr(link, name) for name in _LINK_FIELDS} if link else None,
+            "link": _link_json(link) if link else None,
             "differences": [asdict(row) for row in self.differences],
             "events": [
                 {"at": event.at, "kind": event.kind, "text": event.text, "run_id": event.run_id}
                 for event in self.events
             ],
         }
+
+
+def _link_json(link: Link) -> dict[str, object]:
+    fields = {name: getattr(link, name) for name in _LINK_FIELDS}
+    return {**fields, "next_attempt_at": next_attempt_at(link)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,19 +86,19 @@ def _hit(row: JobRecord, link: Link | None) -> Hit:
     )
 
 
-def explain(db: Database, job_id: int) -> Explanation:
+def explain(db: Database, job_id: int, *, timezone: str = "UTC") -> Explanation:
     """Explain one known job."""
     with db.read() as conn:
         now = clock(conn)
         row = jobs.existing(conn, job_id)
         link = links.get(conn, job_id)
-        stopped = gates.push_stopped(conn)
+        halt = _halt(conn, timezone)
         happened = events.of_job(conn, job_id)
     job = jobs.read_back(row)
     observed = link.observed if link else Observed()
     compared = differences(desired(job), observed) if row.active else []
     return Explanation(
-        sentence=sentence(job, row, link, observed, stopped=stopped, now=now),
+        sentence=_Sentence(job, row, link, observed, halt, now, timezone).text(),
         job=row,
         link=link,
         differences=compared,
@@ -112,67 +122,74 @@ _LINK_FIELDS = (
 )
 
 
-def sentence(
-    job: Job,
-    row: JobRecord,
-    link: Link | None,
-    observed: Observed,
-    *,
-    stopped: gates.Stopped | None,
-    now: datetime,
-) -> str:
-    """Answer the question in one plain sentence. ``row`` and ``link`` are the job's rows."""
-    name = job.job_number or f"RM job {job.job_id}"
-    if not row.active:
-        return _inactive(name, row.rule, observed)
-    if link is None:
-        return f"{name} is due: it is recorded, and its first push has yet to come."
-    if link.state is LinkState.IN_SYNC:
-        return (
-            f"{name} is in QuickBooks Time as jobcode {link.jobcode_id} {_place(job, observed)}, "
-            f"in step since {_time(link.pushed_at)}."
+def _halt(conn: Connection, timezone: str) -> str:
+    """Return why nothing at all is pushed, or ""."""
+    stopped = gates.push_stopped(conn)
+    if stopped is None:
+        return gates.suspension_reason(conn)
+    since = shown(datetime.fromisoformat(stopped.since), timezone)
+    return f"the push is stopped since {since}: {stopped.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """The answer in one plain sentence; ``row`` and ``link`` are the job's rows."""
+
+    job: Job
+    row: JobRecord
+    link: Link | None
+    observed: Observed
+    halt: str
+    now: datetime
+    timezone: str
+
+    def text(self) -> str:
+        name, link = self.job.job_number or f"RM job {self.job.job_id}", self.link
+        if not self.row.active:
+            return f"{name} {self._inactive()}."
+        if link is None:
+            return f"{name} is due: it is recorded, and its first push has yet to come."
+        if link.state is LinkState.IN_SYNC:
+            since = shown(link.pushed_at, self.timezone)
+            where = f"in QuickBooks Time as jobcode {link.jobcode_id} {self._place()}"
+            return f"{name} is {where}, in step since {since}."
+        if link.state is LinkState.PARKED:
+            return f"{name} is parked{self._meanwhile()}: {link.error_reason}."
+        return f"{name} is due{self._meanwhile()}: {self._waits_for(link)}."
+
+    def _inactive(self) -> str:
+        rule, jobcode_id = self.row.rule, self.observed.jobcode_id
+        because = f"because {'it ' if rule.startswith('vanished') else ''}{rule}"
+        if jobcode_id is None:
+            return f"is not in QuickBooks Time, {because}"
+        if self.observed.active:
+            return (
+                f"should not be in QuickBooks Time, {because}; "
+                f"its jobcode {jobcode_id} stays until the monthly prune archives it"
+            )
+        return f"is archived in QuickBooks Time (jobcode {jobcode_id}), {because}"
+
+    def _place(self) -> str:
+        if self.observed.location_linked:
+            return f"with location {self.observed.location_id}"
+        return "without a location" + (
+            "" if self.job.address else ", because RM has no address for it"
         )
-    if link.state is LinkState.PARKED:
-        return f"{name} is parked{_left(observed)}: {link.error_reason}."
-    return f"{name} is due{_left(observed)}: {_waiting(link, stopped, now)}."
 
+    def _meanwhile(self) -> str:
+        if self.observed.jobcode_id is None:
+            return ", and not in QuickBooks Time yet"
+        return f", while jobcode {self.observed.jobcode_id} stays as it was"
 
-def _inactive(name: str, rule: str, observed: Observed) -> str:
-    because = f"because {'it ' if rule.startswith('vanished') else ''}{rule}"
-    if observed.jobcode_id is None:
-        return f"{name} is not in QuickBooks Time, {because}."
-    if observed.active:
-        return (
-            f"{name} should not be in QuickBooks Time, {because}; "
-            f"its jobcode {observed.jobcode_id} stays until the monthly prune archives it."
-        )
-    return f"{name} is archived in QuickBooks Time (jobcode {observed.jobcode_id}), {because}."
-
-
-def _place(job: Job, observed: Observed) -> str:
-    if observed.location_linked:
-        return f"with location {observed.location_id}"
-    return "without a location" + ("" if job.address else ", because RM has no address for it")
-
-
-def _left(observed: Observed) -> str:
-    """Say what is there meanwhile."""
-    if observed.jobcode_id is None:
-        return ", and not in QuickBooks Time yet"
-    return f", while jobcode {observed.jobcode_id} stays as it was"
-
-
-def _waiting(link: Link, stopped: gates.Stopped | None, now: datetime) -> str:
-    if stopped:
-        return f"the push is stopped since {stopped.since[:16]}: {stopped.text}"
-    if link.lease and link.lease_until and link.lease_until > now:
-        return "a worker is pushing it right now"
-    last = f"last answer: {link.error_reason}; " if link.error_reason else ""
-    wait = (link.next_attempt_at - now).total_seconds() if link.next_attempt_at else 0
-    if wait > 0:
-        return f"{last}next try in {wait:.0f} s, after {link.attempts} tries"
-    return f"{last}waiting for a worker since {_time(link.due_since)}"
-
-
-def _time(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "never"
+    def _waits_for(self, link: Link) -> str:
+        if self.halt:
+            return self.halt
+        if link.lease and link.lease_until and link.lease_until > self.now:
+            return "a worker is pushing it right now"
+        last = f"last answer: {link.error_reason}; " if link.error_reason else ""
+        due_at = next_attempt_at(link)
+        if due_at and due_at > self.now:
+            wait = (due_at - self.now).total_seconds()
+            tries = f"{link.attempts} {'try' if link.attempts == 1 else 'tries'}"
+            return f"{last}next try in {wait:.0f} s, after {tries}"
+        return f"{last}waiting for a worker since {shown(link.due_since, self.timezone)}"

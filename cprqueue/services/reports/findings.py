@@ -1,4 +1,4 @@
-"""Pure: what a check found, and how it judges what it was told."""
+"""Pure: what `check` finds, and how answers are judged."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def integration(sections: Mapping[str, Json]) -> Finding:
     return Finding(
         name=name,
         state=WARNING,
-        text="QuickBooks is connected: it may add, rename or archive jobcodes too",
-        cure="let it sync no customers, or look at `cprqueue history` for drift",
+        text="QuickBooks is connected, and may add, rename or archive jobcodes too",
+        cure="let it sync no customers, or read `cprqueue history` for drift",
     )
 
 
@@ -70,11 +70,11 @@ def jobcode_limit(sections: Mapping[str, Json], active: int) -> Finding:
     limit = int(text) if text.isdecimal() else -1
     if limit < 0:
         return Finding(name=name, state=OK, text="none")
-    said = f"{limit} for the account, {active} jobs are active"
+    text = f"{limit} for the account, {active} jobs are active"
     if active < limit * 0.9:
-        return Finding(name=name, state=OK, text=said)
+        return Finding(name=name, state=OK, text=text)
     state = PROBLEM if active > limit else WARNING
-    return Finding(name=name, state=state, text=said, cure="ask QuickBooks Time for a higher one")
+    return Finding(name=name, state=state, text=text, cure="ask QuickBooks Time for a higher one")
 
 
 def _setting(sections: Mapping[str, Json], section: str, name: str) -> Json:
@@ -83,17 +83,17 @@ def _setting(sections: Mapping[str, Json], section: str, name: str) -> Json:
     return values.get(name) if isinstance(values, Mapping) else None
 
 
-def token_end(expires_at: datetime | None, *, now: datetime) -> Finding:
-    """Judge how long the token will do; None: a token made by hand, whose end nobody tells."""
+def token_end(expires_at: datetime | None, shown: str, *, now: datetime) -> Finding:
+    """Judge when the token expires; None: made by hand, nobody knows. ``shown``: for people."""
     name = "token's end"
     if expires_at is None:
         text = "not known for a token made by hand; QuickBooks Time shows it under API"
         return Finding(name=name, state=OK, text=text)
-    text = f"{expires_at:%Y-%m-%d %H:%M} UTC; it is renewed by itself before"
+    text = f"{shown}; it is renewed before that"
     if expires_at > now:
         return Finding(name=name, state=OK, text=text)
     cure = "connect again: put a new QBT_ACCESS_TOKEN and QBT_REFRESH_TOKEN into .env"
-    return Finding(name=name, state=PROBLEM, text=f"ended {expires_at:%Y-%m-%d}", cure=cure)
+    return Finding(name=name, state=PROBLEM, text=f"expired {shown}", cure=cure)
 
 
 def clocks(ahead: Mapping[str, timedelta]) -> Finding:

@@ -1,4 +1,4 @@
-"""Look: what people ask of the record. Only reads; plain values out.
+"""``status``, ``failures`` and ``history``: how things stand, from the database alone.
 
 Answers may hold addresses: they are for the operator's own terminal, never for a log.
 """
@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection
 
 from cprqueue.clients.budget import Budget
 from cprqueue.domain.models import BATCH
-from cprqueue.domain.records import ClaimedLink, LinkState, Run, RunKind, RunState
-from cprqueue.services import gates, progress_values
+from cprqueue.domain.records import ClaimedLink, Link, LinkState, Run, RunKind, RunState
+from cprqueue.services import gates
+from cprqueue.services.reports import warnings
 from cprqueue.store import jobs, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 CALLS_FOR_A_BATCH = 2
 """A new job costs a jobcode and a location, and fifty jobs share each request."""
-
-FETCH_OVERDUE = timedelta(minutes=30)
-PROGRESS_IS_NEWS = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +33,13 @@ class Status:
     fetch_succeeded: Run | None
     snapshot: Run | None
     push_stopped: gates.Stopped | None
+    suspended: str
     warnings: list[str]
+
+    @property
+    def push_halted(self) -> bool:
+        """True while nothing at all is pushed."""
+        return self.push_stopped is not None or bool(self.suspended)
 
     def as_json(self) -> dict[str, object]:
         """Return what ``status --json`` prints."""
@@ -46,6 +50,7 @@ class Status:
             "fetch_succeeded": run_json(self.fetch_succeeded),
             "snapshot": run_json(self.snapshot),
             "push_stopped": asdict(self.push_stopped) if self.push_stopped else None,
+            "suspended": self.suspended or None,
             "warnings": self.warnings,
         }
 
@@ -53,22 +58,18 @@ class Status:
 def read_status(db: Database, budget: Budget) -> Status:
     """Read how things stand."""
     with db.read() as conn:
-        now = clock(conn)
-        counted = links.counts(conn)
-        stopped = gates.push_stopped(conn)
+        numbers = links.counts(conn)
         tried = runs.newest(conn, RunKind.FETCH)
         succeeded = runs.newest(conn, RunKind.FETCH, RunState.DONE)
         return Status(
-            jobs=counted,
-            budget=_calls(conn, budget, counted["due"]),
+            jobs=numbers,
+            budget=_calls(conn, budget, numbers["due"]),
             fetch_tried=tried,
             fetch_succeeded=succeeded,
             snapshot=runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE),
-            push_stopped=stopped,
-            warnings=[
-                *_halts(conn, stopped, now),
-                *_warnings(counted, tried, succeeded, now),
-            ],
+            push_stopped=gates.push_stopped(conn),
+            suspended=gates.suspension_reason(conn),
+            warnings=warnings.read(conn, tried, succeeded, parked=numbers["parked"]),
         )
 
 
@@ -99,46 +100,6 @@ def minutes_for(due: int, *, free: int, for_bulk: int, window_seconds: float) ->
     return round(windows * window_seconds / 60, 1)
 
 
-def _halts(conn: Connection, stopped: gates.Stopped | None, now: datetime) -> list[str]:
-    found = []
-    if stopped:
-        found.append(f"the push is stopped: {stopped.text}")
-    halted = gates.suspension_reason(conn)
-    if halted:
-        found.append(halted)
-    observed = (RunKind.PRUNE, RunState.HELD)
-    waiting = [run.run_id for run in runs.newest_few(conn, *observed, limit=1)]
-    found += [
-        f"the prune of run {run_id} is held: `cprqueue prune show {run_id}`, then `cprqueue prune "
-        f"approve {run_id}`, or put it away: `cprqueue undo {run_id}`"
-        for run_id in waiting
-    ]
-    fresh = progress_values.new_since(conn, now - PROGRESS_IS_NEWS)
-    return found + [f"new progress {v!r} counts as active: see RM_INACTIVE_PROGRESS" for v in fresh]
-
-
-def _warnings(
-    counted: dict[str, int],
-    tried: Run | None,
-    succeeded: Run | None,
-    now: datetime,
-) -> list[str]:
-    found = []
-    if tried is not None and tried.state is RunState.FAILED:
-        found.append(f"the last fetch (run {tried.run_id}) failed: {tried.note}")
-    asked_at = succeeded.observed_at if succeeded else None
-    if asked_at is None:
-        found.append("no fetch has succeeded yet")
-    elif asked_at < now - FETCH_OVERDUE:
-        minutes = (now - asked_at) / timedelta(minutes=1)
-        found.append(f"the last successful fetch is {minutes:.0f} minutes old: is beat running?")
-    if succeeded is not None and succeeded.note:
-        found.append(f"the last successful fetch (run {succeeded.run_id}): {succeeded.note}")
-    if counted["parked"]:
-        found.append(f"{counted['parked']} parked: see `cprqueue failures`")
-    return found
-
-
 def failures(db: Database) -> list[ClaimedLink]:
     """Return the parked jobs, and those whose push failed and is tried again."""
     with db.read() as conn:
@@ -154,12 +115,12 @@ def failure_json(row: ClaimedLink) -> dict[str, object]:
         "code": row.error_code,
         "reason": row.error_reason,
         "attempts": row.attempts,
-        "next_attempt_at": next_try(row),
+        "next_attempt_at": next_attempt_at(row),
     }
 
 
-def next_try(row: ClaimedLink) -> datetime | None:
-    """Return when the push is tried again; None for a job that is parked."""
+def next_attempt_at(row: Link) -> datetime | None:
+    """Return when the push is tried again; None for a job that is not due."""
     return row.next_attempt_at if row.state is LinkState.DUE else None
 
 
@@ -169,26 +130,28 @@ def history(db: Database, *, limit: int) -> list[Run]:
         return runs.newest_few(conn, None, limit=limit)
 
 
-_RUN_FIELDS = (
-    "run_id",
-    "kind",
-    "state",
-    "complete",
-    "requested_by",
-    "created_at",
-    "started_at",
-    "finished_at",
-    "emitted",
-    "recorded",
-    "skipped",
-    "calls",
-    "note",
-)
+_RUN_FIELDS = ("run_id", "kind", "state", "complete", "requested_by")
+_RUN_TIMES = ("created_at", "started_at", "finished_at")
 
 
 def run_json(run: Run | None) -> dict[str, object] | None:
-    """Return a run as the command line prints it."""
-    return {name: getattr(run, name) for name in _RUN_FIELDS} if run is not None else None
+    """Return a run as the command line prints it: the counts that its kind has."""
+    if run is None:
+        return None
+    names = (*_RUN_FIELDS, *_RUN_TIMES, "note")
+    return {name: getattr(run, name) for name in names} | run_counts(run)
+
+
+def run_counts(run: Run) -> dict[str, int]:
+    """Return the counts of a run by name, as far as they mean something for its kind."""
+    if run.kind in (RunKind.FETCH, RunKind.IMPORT):
+        return {"emitted": run.emitted, "recorded": run.recorded, "skipped": run.skipped}
+    calls = {"calls": run.calls}
+    if run.kind is RunKind.SNAPSHOT:
+        return {"jobcodes": run.emitted} | calls
+    if run.kind in (RunKind.PRUNE, RunKind.REMOVE_ALL):
+        return {"planned": run.emitted} | calls
+    return calls
 
 
 def ids_of(db: Database, texts: list[str]) -> tuple[list[int], list[str]]:
@@ -215,7 +178,7 @@ def _ids_of_one(conn: Connection, text: str) -> list[int]:
     return ids
 
 
-def ring_again(db: Database, ids: list[int] | None) -> list[int]:
+def make_due(db: Database, ids: list[int] | None) -> list[int]:
     """Make these jobs due now (all that wait or are parked where None); return which were."""
     with db.begin() as conn:
         return push_queue.requeue(conn, now=clock(conn), job_ids=ids)

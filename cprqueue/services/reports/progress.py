@@ -13,7 +13,7 @@ from cprqueue.store.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncProgress:
-    """One look. ``in_sync``, ``due`` and ``parked`` count the run's active jobs.
+    """The state at one moment. ``in_sync``, ``due`` and ``parked`` count the run's active jobs.
 
     ``calls``: to QuickBooks Time, by anybody, since ``calls_before``. ``stopped``: why nothing
     at all is pushed, or "".

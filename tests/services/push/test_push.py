@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.services.reports.overview import ring_again
+from cprqueue.services.reports.overview import make_due
 from tests.office import Office, job
 
 
@@ -274,7 +274,7 @@ def test_the_old_number_of_a_job_whose_new_one_was_refused_is_free_for_another(
     assert (office.link(1).state, office.link(2).state) == ("parked", "in_sync")
     assert {c["id"]: c["name"] for c in codes(office)}[first["id"]] == "TBD-1 ~1"
     office.sandbox.qbt.change_jobcode(by_hand, name="BMS-1 by hand")
-    ring_again(office.app.db, [1])
+    make_due(office.app.db, [1])
     office.push()
     assert {c["id"]: c["name"] for c in codes(office)}[first["id"]] == "BMS-1"
     in_step(office, "BMS-1 by hand")

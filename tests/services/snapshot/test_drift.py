@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import LinkState
+from cprqueue.domain.records import Event, LinkState
 from cprqueue.services.snapshot import drift
 from cprqueue.store import events, runs
 from cprqueue.store.tables import qbt_export
@@ -21,8 +21,17 @@ def office(office: Office) -> Office:
     return office
 
 
-def find(office: Office) -> list[drift.Drifted]:
-    return drift.find(office.app.db, office.app.snapshot.take())
+def find(office: Office) -> list[Event]:
+    """Take a snapshot; return what it put on record of drift, by job."""
+    before = drift_on_record(office)
+    office.app.snapshot.take()
+    return drift_on_record(office)[len(before) :]
+
+
+def drift_on_record(office: Office) -> list[Event]:
+    with office.app.db.read() as conn:
+        found = [event for n in range(1, 6) for event in events.of_job(conn, n)]
+    return [event for event in found if event.kind == "drift"]
 
 
 def jobcode_of(office: Office, job_id: int = 1) -> int:
@@ -72,13 +81,10 @@ def test_an_edit_by_hand_is_found_told_in_words_and_set_back(
     edit(office)
     assert office.broken() != []
     (found,) = find(office)
-    assert (found["job_id"], found["job_number"]) == (1, "A-1")
-    assert found["text"].startswith(words)
-    assert found["text"].endswith(": set back")
-    assert "Elm" not in found["text"]
-    with office.app.db.read() as conn:
-        told = [event.text for event in events.of_job(conn, 1) if event.kind == "drift"]
-    assert told == [found["text"]]
+    assert found.job_id == 1
+    assert found.text.startswith(words)
+    assert found.text.endswith(": set back")
+    assert "Elm" not in found.text
     office.push()
     assert office.broken() == []
     assert find(office) == []

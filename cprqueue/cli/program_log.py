@@ -1,4 +1,4 @@
-"""What people hear from the programs that run: their own lines, deaths and restarts."""
+"""What ``up`` prints of the programs that it runs: their lines, deaths and restarts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable
 
-from cprqueue.cli.console import note
 from cprqueue.runtime import programs
 from cprqueue.runtime.supervisor import Event
 
@@ -26,20 +25,22 @@ _NOISE = (
     "ready to exit",
 )
 
-_BROKER_MATTERS = (" # ", "the broker starts empty")  # how Valkey marks a warning; our own line
+_BROKER_SHOWN = (" # ", "the broker starts empty")  # how Valkey marks a warning; our own line
 
 
-class EventLog:
-    """Tells on standard error what happens, each line with its program's name in front.
+class ProgramLog:
+    """Prints what happens to standard error, each line with its program's name in front.
 
-    ``as_json``: what programs log as JSON stays JSON, with the name in it.
+    ``as_json``: what programs log as JSON stays JSON, with the name in it. A line that cannot
+    be written is lost, and counted: the work goes on.
     """
 
     def __init__(self, *, as_json: bool, on_all_ready: Callable[[], None]) -> None:
         self._as_json = as_json
         self._on_all_ready = on_all_ready
         self._all_ready = False
-        self._flower_matters = False
+        self._flower_warns = False
+        self._lost = 0
         log.setLevel(logging.INFO)
 
     def __call__(self, event: Event) -> None:
@@ -57,33 +58,42 @@ class EventLog:
             self._on_all_ready()
 
     def say(self, text: str) -> None:
-        """Tell something of our own."""
+        """Print a line of ``up`` itself."""
         if self._as_json:
             log.info(text)
         else:
-            note(text)
+            self._write(text)
 
     def _pass_on(self, program: str, line: str) -> None:
         if not line.strip() or any(words in line for words in _NOISE):
             return
-        if program == "flower" and not self._flower_says_something(line):
+        if program == "flower" and not self._is_warning(line):
             return
-        if program == "broker" and not any(words in line for words in _BROKER_MATTERS):
+        if program == "broker" and not any(words in line for words in _BROKER_SHOWN):
             return
         if not self._as_json:
-            sys.stderr.write(f"{program:<12}| {line}\n")
-            sys.stderr.flush()
+            self._write(f"{program:<12}| {line}")
         elif _is_json(line):
-            os.write(2, f'{{"program": "{program}", {line[1:]}\n'.encode())
+            self._write(f'{{"program": "{program}", {line[1:]}')
         else:
             log.warning("%s", line, extra={"program": program})
 
-    def _flower_says_something(self, line: str) -> bool:
-        """Leave out its greeting, which goes on over several lines; warnings stay."""
+    def _write(self, line: str) -> None:
+        told = f"{self._lost} lines before this one could not be written\n" if self._lost else ""
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        try:
+            text = line if self._as_json else f"{told}{line}"
+            os.write(2, f"{text}\n".encode(encoding, "backslashreplace"))
+            self._lost = 0
+        except OSError:
+            self._lost += 1
+
+    def _is_warning(self, line: str) -> bool:
+        """Tell whether a line is, or continues, a warning: Flower's start takes several lines."""
         found = _LEVEL.match(line)
         if found:
-            self._flower_matters = (found[1] or found[2]) not in ("DEBUG", "INFO")
-        return self._flower_matters
+            self._flower_warns = (found[1] or found[2]) not in ("DEBUG", "INFO")
+        return self._flower_warns
 
 
 def _is_json(line: str) -> bool:

@@ -1,0 +1,44 @@
+"""Wait in the terminal for what the workers do.
+
+A database or a broker that restarts meanwhile is waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from cprqueue.cli.console import note
+from cprqueue.errors import ServiceUnreachable
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.2
+AWAY_SECONDS = 60.0
+"""A database or broker that is away for so long is an error."""
+
+
+def until(read: Callable[[], T | None], *, timeout_seconds: float) -> T | None:
+    """Call ``read`` again and again until it returns something; None after the timeout.
+
+    Raises ServiceUnreachable where the database or the broker stays away for AWAY_SECONDS.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    away_since: float | None = None
+    while True:
+        try:
+            found = read()
+            if away_since is not None:
+                note("it answers again")
+            away_since = None
+        except ServiceUnreachable as error:
+            found = None
+            if away_since is None:
+                away_since = time.monotonic()
+                note(f"{error}: waiting for it")
+            elif time.monotonic() - away_since > AWAY_SECONDS:
+                raise
+        if found is not None or time.monotonic() > deadline:
+            return found
+        time.sleep(POLL_SECONDS)  # between two calls

@@ -1,0 +1,73 @@
+"""What needs a person's attention, a line each; from the database alone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from cprqueue.domain.records import Run, RunKind, RunState
+from cprqueue.services import gates, progress_values
+from cprqueue.services.reports.words import counted
+from cprqueue.store import namesakes, runs
+from cprqueue.store.database import clock
+
+NAMED = 5
+FETCH_OVERDUE = timedelta(minutes=30)
+PROGRESS_IS_NEWS = timedelta(days=7)
+
+
+def read(conn: Connection, tried: Run | None, succeeded: Run | None, *, parked: int) -> list[str]:
+    """Return all warnings. ``tried`` is the newest fetch, ``succeeded`` the newest that did."""
+    now = clock(conn)
+    closed = gates.closed_because(conn)
+    return [
+        *([closed] if closed else []),
+        *_held_prune(conn),
+        *_new_progress(conn, now - PROGRESS_IS_NEWS),
+        *_namesakes(conn),
+        *_about_fetches(tried, succeeded, now),
+        *([f"{counted(parked, 'job')} parked: see `cprqueue failures`"] if parked else []),
+    ]
+
+
+def _held_prune(conn: Connection) -> list[str]:
+    held = runs.newest(conn, RunKind.PRUNE, RunState.HELD)
+    if held is None:
+        return []
+    return [
+        f"the prune of run {held.run_id} is held: `cprqueue prune show {held.run_id}`, then "
+        f"`cprqueue prune approve {held.run_id}`, or drop it: `cprqueue undo {held.run_id}`"
+    ]
+
+
+def _new_progress(conn: Connection, since: datetime) -> list[str]:
+    new = progress_values.new_since(conn, since)
+    return [f"new progress {v!r} counts as active: see RM_INACTIVE_PROGRESS" for v in new]
+
+
+def _namesakes(conn: Connection) -> list[str]:
+    found = namesakes.below_parents(conn)
+    if not found:
+        return []
+    names = ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
+    have = "has" if len(found) == 1 else "have"
+    return [
+        f"{counted(len(found), 'active job')} {have} a jobcode of the same name below a customer "
+        f"or project in QuickBooks Time, which is not ours: {names}"
+    ]
+
+
+def _about_fetches(tried: Run | None, succeeded: Run | None, now: datetime) -> list[str]:
+    found = []
+    if tried is not None and tried.state is RunState.FAILED:
+        found.append(f"the last fetch (run {tried.run_id}) failed: {tried.note}")
+    asked_at = succeeded.observed_at if succeeded else None
+    if asked_at is None:
+        found.append("no fetch has succeeded yet")
+    elif asked_at < now - FETCH_OVERDUE:
+        minutes = (now - asked_at) / timedelta(minutes=1)
+        found.append(f"the last successful fetch is {minutes:.0f} minutes old: is beat running?")
+    if succeeded is not None and succeeded.note:
+        found.append(f"the last successful fetch (run {succeeded.run_id}): {succeeded.note}")
+    return found

@@ -1,0 +1,34 @@
+"""A second engine on SQLite's file, in one process, never costs the first one its locks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy import text
+
+from cprqueue.store.database import Database
+
+WRITE = """
+import sqlite3, sys
+c = sqlite3.connect(sys.argv[1])
+c.execute("INSERT INTO t VALUES (?)", [sys.argv[2]])
+c.commit()
+"""
+
+
+def test_what_another_process_writes_is_seen_though_a_second_engine_was_made(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "x.db"
+    first = Database(f"sqlite:///{path}")
+    with first.begin() as conn:
+        conn.execute(text("CREATE TABLE t (n INTEGER)"))
+    second = Database(f"sqlite:///{path}", durable=True)
+    for number in (1, 2):
+        subprocess.run([sys.executable, "-c", WRITE, str(path), str(number)], check=True)
+        with first.read() as conn:
+            assert conn.execute(text("SELECT max(n) FROM t")).scalar() == number
+    first.close()
+    second.close()
