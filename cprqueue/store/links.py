@@ -178,7 +178,8 @@ def unlink(conn: Connection, job_id: int) -> None:
     """
     set_observed(conn, job_id, Observed())
     own = update(links).where(links.c.job_id == job_id)
-    conn.execute(own.values(**push_queue.NO_INTENT, **push_queue.NO_LEASE, verification=None))
+    ended: push_queue.LinkValues = {**push_queue.NO_INTENT, **push_queue.NO_LEASE}
+    conn.execute(own.values(**ended, verification=None))
 
 
 def with_jobcodes(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, int]:
