@@ -19,17 +19,16 @@ _KINDS = (
     "restore",
 )
 _ENDPOINTS = ("jobcodes", "locations", "jobcode_assignments")
-_SINGLE = (
-    "claimed",
-    "verified",
-    "before_grant",
-    "waking_up",
-    "written_export",
-    "found_drift",
-    "stored_plan",
-)
 POINTS = frozenset(
-    [*_SINGLE]
+    [
+        "claimed",
+        "verified",
+        "before_grant",
+        "waking_up",
+        "written_export",
+        "found_drift",
+        "stored_plan",
+    ]
     + [f"{when}_{kind}" for when in ("before", "after", "recorded") for kind in _KINDS]
     + [f"sending_{method}_{what}" for method in ("POST", "PUT") for what in _ENDPOINTS]
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -208,4 +209,9 @@ def test_every_point_at_which_a_test_may_kill_a_process_is_known() -> None:
         for name in re.findall(r'failpoints\.point\(f?"([^"]+)"\)', path.read_text())
     }
     kinds = ("create_jobcode", "change_jobcode", "create_location", "change_location")
-    assert {name.format(kind=kind) for name in used for kind in kinds} == failpoints.POINTS
+    requests = product(("POST", "PUT"), ("jobcodes", "locations", "jobcode_assignments"))
+    known = {
+        name.format(kind=kind, method=method, endpoint=endpoint)
+        for name, kind, (method, endpoint) in product(used, kinds, list(requests))
+    }
+    assert known == failpoints.POINTS

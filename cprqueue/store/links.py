@@ -172,10 +172,14 @@ def _one(conn: Connection, where: ColumnElement[bool], *, to_write: bool) -> Lin
 
 
 def unlink(conn: Connection, job_id: int) -> None:
-    """Forget a job's jobcode, because another job takes it over."""
+    """Forget a job's jobcode, because another job takes it over; whoever pushes the job loses it.
+
+    So a request of theirs that is still under way is known to be late when it ends.
+    """
     set_observed(conn, job_id, Observed())
     own = update(links).where(links.c.job_id == job_id)
-    conn.execute(own.values(**push_queue.NO_INTENT, verification=None))
+    ended: push_queue.LinkValues = {**push_queue.NO_INTENT, **push_queue.NO_LEASE}
+    conn.execute(own.values(**ended, verification=None))
 
 
 def with_jobcodes(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, int]:
