@@ -67,23 +67,22 @@ def newest_snapshot(conn: Connection, at_least: int | None = None) -> Run:
         raise Permanent(f"there is no complete export of QuickBooks Time: {cure}")
     if clock(conn) - run.began > FRESH:
         raise Permanent(f"the export of run {run.run_id} is older than 24 hours: {cure}")
-    refuse_older_than_undo(conn, "export", run.run_id, run.began, cure)
+    refuse_older_than_undo(conn, run, cure)
     return run
 
 
-def refuse_older_than_undo(
-    conn: Connection, what: str, run_id: int, moment: datetime, cure: str
-) -> None:
-    """Raise Permanent where something is older than the end of the newest undo.
+def refuse_older_than_undo(conn: Connection, snapshot: Run, cure: str) -> None:
+    """Raise Permanent where the snapshot is older than the end of the newest undo.
 
     An undo says that what was known before it was not to be acted upon.
     """
     undos = runs.newest_few(conn, RunKind.UNDO, limit=100)
     restoring = [undo for undo in undos if undo.recorded or undo.state is not RunState.DONE]
     newest = max(restoring, key=lambda undo: undo.moved, default=None)
-    if newest is not None and moment <= newest.moved:
+    if newest is not None and snapshot.began <= newest.moved:
         raise Permanent(
-            f"the {what} of run {run_id} is older than the undo of run {newest.run_id}: {cure}"
+            f"the export of run {snapshot.run_id} is older than the undo of run {newest.run_id}: "
+            f"{cure}"
         )
 
 
@@ -113,10 +112,6 @@ def refuse(conn: Connection) -> None:
         raise Transient(f"no prune: {reason}")
     if reason:
         raise Permanent(f"no prune: {reason}")
-    newest, cure = rows[0], "run `cprqueue sync --full` first"
-    refuse_older_than_undo(
-        conn, "complete fetch", newest.run_id, newest.observed_at or newest.began, cure
-    )
 
 
 def refuse_suspended(conn: Connection) -> None:

@@ -157,8 +157,7 @@ class RemoveAll:
     ) -> tuple[dict[int, Jobcode], dict[int, Location], dict[int, Managed]]:
         with self.db.read() as conn:
             run = runs.existing(conn, snapshot_id)
-            cure = "call it again"
-            facts.refuse_older_than_undo(conn, "export", snapshot_id, run.began, cure)
+            facts.refuse_older_than_undo(conn, run, "call it again")
             codes, places = exports.read_whole(conn, run)
             rows = plan_items.managed(conn)
         return codes, places, {row.jobcode_id: row for row in rows}

@@ -188,15 +188,12 @@ def test_only_a_held_prune_can_be_approved(office: Office) -> None:
 # --- after an undo ---
 
 
-def test_nothing_is_planned_on_what_is_older_than_an_undo(office: Office) -> None:
+def test_nothing_is_planned_on_a_snapshot_that_is_older_than_an_undo(office: Office) -> None:
     jobs(office, 30)
     close(office, 1, 2)
     run_id, _ = prune(office)
     old = office.app.snapshot.take()
     office.app.undo.run(office.app.undo.request(run_id))
-    with pytest.raises(Permanent, match=r"complete fetch of run \d+ is older than the undo"):
-        prune(office)
-    office.fetch()
     with office.app.db.begin() as conn:
         newer = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
         assert newer is not None
@@ -206,14 +203,6 @@ def test_nothing_is_planned_on_what_is_older_than_an_undo(office: Office) -> Non
     with pytest.raises(Permanent, match=f"export of run {old} is older than the undo"):
         office.app.remove_all.rehearse(old, include_unmanaged=False)
     assert names(office, active=False) == set()
-    assert prune(office)[1] == "2 archived"
-
-
-def test_an_undo_that_restored_nothing_asks_for_no_new_fetch(office: Office) -> None:
-    jobs(office, 30)
-    close(office, 1, 2)
-    run_id = order(office)
-    office.app.undo.run(office.app.undo.request(run_id))
     assert prune(office)[1] == "2 archived"
 
 
