@@ -108,7 +108,9 @@ class Executor:
                 raise
             self._send(batch, pairs, again=False)
         except Refused as error:
-            batch.clear_intent(items)
+            if kind is Intent.CREATE_LOCATION:
+                pairs = self._still_missing(batch, pairs)
+            batch.clear_intent([item for item, _ in pairs])
             self._refused_whole(batch, pairs, error)
         else:
             failpoints.point(f"after_{kind}")
@@ -136,8 +138,17 @@ class Executor:
             self._outcomes.record(batch, pairs, [ItemResult(code=error.status, extra=str(error))])
             return
         half = len(pairs) // 2
-        for part in (pairs[:half], pairs[half:]):
+        for part in filter(None, (pairs[:half], pairs[half:])):
             self._send(batch, part)
+
+    def _still_missing(self, batch: Batch, pairs: Pairs) -> Pairs:
+        """Return the creates that the refused request did not carry out all the same.
+
+        Locations are not unique, so one that is created twice would stay twice.
+        """
+        self.verify(batch, [item for item, _ in pairs])
+        kept = batch.keep_ours(item for item, _ in pairs)
+        return [(i, a) for i, a in pairs if i in kept and i.observed.location_id is None]
 
 
 def _once_each(actions: Mapping[int, Todo], rank: int) -> list[int]:
