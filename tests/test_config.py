@@ -202,10 +202,10 @@ def test_of_several_alert_urls_the_one_that_is_wrong_is_told_by_its_place() -> N
 
 
 def test_every_point_at_which_a_test_may_kill_a_process_is_known() -> None:
-    root = Path(failpoints.__file__).parent
+    product_dir = Path(failpoints.__file__).parent
     used = {
         name
-        for path in root.rglob("*.py")
+        for path in [*product_dir.rglob("*.py"), *(product_dir.parent / "workers").glob("*.py")]
         for name in re.findall(r'failpoints\.point\(f?"([^"]+)"\)', path.read_text())
     }
     kinds = ("create_jobcode", "change_jobcode", "create_location", "change_location")

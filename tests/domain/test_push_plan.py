@@ -210,7 +210,7 @@ def test_differences_are_told_field_by_field() -> None:
 
 def test_each_step_is_said_in_words_without_any_address() -> None:
     address = Address("1 Elm Street")
-    assert str(Verify()) == "look at QuickBooks Time first"
+    assert str(Verify()) == "verify first"
     assert str(CreateJobcode("A-1")) == "create jobcode A-1"
     assert str(ChangeJobcode(5, (("name", "A-1"),))).startswith("change jobcode 5: name ")
     assert str(DropLocation(7)) == "unlink location 7"

@@ -21,6 +21,7 @@ def told(caplog: pytest.LogCaptureFixture, event: str, kind: str) -> list[dict[s
 @pytest.fixture
 def office(office: Office, caplog: pytest.LogCaptureFixture) -> Office:
     caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger=log.RUNS)
     office.put(*(job(n, f"A-{n}") for n in range(1, 5)))
     office.push()
     return office

@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import pytest
 
 from cprqueue.domain.recording import Sighting
+from cprqueue.domain.records import RunKind, RunState
 from cprqueue.errors import AccessStopped, CprqueueError, Transient
 from cprqueue.sandbox.audit import audit
 from cprqueue.sandbox.fault_fields import KINDS
@@ -24,12 +26,13 @@ from cprqueue.sandbox.quickbooks_time import Switches
 from cprqueue.sandbox.restoration_manager import RmSwitches
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import gates
+from cprqueue.services.prune import orders
 from cprqueue.services.record import record
 from cprqueue.services.reports import overview
-from cprqueue.store import push_queue
+from cprqueue.store import push_queue, runs
 from cprqueue.store.database import clock
 from tests.office import Office, job
-from tests.pruning import CLOSED, order
+from tests.pruning import CLOSED
 from tests.real_processes import wait_until
 
 T = TypeVar("T")
@@ -271,8 +274,9 @@ class Life:
         assert found.leftover == closed
 
     def prune(self) -> int | None:
-        run_id = self.attempt(lambda: order(self.office))
+        run_id = self.attempt(lambda: orders.request_prune(self.app.db, "test"))
         if run_id is not None:
+            self.attempt(self.app.snapshot.take)
             self.attempt(lambda: self.app.prune.run(run_id, None))
         return run_id
 
@@ -310,7 +314,18 @@ class Life:
         with self.app.db.begin() as conn:
             push_queue.requeue(conn, now=clock(conn))
         self.sync(complete=True)
+        self._finish_orders()
         self.prune()
+
+    def _finish_orders(self) -> None:
+        """Carry out what was ordered while the service failed, as the sweep has it done."""
+        with self.app.db.read() as conn:
+            open_ = runs.newest_few(conn, None, RunState.QUEUED, RunState.RUNNING, limit=20)
+        for run in reversed(open_):
+            if run.kind is RunKind.UNDO:
+                self.attempt(partial(self.app.undo.run, run.run_id))
+            elif run.kind is RunKind.PRUNE:
+                self.attempt(partial(self.app.prune.run, run.run_id, None))
 
 
 JOBS = [

@@ -96,9 +96,7 @@ class Executor:
         try:
             results = self._request(kind, pairs, batch)
         except AMBIGUOUS as error:
-            late = self._outcomes.record_no_answer(batch, pairs, error)
-            if late:
-                late_writes.clear_up(self.db, self.qbt)
+            self._clear_up(self._outcomes.record_no_answer(batch, pairs, error))
         except NOT_DONE:
             batch.clear_intent(items)
             raise
@@ -108,16 +106,16 @@ class Executor:
                 raise
             self._send(batch, pairs, again=False)
         except Refused as error:
-            if kind is Intent.CREATE_LOCATION:
-                pairs = self._still_missing(batch, pairs)
-            batch.clear_intent([item for item, _ in pairs])
             self._refused_whole(batch, pairs, error)
         else:
             failpoints.point(f"after_{kind}")
             late = self._outcomes.record(batch, pairs, results)
             failpoints.point(f"recorded_{kind}")
-            if late:
-                late_writes.clear_up(self.db, self.qbt)
+            self._clear_up(late)
+
+    def _clear_up(self, late: Pairs) -> None:
+        if late:
+            late_writes.clear_up(self.db, self.qbt)
 
     def _request(self, kind: Intent, pairs: Pairs, batch: Batch) -> list[ItemResult]:
         send = {
@@ -134,6 +132,9 @@ class Executor:
         Each half is a request with an intent and a record of its own, so what the first one made
         is known whatever becomes of the second.
         """
+        if pairs[0][1].kind is Intent.CREATE_LOCATION:
+            pairs = self._still_missing(batch, pairs)
+        batch.clear_intent([item for item, _ in pairs])
         if len(pairs) == 1:
             self._outcomes.record(batch, pairs, [ItemResult(code=error.status, extra=str(error))])
             return

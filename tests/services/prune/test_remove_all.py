@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cprqueue.domain.records import RunKind, RunState
-from cprqueue.errors import Transient, UsageError
+from cprqueue.errors import AlreadyRunning, Transient, UsageError
 from cprqueue.services.prune.remove_all import phrase
 from cprqueue.store import plan_items, runs
 from tests.office import Office, job
@@ -144,8 +144,10 @@ def test_one_that_is_over_cannot_be_stopped_nor_resumed(three: Office) -> None:
 def test_a_full_sync_ends_it_for_good(three: Office) -> None:
     run_id = remove_all(three)
     three.app.fetch.request(complete=True, requested_by="operator")
-    assert three.app.remove_all.resumable("REMOVE MANAGED 3") is None
+    with pytest.raises(AlreadyRunning, match="is queued"):  # until its message ends it
+        three.app.remove_all.resumable("REMOVE MANAGED 3")
     assert three.app.remove_all.run(run_id) == "0 archived"
+    assert three.app.remove_all.resumable("REMOVE MANAGED 3") is None
     assert run_of(three, run_id).state == RunState.STOPPED
     assert outcomes(three, run_id) == {"planned": 3}
 
