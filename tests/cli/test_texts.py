@@ -28,7 +28,7 @@ def run(
     """Run commands in this process; return the exit code and what they printed."""
     for name, value in office.env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("COLUMNS", raising=False)  # a worker of pytest-xdist may set it
+    monkeypatch.setattr(console.out, "_width", console.UNWRAPPED)  # pytest-xdist sets COLUMNS
     monkeypatch.chdir(office.settings.var_dir)
     bootstrap.forget()
 
