@@ -9,7 +9,8 @@ from typing import Any
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Job, Observed
 from cprqueue.domain.recording import Sighting
-from cprqueue.domain.records import ErrorCode, Link, LinkState
+from cprqueue.domain.records import Link
+from cprqueue.domain.states import ErrorCode, LinkState
 from cprqueue.services.record import record
 from cprqueue.store import leases, links, push_queue
 from cprqueue.store.database import Database, clock

@@ -21,7 +21,7 @@ from cprqueue import config
 from cprqueue.bootstrap import Application
 from cprqueue.domain.mapping import read_job
 from cprqueue.domain.recording import Sighting
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import CprqueueError, Transient
 from cprqueue.sandbox.audit import audit
 from cprqueue.sandbox.credentials import environment

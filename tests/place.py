@@ -13,7 +13,8 @@ from typing import Any
 
 from celery import Celery
 
-from cprqueue.domain.records import Run, RunKind
+from cprqueue.domain.records import Run
+from cprqueue.domain.states import RunKind
 from cprqueue.runtime import broker
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.prune import turns

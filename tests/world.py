@@ -21,7 +21,7 @@ from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Desired, Job, Observed
 from cprqueue.domain.push_item import read_item
 from cprqueue.domain.recording import Sighting
-from cprqueue.domain.records import LinkState
+from cprqueue.domain.states import LinkState
 from cprqueue.errors import ServiceUnreachable
 from cprqueue.sandbox.quickbooks_time import Account, Switches
 from cprqueue.sandbox.wire import Request

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from rich.text import Text
 
 from cprqueue.cli.console import clean, moment, note, out, print_json, say, show_pairs, show_table
-from cprqueue.domain.records import LinkState
+from cprqueue.domain.states import LinkState
 from cprqueue.services.reports.explain import MOST_HITS, Explanation, Hit
 
 

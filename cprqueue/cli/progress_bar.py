@@ -9,7 +9,7 @@ from typing import Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cprqueue.cli.console import clean, err, note
-from cprqueue.domain.records import RunState
+from cprqueue.domain.states import RunState
 from cprqueue.services.reports.progress import SyncProgress
 from cprqueue.services.reports.words import counted
 

@@ -13,7 +13,8 @@ from cprqueue.cli import watch
 from cprqueue.cli.console import err, note, print_json, say, say_error, when
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.cli.prune_report import report, show_plan
-from cprqueue.domain.records import Run, RunKind, RunState
+from cprqueue.domain.records import Run
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyRunning, ServiceUnreachable, UsageError
 from cprqueue.services.prune import orders
 from cprqueue.services.prune.facts import plan_json, refuse

@@ -5,7 +5,8 @@ from __future__ import annotations
 from cprqueue.bootstrap import Application
 from cprqueue.cli.console import print_json, say, say_error, show_table
 from cprqueue.domain.prune_plan import PrunePlan
-from cprqueue.domain.records import Outcome, PlanItem, Run, RunState
+from cprqueue.domain.records import PlanItem, Run
+from cprqueue.domain.states import Outcome, RunState
 from cprqueue.store import plan_items
 
 ROWS_SHOWN = 60

@@ -11,7 +11,8 @@ from cprqueue.cli import watch
 from cprqueue.cli.console import note, print_json, say
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.cli.prune import progress_of, ready, take_snapshot
-from cprqueue.domain.records import Run, RunState
+from cprqueue.domain.records import Run
+from cprqueue.domain.states import RunState
 from cprqueue.errors import ServiceUnreachable
 from cprqueue.services.prune.remove_all import Rehearsal
 

@@ -12,7 +12,7 @@ from cprqueue.cli.console import note, print_json, say_error
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.cli.progress_bar import SyncDisplay
 from cprqueue.cli.waiting import until
-from cprqueue.domain.records import RunState
+from cprqueue.domain.states import RunState
 from cprqueue.services.push import first_export
 from cprqueue.services.reports import progress
 from cprqueue.services.reports.progress import SyncProgress

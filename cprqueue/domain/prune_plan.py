@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cprqueue.domain.models import Jobcode
-from cprqueue.domain.records import RunState
+from cprqueue.domain.states import RunState
 
 FRESH = timedelta(hours=24)
 """A fetch or an export older than this decides nothing."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from cprqueue.domain.models import Address, Json, Observed
-from cprqueue.domain.records import ErrorCode, Intent
+from cprqueue.domain.states import ErrorCode, Intent
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from cprqueue.domain.models import Desired, Observed, name_key
 from cprqueue.domain.naming import Claimant
-from cprqueue.domain.records import ClaimedLink, Intent, VerificationKind
+from cprqueue.domain.records import ClaimedLink
+from cprqueue.domain.states import Intent, VerificationKind
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -36,7 +36,7 @@ from cprqueue.domain.push_actions import (
     apply,
     touched_ids,
 )
-from cprqueue.domain.records import ErrorCode
+from cprqueue.domain.states import ErrorCode
 
 
 def next_action(desired: Desired, observed: Observed, *, certain: bool, ruling: Ruling) -> Step:

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cprqueue.domain.models import Desired, Job, Verdict, name_key
-from cprqueue.domain.records import LinkState, Recorded
+from cprqueue.domain.records import Recorded
+from cprqueue.domain.states import LinkState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -25,13 +25,8 @@ from cprqueue.domain.models import Job, name_key
 from cprqueue.domain.push_item import Item
 from cprqueue.domain.push_plan import differences
 from cprqueue.domain.recording import Sighting, desired
-from cprqueue.domain.records import (
-    JobRecord,
-    LinkState,
-    RunKind,
-    RunState,
-    VerificationKind,
-)
+from cprqueue.domain.records import JobRecord
+from cprqueue.domain.states import LinkState, RunKind, RunState, VerificationKind
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.services.call_wait import TIMEOUT_SECONDS, CallWait, wait_for
 from cprqueue.services.push.push import Push

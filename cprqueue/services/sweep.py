@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from cprqueue.clients.qbtime import QuickBooksTime
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services import gates, wake_ups
 from cprqueue.services.fetch import closing
 from cprqueue.services.prune import lost_orders

@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, updat
 
 from cprqueue.domain.models import Address, Job, name_key
 from cprqueue.domain.naming import Claimant
-from cprqueue.domain.records import Intent, JobRecord, LinkState
+from cprqueue.domain.records import JobRecord
+from cprqueue.domain.states import Intent, LinkState
 from cprqueue.store.tables import jobs, links
 
 

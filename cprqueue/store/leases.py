@@ -11,7 +11,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, literal, select, update
 
-from cprqueue.domain.records import ClaimedLink, LinkState, VerificationKind
+from cprqueue.domain.records import ClaimedLink
+from cprqueue.domain.states import LinkState, VerificationKind
 from cprqueue.store.push_queue import (
     NO_LEASE,
     REQUIRED,

@@ -20,11 +20,8 @@ from sqlalchemy import (
 )
 
 from cprqueue.domain.models import Jobcode, Observed, name_key
-from cprqueue.domain.records import (
-    Link,
-    LinkState,
-    VerificationKind,
-)
+from cprqueue.domain.records import Link
+from cprqueue.domain.states import LinkState, VerificationKind
 from cprqueue.store import push_queue
 from cprqueue.store.tables import jobs, links
 

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select, update
 
 from cprqueue.domain.models import Observed
-from cprqueue.domain.records import Intent, Link, LinkState
+from cprqueue.domain.records import Link
+from cprqueue.domain.states import Intent, LinkState
 from cprqueue.store.links import observed_columns
 from cprqueue.store.push_queue import unleased
 from cprqueue.store.tables import links

@@ -11,7 +11,8 @@ from datetime import datetime
 from sqlalchemy import Connection, func, insert, select, update
 
 from cprqueue.domain.prune_plan import Managed
-from cprqueue.domain.records import NewPlanItem, Outcome, PlanItem, StateBefore
+from cprqueue.domain.records import NewPlanItem, PlanItem, StateBefore
+from cprqueue.domain.states import Outcome
 from cprqueue.store.database import clock
 from cprqueue.store.jobs import chunks
 from cprqueue.store.tables import jobs, links, plan_items

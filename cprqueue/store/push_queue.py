@@ -22,14 +22,8 @@ from sqlalchemy import (
     update,
 )
 
-from cprqueue.domain.records import (
-    REFUSED,
-    ClaimedLink,
-    ErrorCode,
-    Intent,
-    LinkState,
-    VerificationKind,
-)
+from cprqueue.domain.records import ClaimedLink
+from cprqueue.domain.states import REFUSED, ErrorCode, Intent, LinkState, VerificationKind
 from cprqueue.store.tables import jobs, links
 
 

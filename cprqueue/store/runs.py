@@ -25,7 +25,8 @@ from typing import TypedDict, Unpack
 from sqlalchemy import ColumnElement, Connection, and_, false, func, insert, select, update
 
 from cprqueue import log as logs
-from cprqueue.domain.records import LinkState, Run, RunKind, RunState
+from cprqueue.domain.records import Run
+from cprqueue.domain.states import LinkState, RunKind, RunState
 from cprqueue.store.database import clock, count
 from cprqueue.store.tables import jobs, links, runs
 

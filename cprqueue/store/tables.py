@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mssql, mysql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from cprqueue.domain.records import Intent, LinkState, Outcome, RunKind, RunState, VerificationKind
+from cprqueue.domain.states import Intent, LinkState, Outcome, RunKind, RunState, VerificationKind
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cprqueue import bootstrap
 from cprqueue.cli import console, main
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services.reports.words import counted, shown
 from cprqueue.store import runs
 from cprqueue.store.database import clock

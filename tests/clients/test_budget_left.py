@@ -8,7 +8,7 @@ import pytest
 
 from cprqueue import log
 from cprqueue.clients.budget import LONGEST_CALL_MS, Budget
-from cprqueue.domain.records import RunKind
+from cprqueue.domain.states import RunKind
 from cprqueue.errors import OutOfCalls
 from cprqueue.store import runs
 from cprqueue.store.database import Database, clock

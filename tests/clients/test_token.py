@@ -19,7 +19,7 @@ from sqlalchemy import update
 
 from cprqueue.clients.token import LOCK_LIMIT, NAME
 from cprqueue.clients.transport import CONNECT_SECONDS, READ_SECONDS
-from cprqueue.domain.records import ErrorCode
+from cprqueue.domain.states import ErrorCode
 from cprqueue.errors import AccessStopped, ServiceUnreachable
 from cprqueue.sandbox.credentials import QBT_ACCESS_TOKEN
 from cprqueue.sandbox.server import Sandbox

@@ -16,7 +16,7 @@ from cprqueue.domain.prune_plan import (
     plan_prune,
     why_not,
 )
-from cprqueue.domain.records import RunState
+from cprqueue.domain.states import RunState
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LIMITS = Limits(fraction=0.2, minimum=2, maximum=50)

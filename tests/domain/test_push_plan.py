@@ -25,7 +25,7 @@ from cprqueue.domain.push_plan import (
     next_action,
     observe,
 )
-from cprqueue.domain.records import ErrorCode
+from cprqueue.domain.states import ErrorCode
 
 HERE, THERE = Address("1 Elm St", "Apt 4", "Mesa", "AZ", "85201"), Address("2 Oak Ave")
 WANTED = Desired(name="A-1", address=HERE)

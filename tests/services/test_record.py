@@ -12,7 +12,7 @@ import pytest
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Job, Observed
 from cprqueue.domain.recording import Sighting
-from cprqueue.domain.records import LinkState
+from cprqueue.domain.states import LinkState
 from cprqueue.services.record import record
 from cprqueue.store import events, jobs, leases, links, push_queue
 from cprqueue.store.database import Database, clock

@@ -14,7 +14,7 @@ from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Job, Observed
 from cprqueue.domain.push_item import read_item
 from cprqueue.domain.recording import REFUSED, Sighting
-from cprqueue.domain.records import LinkState
+from cprqueue.domain.states import LinkState
 from cprqueue.services.record import record
 from cprqueue.store import events, jobs, leases, links
 from cprqueue.store.database import Database, clock

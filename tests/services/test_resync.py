@@ -15,7 +15,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from cprqueue import config
 from cprqueue.celery import celery_settings
-from cprqueue.domain.records import RunKind
+from cprqueue.domain.states import RunKind
 from cprqueue.services.resync import LIST_SECONDS, Report, reports_of
 from cprqueue.store import events, runs
 from tests.office import Office, job

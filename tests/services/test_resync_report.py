@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import LinkState, RunKind
+from cprqueue.domain.states import LinkState, RunKind
 from cprqueue.services.resync_report import STEPS, Report, Step
 from cprqueue.store import leases, push_queue, runs
 from cprqueue.store.database import clock

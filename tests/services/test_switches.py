@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import pytest
 
 from cprqueue.domain.recording import Sighting
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AccessStopped, CprqueueError, Transient
 from cprqueue.sandbox.audit import audit
 from cprqueue.sandbox.fault_fields import KINDS

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from cprqueue.domain.models import Address, Jobcode, Location
-from cprqueue.domain.records import ExportRow, RunKind, RunState
+from cprqueue.domain.records import ExportRow
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import Transient
 from cprqueue.store import exports, runs
 from cprqueue.store.database import Database

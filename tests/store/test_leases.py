@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection
 
-from cprqueue.domain.records import LinkState, VerificationKind
+from cprqueue.domain.states import LinkState, VerificationKind
 from cprqueue.store import leases, links, push_queue
 from cprqueue.store.database import Database, clock
 from tests.office import Office, job

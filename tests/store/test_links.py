@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from cprqueue.domain.models import Jobcode, Observed
-from cprqueue.domain.records import Intent, LinkState, VerificationKind
+from cprqueue.domain.states import Intent, LinkState, VerificationKind
 from cprqueue.store import links, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import LinkValues

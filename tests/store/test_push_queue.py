@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from cprqueue.domain.records import LinkState, VerificationKind
+from cprqueue.domain.states import LinkState, VerificationKind
 from cprqueue.store import leases, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import LinkValues

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Job
 from cprqueue.domain.recording import Sighting
-from cprqueue.domain.records import LinkState, RunKind, RunState
+from cprqueue.domain.states import LinkState, RunKind, RunState
 from cprqueue.services.record import record
 from cprqueue.store import leases, runs
 from cprqueue.store.database import Database, clock

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from cprqueue.domain.records import Outcome
+from cprqueue.domain.states import Outcome
 from cprqueue.errors import AlreadyRunning, Permanent
 from cprqueue.services.prune import lost_orders
 from cprqueue.store import plan_items

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from cprqueue.domain.records import RunKind
+from cprqueue.domain.states import RunKind
 from cprqueue.errors import AlreadyRunning
 from cprqueue.services.snapshot.snapshot import newest_run_id
 from cprqueue.store import events, exports, runs

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cprqueue.domain.records import LinkState, RunKind
+from cprqueue.domain.states import LinkState, RunKind
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.store import runs
 from tests.office import Office, job

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from tests.place import Place, names, running_place
 from tests.real_processes import marked, wait_until
 from tests.running import errors

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.prune import months
 from cprqueue.store import runs

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.store import runs
 from tests.office import Office, job
 from tests.real_processes import killed_at_the_end, marked, wait_until

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from cprqueue.domain.records import Run, RunKind, RunState
+from cprqueue.domain.records import Run
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services import progress_values
 from cprqueue.services.fetch.unread import is_blind
 from cprqueue.store import events, jobs, push_queue, runs

@@ -26,7 +26,7 @@ from cprqueue.clients.job_list import says_nothing
 from cprqueue.clients.rm import BEGINNING, RestorationManager
 from cprqueue.domain.mapping import Unread
 from cprqueue.domain.models import Job
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError
 from cprqueue.services import gates
 from cprqueue.services.fetch.closing import close_finished

@@ -21,7 +21,7 @@ from cprqueue.clients.rm import BEGINNING
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Job
 from cprqueue.domain.recording import Change, Sighting, decide
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.services.fetch.fetch import Fetch, every, next_since
 from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file

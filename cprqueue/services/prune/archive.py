@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 from cprqueue import log as logs
 from cprqueue.clients.listings import ANY, by_ids
 from cprqueue.clients.qbtime import QuickBooksTime
-from cprqueue.domain.records import Outcome, PlanItem, RunKind, RunState, VerificationKind
+from cprqueue.domain.records import PlanItem
+from cprqueue.domain.states import Outcome, RunKind, RunState, VerificationKind
 from cprqueue.errors import UsageError
 from cprqueue.store import events, links, locks, plan_items, runs
 from cprqueue.store.database import Database, clock

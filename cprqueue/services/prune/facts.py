@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from cprqueue.domain.hierarchy import children_of, family_of, locations_by_jobcode
 from cprqueue.domain.models import Jobcode, Json, Location
 from cprqueue.domain.prune_plan import FRESH, FetchFact, Leaving, Managed, PrunePlan, why_not
-from cprqueue.domain.records import NewPlanItem, Outcome, Run, RunKind, RunState, StateBefore
+from cprqueue.domain.records import NewPlanItem, Run, StateBefore
+from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import Permanent, Transient
 from cprqueue.services import gates
 from cprqueue.store import exports, plan_items, runs

@@ -13,7 +13,8 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from cprqueue.domain.models import name_key
-from cprqueue.domain.records import Outcome, PlanItem, Run, RunKind, RunState, VerificationKind
+from cprqueue.domain.records import PlanItem, Run
+from cprqueue.domain.states import Outcome, RunKind, RunState, VerificationKind
 from cprqueue.store import jobs, plan_items, push_queue, runs
 from cprqueue.store.database import clock
 

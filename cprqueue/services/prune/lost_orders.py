@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from cprqueue.domain.records import Run, RunKind, RunState
+from cprqueue.domain.records import Run
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services.prune.orders import moved
 from cprqueue.services.prune.turns import LIVE
 from cprqueue.store import plan_items, runs

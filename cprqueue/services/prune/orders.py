@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from cprqueue.domain.records import Outcome, Run, RunKind, RunState
+from cprqueue.domain.records import Run
+from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import CprqueueError, UsageError
 from cprqueue.services.prune import months
 from cprqueue.services.prune.turns import LIVE, OPEN, take_turn

@@ -21,7 +21,8 @@ from cprqueue import failpoints
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.hierarchy import family_of
 from cprqueue.domain.prune_plan import Limits, PrunePlan, common, plan_prune
-from cprqueue.domain.records import Outcome, PlanItem, RunKind, RunState
+from cprqueue.domain.records import PlanItem
+from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import (
     AccessStopped,
     AlreadyRunning,

@@ -17,7 +17,8 @@ from cprqueue.clients.qbtime import QuickBooksTime, whole
 from cprqueue.domain.hierarchy import children_of, family_of, locations_by_jobcode
 from cprqueue.domain.models import BATCH, Jobcode, Location
 from cprqueue.domain.prune_plan import Managed, parents_of_others
-from cprqueue.domain.records import NewPlanItem, Outcome, PlanItem, RunKind, RunState, StateBefore
+from cprqueue.domain.records import NewPlanItem, PlanItem, StateBefore
+from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import Transient, UsageError
 from cprqueue.services import gates
 from cprqueue.services.prune import facts, on_the_clock, steps, turns

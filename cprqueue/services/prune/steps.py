@@ -21,7 +21,8 @@ from sqlalchemy import Connection
 from cprqueue import failpoints
 from cprqueue.clients.fence import Fence, boot_seconds
 from cprqueue.domain.models import BATCH, ItemResult
-from cprqueue.domain.records import Outcome, PlanItem, RunState
+from cprqueue.domain.records import PlanItem
+from cprqueue.domain.states import Outcome, RunState
 from cprqueue.errors import (
     AccessStopped,
     CprqueueError,

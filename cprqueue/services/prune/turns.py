@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from cprqueue.domain.records import Run, RunKind, RunState
+from cprqueue.domain.records import Run
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyRunning
 from cprqueue.store import locks, runs
 

@@ -23,15 +23,8 @@ from cprqueue import failpoints
 from cprqueue.clients.fence import Fence, boot_seconds
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.models import BATCH
-from cprqueue.domain.records import (
-    Link,
-    LinkState,
-    Outcome,
-    PlanItem,
-    RunKind,
-    RunState,
-    VerificationKind,
-)
+from cprqueue.domain.records import Link, PlanItem
+from cprqueue.domain.states import LinkState, Outcome, RunKind, RunState, VerificationKind
 from cprqueue.errors import AlreadyRunning, UsageError
 from cprqueue.services import gates
 from cprqueue.services.prune import late, turns, undo_orders

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from sqlalchemy import Connection
 
 from cprqueue.domain.models import built, name_key
-from cprqueue.domain.records import Outcome, PlanItem, Run, RunKind, RunState
+from cprqueue.domain.records import PlanItem, Run
+from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import UsageError
 from cprqueue.services.prune import turns
 from cprqueue.services.prune.restore import Lost

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from cprqueue.clients.fence import Fence, boot_seconds
 from cprqueue.domain.push_item import Item
-from cprqueue.domain.records import ErrorCode, Event, Intent, LinkState, VerificationKind
+from cprqueue.domain.records import Event
+from cprqueue.domain.states import ErrorCode, Intent, LinkState, VerificationKind
 from cprqueue.store import events, leases, links, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import NO_INTENT, NO_LEASE, LinkValues

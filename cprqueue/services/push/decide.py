@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from cprqueue.domain import naming, push_plan
 from cprqueue.domain.push_item import Item
-from cprqueue.domain.records import ErrorCode, VerificationKind
 from cprqueue.domain.retry import backoff
+from cprqueue.domain.states import ErrorCode, VerificationKind
 from cprqueue.services.push import verify
 from cprqueue.services.push.batch import Batch
 from cprqueue.services.push.observing import record_observed

@@ -16,7 +16,7 @@ from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain import push_plan
 from cprqueue.domain.models import BATCH, ItemResult
 from cprqueue.domain.push_item import Item
-from cprqueue.domain.records import Intent
+from cprqueue.domain.states import Intent
 from cprqueue.errors import (
     AccessStopped,
     LeaseExpired,

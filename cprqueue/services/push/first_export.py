@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from cprqueue.domain.records import Run, RunKind, RunState
+from cprqueue.domain.records import Run
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.store import app_state, runs
 from cprqueue.store.database import Database, clock
 

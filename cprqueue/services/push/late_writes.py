@@ -24,7 +24,7 @@ from cprqueue.domain.adoption import choose_created
 from cprqueue.domain.models import BATCH, Jobcode, built, name_key
 from cprqueue.domain.push_item import Item
 from cprqueue.domain.push_plan import CreateJobcode, Write, touched_ids
-from cprqueue.domain.records import LinkState
+from cprqueue.domain.states import LinkState
 from cprqueue.errors import CprqueueError
 from cprqueue.services.push import verify
 from cprqueue.store import app_state, events, links, orphaned_creates, push_queue

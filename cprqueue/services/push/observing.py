@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cprqueue.domain.models import Observed
 from cprqueue.domain.push_item import Item
-from cprqueue.domain.records import ErrorCode, VerificationKind
+from cprqueue.domain.states import ErrorCode, VerificationKind
 from cprqueue.services.push.batch import Batch
 from cprqueue.store import leases, links
 from cprqueue.store.database import clock

@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from cprqueue.domain import push_plan
 from cprqueue.domain.models import ItemResult
 from cprqueue.domain.push_item import Item
-from cprqueue.domain.records import ErrorCode, VerificationKind, item_answered, refused
 from cprqueue.domain.retry import SETTLING, Again, after_item_failure, backoff, verification_delay
+from cprqueue.domain.states import ErrorCode, VerificationKind, item_answered, refused
 from cprqueue.errors import CprqueueError
 from cprqueue.services.push import late_writes
 from cprqueue.services.push.batch import Batch

@@ -27,7 +27,7 @@ from cprqueue import failpoints
 from cprqueue.clients.budget import Budget
 from cprqueue.domain.models import BATCH
 from cprqueue.domain.push_item import Item, read_item
-from cprqueue.domain.records import RunKind, RunState, VerificationKind
+from cprqueue.domain.states import RunKind, RunState, VerificationKind
 from cprqueue.errors import AccessStopped, CprqueueError, OutOfCalls
 from cprqueue.services import gates
 from cprqueue.services.push import first_export

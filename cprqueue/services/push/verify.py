@@ -26,7 +26,7 @@ from cprqueue.domain.adoption import choose, observe_changes, observe_for
 from cprqueue.domain.mapping import read_location
 from cprqueue.domain.models import Jobcode, Location, Observed, name_key
 from cprqueue.domain.push_item import Item
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services.push.batch import Batch
 from cprqueue.services.push.observing import record_observed
 from cprqueue.store import exports, links, runs

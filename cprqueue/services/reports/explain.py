@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 from cprqueue.domain.models import Job, Observed
 from cprqueue.domain.push_plan import Compared, differences
 from cprqueue.domain.recording import desired
-from cprqueue.domain.records import Event, JobRecord, Link, LinkState
+from cprqueue.domain.records import Event, JobRecord, Link
+from cprqueue.domain.states import LinkState
 from cprqueue.services import gates
 from cprqueue.services.reports.overview import next_attempt_at
 from cprqueue.services.reports.words import shown

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from cprqueue.clients.budget import Budget
 from cprqueue.domain.models import BATCH
-from cprqueue.domain.records import ClaimedLink, Link, LinkState, Run, RunKind, RunState
+from cprqueue.domain.records import ClaimedLink, Link, Run
+from cprqueue.domain.states import LinkState, RunKind, RunState
 from cprqueue.services import gates
 from cprqueue.services.reports import warnings
 from cprqueue.store import jobs, links, push_queue, runs

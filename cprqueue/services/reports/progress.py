@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from cprqueue.clients.budget import Budget
-from cprqueue.domain.records import RunState
+from cprqueue.domain.states import RunState
 from cprqueue.services import gates
 from cprqueue.store import runs
 from cprqueue.store.database import Database

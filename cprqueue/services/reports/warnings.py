@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from cprqueue.domain.records import Run, RunKind, RunState
+from cprqueue.domain.records import Run
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services import gates, progress_values
 from cprqueue.services.reports.words import counted
 from cprqueue.store import namesakes, runs

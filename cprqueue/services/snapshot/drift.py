@@ -20,7 +20,8 @@ from sqlalchemy.exc import IntegrityError
 from cprqueue.domain.hierarchy import locations_by_jobcode
 from cprqueue.domain.models import Desired, Jobcode, Location, Observed
 from cprqueue.domain.push_plan import differences, observe
-from cprqueue.domain.records import ClaimedLink, LinkState, VerificationKind
+from cprqueue.domain.records import ClaimedLink
+from cprqueue.domain.states import LinkState, VerificationKind
 from cprqueue.store import events, exports, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 from cprqueue.store.jobs import chunks

@@ -20,7 +20,7 @@ from cprqueue import log as logs
 from cprqueue.clients.listings import read_all
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.mapping import read_jobcode, read_location
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AccessStopped, AlreadyRunning, CprqueueError, Transient
 from cprqueue.services import gates
 from cprqueue.services.snapshot import drift

@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from cprqueue.domain.models import Job
 from cprqueue.domain.recording import Sighting
-from cprqueue.domain.records import RunKind
+from cprqueue.domain.states import RunKind
 from cprqueue.errors import AlreadyDone, AlreadyRunning
 from cprqueue.services.fetch.closing import STALLED_AFTER, lost_fetches
 from cprqueue.services.fetch.fetch import FetchRun

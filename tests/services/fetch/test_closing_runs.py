@@ -9,7 +9,7 @@ import pytest
 
 from cprqueue.domain.mapping import read_job
 from cprqueue.domain.recording import Sighting
-from cprqueue.domain.records import ErrorCode, LinkState, RunKind, RunState
+from cprqueue.domain.states import ErrorCode, LinkState, RunKind, RunState
 from cprqueue.services import progress_values
 from cprqueue.services.fetch.closing import MAX_RESENDS, STALLED_AFTER, close_finished, lost_fetches
 from cprqueue.services.record import record

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cprqueue.clients.rm import BEGINNING
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyDone, AlreadyRunning, ServiceFailed, UnreadableAnswer
 from cprqueue.services import gates
 from cprqueue.services.fetch.fetch import OVERLAP, FetchRun, every, next_since

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import ServiceFailed, ServiceUnreachable, UnreadableAnswer, UsageError
 from cprqueue.services.fetch import job_files
 from cprqueue.services.fetch.closing import close_finished

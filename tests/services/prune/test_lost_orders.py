@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import NewPlanItem, Outcome, RunKind, RunState, StateBefore
+from cprqueue.domain.records import NewPlanItem, StateBefore
+from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.services.prune import lost_orders
 from cprqueue.store import plan_items, runs
 from cprqueue.store.database import Database, clock

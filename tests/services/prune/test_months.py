@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services.prune import months, orders
 from cprqueue.store import runs
 from cprqueue.store.database import Database, clock

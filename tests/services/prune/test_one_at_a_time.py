@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyRunning, NeedsApproval, Permanent, UsageError
 from cprqueue.services.prune import lost_orders, months, orders
 from cprqueue.store import runs, schema

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cprqueue.domain.models import Jobcode
-from cprqueue.domain.records import NewPlanItem, Outcome, RunKind, RunState, StateBefore
+from cprqueue.domain.records import NewPlanItem, StateBefore
+from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import ServiceUnreachable
 from cprqueue.services.prune import lost_orders, orders
 from cprqueue.store import plan_items, runs

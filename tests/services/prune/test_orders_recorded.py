@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import ServiceUnreachable, UsageError
 from cprqueue.services.prune import months, orders
 from cprqueue.store import runs

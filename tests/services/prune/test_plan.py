@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services.prune.remove_all import waiting_minutes
 from cprqueue.store import runs
 from tests.office import Office, job

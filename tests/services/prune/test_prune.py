@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import Outcome, RunKind, RunState
+from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import NeedsApproval, Permanent, Transient, UsageError
 from cprqueue.services.prune.remove_all import phrase
 from cprqueue.services.snapshot import drift

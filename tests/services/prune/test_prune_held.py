@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import Outcome, RunKind, RunState
+from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import NeedsApproval, Permanent, Transient, UsageError
 from cprqueue.services.prune import orders
 from cprqueue.services.prune.prune import outcome_text

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import RunKind
+from cprqueue.domain.states import RunKind
 from cprqueue.errors import (
     AccessStopped,
     AlreadyRunning,

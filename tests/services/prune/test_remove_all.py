@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyRunning, Transient, UsageError
 from cprqueue.services.prune.remove_all import phrase
 from cprqueue.store import plan_items, runs

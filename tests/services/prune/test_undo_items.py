@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import RunKind
+from cprqueue.domain.states import RunKind
 from cprqueue.errors import AlreadyRunning, Transient, UsageError
 from cprqueue.store import events, plan_items, runs
 from tests.office import Office, job

@@ -9,7 +9,7 @@ import pytest
 
 from cprqueue.domain.models import Observed, Spare
 from cprqueue.domain.push_item import read_item
-from cprqueue.domain.records import ErrorCode, Intent, LinkState, VerificationKind
+from cprqueue.domain.states import ErrorCode, Intent, LinkState, VerificationKind
 from cprqueue.services.push import observing
 from cprqueue.services.push.batch import Batch
 from cprqueue.store import events, leases, push_queue

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import ErrorCode, LinkState, VerificationKind
+from cprqueue.domain.states import ErrorCode, LinkState, VerificationKind
 from cprqueue.store.database import clock
 from tests.office import MakeOffice, Office, job, one_to_one
 from tests.pruning import CLOSED, fault

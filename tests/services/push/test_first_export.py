@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services.push import first_export
 from cprqueue.store import app_state, runs
 from cprqueue.store.database import clock

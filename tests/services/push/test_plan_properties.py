@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cprqueue.domain.mapping import read_jobcode, read_location
 from cprqueue.domain.models import Address, Desired, Observed, Spare, name_key
 from cprqueue.domain.push_plan import observe
-from cprqueue.domain.records import LinkState
+from cprqueue.domain.states import LinkState
 from cprqueue.sandbox.audit import audit
 from cprqueue.store.database import Database
 from tests.office import job

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cprqueue.domain.records import Event, LinkState
+from cprqueue.domain.records import Event
+from cprqueue.domain.states import LinkState
 from cprqueue.services.snapshot import drift
 from cprqueue.store import events, runs
 from cprqueue.store.tables import qbt_export

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from cprqueue.domain.models import Address, Observed, Spare
-from cprqueue.domain.records import Event, Intent, LinkState
+from cprqueue.domain.records import Event
+from cprqueue.domain.states import Intent, LinkState
 from cprqueue.services.snapshot import drift
 from cprqueue.store import leases, push_queue, runs
 from cprqueue.store.database import clock

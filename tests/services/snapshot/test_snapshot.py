@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from cprqueue.clients.listings import read_all
 from cprqueue.domain.mapping import read_jobcode
-from cprqueue.domain.records import RunKind
+from cprqueue.domain.states import RunKind
 from cprqueue.errors import AlreadyRunning, Transient, UnreadableAnswer
 from cprqueue.services.snapshot.snapshot import KEPT, newest_run_id
 from cprqueue.store import exports, locks, runs

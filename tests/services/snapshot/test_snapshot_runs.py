@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cprqueue.domain.models import Jobcode
-from cprqueue.domain.records import RunKind, RunState
+from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyRunning, ServiceFailed, Transient
 from cprqueue.services.snapshot.snapshot import KEPT, newest_run_id
 from cprqueue.store import exports, locks, runs
