@@ -39,7 +39,7 @@ class Application:
 
     def __init__(self, settings: config.Settings | None = None) -> None:
         self.settings = settings or config.load()
-        failpoints.arm(config.test_hook("CPR_FUSE"), self.settings.var_dir)
+        failpoints.arm(config.test_hook("CPR_FAILPOINTS"), self.settings.var_dir)
 
     @cached_property
     def db(self) -> Database:

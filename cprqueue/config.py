@@ -176,7 +176,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     """
     reader = SettingReader(environment() if environ is None else environ)
     settings = Settings(**{f.name: reader.get(f) for f in SETTINGS.values()})
-    hooks = ["CPR_FUSE"] if reader.environ.get(TESTING) else []
+    hooks = ["CPR_FAILPOINTS"] if reader.environ.get(TESTING) else []
     problems = [*unknown_names(reader.environ, [*SETTINGS, *FILES], hooks), *reader.problems]
     problems += [text for text in _contradictions(settings, reader.environ) if not problems]
     if problems:

@@ -61,7 +61,7 @@ def point(name: str) -> None:
     if name not in _armed or _var_dir is None:
         return
     try:
-        (_var_dir / f"fuse-{name}-spent").touch(exist_ok=False)
+        (_var_dir / f"failpoint-{name}-spent").touch(exist_ok=False)
     except FileExistsError:
         return
     os.kill(os.getpid(), _armed[name])

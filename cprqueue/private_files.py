@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _OTHERS = 0o077
 PROBE_BYTES = 64 * 1024
 _OUR_FILES = re.compile(
-    r"beat|broker|flower.*|cprqueue\.db.*|cpr_(all|changed)_jobs.*|lock|schedule.*|fuse-.*|crash-.*"
+    r"beat|broker|flower.*|cprqueue\.db.*|cpr_(all|changed)_jobs.*|lock|schedule.*|failpoint-.*|crash-.*"
 )
 
 

@@ -141,7 +141,7 @@ class Office:
         rungs, deadline = [], time.monotonic() + seconds
         while self.counts()["due"] and time.monotonic() < deadline:
             rungs.append(self.ring())
-            if "stopped" in rungs[-1].said:
+            if "stopped" in rungs[-1].text:
                 break
         return rungs
 
@@ -193,7 +193,7 @@ def die_at(office: Office, point: str, code: str, *words: str) -> None:
     """Run Python code on the office's installation, in a process that is killed at this line."""
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
-        env={**os.environ, **office.env, "CPR_FUSE": point},
+        env={**os.environ, **office.env, "CPR_FAILPOINTS": point},
         capture_output=True,
         timeout=60,
         check=False,

@@ -71,7 +71,9 @@ def test_a_mistyped_name_is_refused_and_the_right_one_named(name: str, near: str
     assert problems({name: "8"}) == [f"{name} is no setting of cprqueue: did you mean {near}?"]
 
 
-@pytest.mark.parametrize("name", ["PUSH_TO_TALK", "CPR_X", "RM_", "ALERT_MANAGER", "CPR_FUSE"])
+@pytest.mark.parametrize(
+    "name", ["PUSH_TO_TALK", "CPR_X", "RM_", "ALERT_MANAGER", "CPR_FAILPOINTS"]
+)
 def test_a_name_that_only_begins_like_ours_is_refused_too(name: str) -> None:
     [problem] = problems({name: "hush"})
     assert problem.startswith(f"{name} is no setting of cprqueue: ")

@@ -16,7 +16,7 @@ def upsert_job(job_id: int | None = None) -> str:
     if result.export:
         publish.task("cpr.snapshot_export", {"run_id": result.export})
     publish.wake_ups(wake_ups.after(here.db, result))
-    return result.said
+    return result.text
 
 
 @app.task(

@@ -31,8 +31,8 @@ app = typer.Typer(
 SYNC, SHOW, ARCHIVE, TRY = "Sync", "Show", "Archive and restore", "Try it"
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(asked: bool) -> None:
+    if asked:
         console.say(f"cprqueue {version('cprqueue')}")
         raise typer.Exit
 

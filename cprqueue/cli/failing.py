@@ -28,7 +28,7 @@ BROKER_LIBRARIES = frozenset({"amqp", "kombu", "redis"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What is said, if anything, and the exit code."""
+    """What is printed, if anything, and the exit code."""
 
     text: str
     code: int

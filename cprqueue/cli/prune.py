@@ -60,7 +60,11 @@ def snapshot(wait: Wait = True, timeout: Timeout = 900, json: Json = False) -> N
         if not wait:
             _queued("snapshot", run_id, json=json)
         row = watch.until_ended(
-            app, run_id, what="snapshot", timeout_seconds=timeout, said=lambda r: r.note or r.state
+            app,
+            run_id,
+            what="snapshot",
+            timeout_seconds=timeout,
+            words=lambda r: r.note or r.state,
         )
     if json:
         found = {"run_id": run_id, "state": row.state, "jobcodes": row.emitted, "note": row.note}
@@ -158,7 +162,7 @@ def _carry_out(
         if not wait:
             _queued("prune", run_id, json=json)
         row = watch.until_ended(
-            app, run_id, what=f"prune {run_id}", timeout_seconds=timeout, said=progress_of(app)
+            app, run_id, what=f"prune {run_id}", timeout_seconds=timeout, words=progress_of(app)
         )
     wrong = row.state in (RunState.HELD, RunState.FAILED)
     report(app, row, json=json, with_note=not wrong)
@@ -184,13 +188,13 @@ def _withdraw(app: Application, run_id: int, *, approval: bool) -> str:
 def progress_of(app: Application) -> Callable[[Run], str]:
     """Return what puts the progress of a prune into words."""
 
-    def said(row: Run) -> str:
+    def words(row: Run) -> str:
         with app.db.read() as conn:
             found = plan_items.counts(conn, row.run_id)
-        words = outcome_text(found) if found else "snapshot and plan"
-        return f"{words}; {row.note}" if row.note else words
+        text = outcome_text(found) if found else "snapshot and plan"
+        return f"{text}; {row.note}" if row.note else text
 
-    return said
+    return words
 
 
 @prune.command("show")

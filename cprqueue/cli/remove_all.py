@@ -111,7 +111,7 @@ def _say(row: Run) -> None:
 
 
 def _follow(app: Application, run_id: int, timeout: float) -> Run:
-    def said(row: Run) -> str:
+    def words(row: Run) -> str:
         return f"{progress_of(app)(row)} of {row.emitted}"
 
-    return watch.until_ended(app, run_id, what="remove-all", timeout_seconds=timeout, said=said)
+    return watch.until_ended(app, run_id, what="remove-all", timeout_seconds=timeout, words=words)

@@ -63,7 +63,7 @@ def _result(run_id: int, job: str, timeout: float, *, wait: bool) -> Run:
             run_id,
             what=f"resync {job}",
             timeout_seconds=timeout,
-            said=_words,
+            words=_words,
         )
     with app.db.read() as conn:
         return runs.existing(conn, run_id)

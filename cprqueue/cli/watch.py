@@ -16,11 +16,16 @@ from cprqueue.store import runs
 
 
 def until_ended(
-    app: Application, run_id: int, *, what: str, timeout_seconds: float, said: Callable[[Run], str]
+    app: Application,
+    run_id: int,
+    *,
+    what: str,
+    timeout_seconds: float,
+    words: Callable[[Run], str],
 ) -> Run:
     """Watch until the run has ended and return its row.
 
-    ``said`` puts the row's progress into words. Raises ServiceUnreachable after
+    ``words`` puts the row's progress into words. Raises ServiceUnreachable after
     ``timeout_seconds``, and KeyboardInterrupt; the run itself goes on then.
     """
     spinner = "line" if err.options.ascii_only else "dots"
@@ -29,7 +34,7 @@ def until_ended(
         def ended() -> Run | None:
             with app.db.read() as conn:
                 row = runs.existing(conn, run_id)
-            status.update(f"{escape(clean(f'{what}: {said(row)}'))}")
+            status.update(f"{escape(clean(f'{what}: {words(row)}'))}")
             return row if row.state in runs.ENDED else None
 
         row = until(ended, timeout_seconds=timeout_seconds)

@@ -104,12 +104,12 @@ class _Window:
             if not self.more():
                 return ""
 
-    def expect(self, desired: str) -> str:
-        """Go behind the next character, which must be one of ``wanted``, and return it."""
+    def expect(self, expected: str) -> str:
+        """Go behind the next character, which must be one of ``expected``, and return it."""
         found = self.peek()
         if not found:
             raise self.cut_short()
-        if found not in desired:
+        if found not in expected:
             raise self.not_json()
         self.at += 1
         return found

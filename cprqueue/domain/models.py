@@ -114,7 +114,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a job is active, and the rule that said so in words."""
+    """Whether a job is active, and the rule that decided, in words."""
 
     active: bool
     rule: str

@@ -126,9 +126,9 @@ class Database:
             return work(conn)
 
     def _unreachable(self, error: DBAPIError) -> DatabaseUnavailable:
-        said = first_line(error)
-        cure = sqlite_file.cure(said) if self.is_sqlite else "check DATABASE_URL and the server"
-        return DatabaseUnavailable(f"database {self.name}: {said}: {cure}")
+        reason = first_line(error)
+        cure = sqlite_file.cure(reason) if self.is_sqlite else "check DATABASE_URL and the server"
+        return DatabaseUnavailable(f"database {self.name}: {reason}: {cure}")
 
     @property
     def name(self) -> str:
@@ -188,7 +188,7 @@ def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _record: object) -> None:
-        # The driver's own BEGIN is deferred, and a deferred one that later wants to write
+        # The driver's own BEGIN is deferred, and a deferred one that later writes
         # fails at once when another process writes: so we begin ourselves, to write.
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode=WAL")

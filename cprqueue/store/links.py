@@ -82,13 +82,13 @@ def note_active(
         return
     observed = replace(row.observed, active=active, assigned_to_all=assigned_to_all)
     values: push_queue.LinkValues = {**observed_columns(observed), "pushed_at": now}
-    wants = conn.execute(select(jobs.c.active).where(jobs.c.job_id == row.job_id)).scalar()
+    active_now = conn.execute(select(jobs.c.active).where(jobs.c.job_id == row.job_id)).scalar()
     values["verification"] = verification  # archiving may have taken the job's location away
-    if wants:
+    if active_now:
         values |= push_queue.due_values(now)
     if row.lease not in (None, lease):
         values |= push_queue.NO_LEASE
-        if wants:
+        if active_now:
             values["next_attempt_at"] = now + guard
     conn.execute(update(links).where(links.c.job_id == row.job_id).values(**values))
 

@@ -1,7 +1,7 @@
 """SQLite's file: for this user alone, one and the same as long as a process uses it.
 
 A process that goes on with a file that was deleted or replaced would write into nothing, and
-nobody would know. So each use of a connection first looks whether the file is still that one.
+it would go unnoticed. So each use of a connection first checks whether the file is still that one.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ CURES = {
 }
 
 
-def cure(said: str) -> str:
-    """Return what to do about what SQLite said."""
-    found = (text for words, text in CURES.items() if words in said)
+def cure(reason: str) -> str:
+    """Return what to do about what SQLite reported."""
+    found = (text for words, text in CURES.items() if words in reason)
     return next(found, "check DATABASE_URL and CPR_VAR_DIR")
 
 

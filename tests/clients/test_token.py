@@ -145,7 +145,7 @@ RENEW = "from cprqueue.bootstrap import application; print(application().token.r
 def suspended_before_it_asks(office: Office) -> Iterator[subprocess.Popen[str]]:
     """A worker that is suspended between the last look at its lock and its request."""
     office.app.token.current()  # the pair is on record
-    env = {**os.environ, **office.env, "CPR_FUSE": "before_grant:stop"}
+    env = {**os.environ, **office.env, "CPR_FAILPOINTS": "before_grant:stop"}
     code = [sys.executable, "-c", RENEW.format(QBT_ACCESS_TOKEN)]
     process = subprocess.Popen(code, env=env, stdout=subprocess.PIPE, text=True)
     with killed_at_the_end(process):

@@ -263,7 +263,7 @@ class Life:
         """Push until nothing is due; where the push is stopped, try the way as the sweep does."""
         for _ in range(2):
             gates.probe_push(self.app.db, self.app.qbt(), self.app.alert)
-            self.said += [result.said for result in self.office.push(seconds=self.patience)]
+            self.said += [result.text for result in self.office.push(seconds=self.patience)]
         for row in overview.failures(self.app.db):
             self.say(f"{row.job_number}: {row.error_reason}")
 

@@ -53,7 +53,7 @@ TAKE = "from cprqueue.bootstrap import application; application().snapshot.take(
 def test_one_that_is_killed_or_stopped_is_never_used_and_the_next_is_whole(
     office: Office, point: str, limit: str, number: signal.Signals
 ) -> None:
-    env = {**os.environ, **office.env, "CPR_FUSE": point, "QBT_RATE_LIMIT": limit}
+    env = {**os.environ, **office.env, "CPR_FAILPOINTS": point, "QBT_RATE_LIMIT": limit}
     if not point:
         office.sandbox.client.set_faults([{"kind": "slow", "path": "/locations", "times": 1}])
     process = subprocess.Popen([sys.executable, "-c", TAKE], env=env, stderr=subprocess.DEVNULL)

@@ -90,7 +90,7 @@ def is_stopped(pid: int) -> bool:
 def test_after_a_broker_died_between_record_and_wake_up_everything_comes_in_step(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:
-    system = System(tmp_path, sandbox, CPR_FUSE="waking_up:stop")
+    system = System(tmp_path, sandbox, CPR_FAILPOINTS="waking_up:stop")
 
     def stopped() -> list[int]:
         return [pid for pid in marked(tmp_path) if is_stopped(pid)]

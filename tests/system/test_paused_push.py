@@ -39,7 +39,7 @@ def worker(office: Office, failpoint: str = "") -> Iterator[subprocess.Popen[str
     """Let one more worker push what is due, once."""
     process = subprocess.Popen(
         [sys.executable, "-c", PUSH],
-        env={**os.environ, **office.env, "CPR_FUSE": failpoint},
+        env={**os.environ, **office.env, "CPR_FAILPOINTS": failpoint},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

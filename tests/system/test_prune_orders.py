@@ -192,7 +192,7 @@ def stopped(place: Place) -> list[int]:
 def test_a_worker_that_was_suspended_archives_nothing_that_was_undone(
     tmp_path: Path, point: str
 ) -> None:
-    with running_place(tmp_path, CPR_FUSE=f"{point}:stop") as place:
+    with running_place(tmp_path, CPR_FAILPOINTS=f"{point}:stop") as place:
         place.begin_anew(60)
         words = ("remove-all", "--confirm", "REMOVE MANAGED 60")
         with place.started(*words) as removal:

@@ -200,13 +200,13 @@ def test_a_month_that_is_killed_anywhere_is_finished_by_the_next_order(
     with Sandbox(jobs=[job(n, f"A-{n}") for n in range(1, 61)]) as sandbox:
         sandbox.qbt.switches.update({"rate_limit": int(MANY)})
         system = System(tmp_path_factory.mktemp("killed"), sandbox, **ENV)
-        system.env["CPR_FUSE"] = ",".join(POINTS)
+        system.env["CPR_FAILPOINTS"] = ",".join(POINTS)
         with system.up("--no-flower", "--no-beat"):
             place = Place(system)
             place.sync()
             place.close(range(1, 8))
             owe_this_month(place)
-            spent = [system.var / f"fuse-{point}-spent" for point in POINTS]
+            spent = [system.var / f"failpoint-{point}-spent" for point in POINTS]
             spent[0].unlink()  # the first export died of it too
             order_until(place, ("cpr.sweep", "cpr.snapshot_and_prune"), spent[1].exists)
             assert spent[0].exists()

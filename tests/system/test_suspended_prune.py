@@ -37,7 +37,7 @@ def a_process(office: Office, call: str, failpoint: str = "") -> Iterator[subpro
     code = f"from cprqueue.bootstrap import application; application().{call}"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
-        env={**os.environ, **office.env, "CPR_FUSE": failpoint},
+        env={**os.environ, **office.env, "CPR_FAILPOINTS": failpoint},
         stderr=subprocess.PIPE,
         text=True,
     )

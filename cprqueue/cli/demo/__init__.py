@@ -52,11 +52,11 @@ def _perform(system: DemoSystem) -> bool:
 
 def _round(system: DemoSystem, name: str, others: set[int], *, least: int | None = None) -> Round:
     before = len(system.sandbox.call_log.select("qbt"))
-    said = system.sync()
+    printed = system.sync()
     calls = len(system.sandbox.call_log.select("qbt")) - before
     found = audit(system.sandbox.rm.jobs(), system.sandbox.qbt.state(), unmanaged=others)
     least = _least_for_all(found) if least is None else least
-    return Round(name=name, said=said, calls=calls, least=least, audit=found)
+    return Round(name=name, printed=printed, calls=calls, least=least, audit=found)
 
 
 def _least_for_all(found: Audit) -> int:

@@ -17,10 +17,10 @@ SHOWN_FAULTS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One sync: what it said, what it cost by the sandbox's own count, and what came of it."""
+    """One sync: what it printed, what it cost by the sandbox's own count, and what came of it."""
 
     name: str
-    said: dict[str, float]
+    printed: dict[str, float]
     calls: int
     least: int
     audit: Audit
@@ -28,7 +28,7 @@ class Round:
     @property
     def jobs_per_second(self) -> float:
         """Jobs from RM to QuickBooks Time, by the clock on the wall."""
-        return float(self.said["emitted"] / self.said["seconds"])
+        return float(self.printed["emitted"] / self.printed["seconds"])
 
 
 def show_rounds(rounds: Iterable[Round]) -> None:
@@ -38,9 +38,9 @@ def show_rounds(rounds: Iterable[Round]) -> None:
         *("", "from RM", "in step", "parked", "seconds", "jobs/s", "calls", "least possible"),
     )
     for one in rounds:
-        said = one.said
-        counts = (said["emitted"], said["in_sync"], said["parked"])
-        times = (f"{said['seconds']:.1f}", f"{one.jobs_per_second:.0f}")
+        printed = one.printed
+        counts = (printed["emitted"], printed["in_sync"], printed["parked"])
+        times = (f"{printed['seconds']:.1f}", f"{one.jobs_per_second:.0f}")
         add_row(made, (one.name, *map(str, counts), *times, str(one.calls), str(one.least)))
     _print(made)
 

@@ -52,7 +52,7 @@ class WakeUpResult:
     ``export``: the snapshot to order now, the first one of the account.
     """
 
-    said: str
+    text: str
     pushed: int = 0
     export: int | None = None
     next_in: timedelta | None = None
@@ -76,7 +76,7 @@ class Push:
             return waiting
         at_least = self._wait_for_batch()
         if not at_least:
-            return WakeUpResult(said="waiting to fill a batch", next_in=LINGER)
+            return WakeUpResult(text="waiting to fill a batch", next_in=LINGER)
         with self.db.begin() as conn:
             batch = self._claim(conn, at_least=at_least)
         if not batch.items:
@@ -110,7 +110,7 @@ class Push:
     def _cannot_push_now(self) -> WakeUpResult | None:
         with self.db.read() as conn:
             if closed := gates.closed_because(conn):
-                return WakeUpResult(said=closed)
+                return WakeUpResult(text=closed)
             due, _oldest = push_queue.due_now(conn, now=clock(conn), at_most=1)
             exported = first_export.taken(conn)
         if not due:
@@ -119,14 +119,14 @@ class Push:
             return self._missing_export()
         wait = self.budget.wait_seconds(urgent=self.urgent)
         return (
-            WakeUpResult(said="out of calls", next_in=timedelta(seconds=wait)) if wait > 0 else None
+            WakeUpResult(text="out of calls", next_in=timedelta(seconds=wait)) if wait > 0 else None
         )
 
     def _missing_export(self) -> WakeUpResult:
         """Have the account's first export taken, so that what is there already is adopted."""
         run_id = first_export.order(self.db, quiet=self.lease_time)
-        said = "waiting for the first export: a worker of the queue maintenance takes it"
-        return WakeUpResult(said=said, export=run_id, next_in=first_export.RETRY_AFTER)
+        text = "waiting for the first export: a worker of the queue maintenance takes it"
+        return WakeUpResult(text=text, export=run_id, next_in=first_export.RETRY_AFTER)
 
     def _wait_for_batch(self) -> int:
         """Return how many jobs a claim must find at least; 0 where it is too early to claim.
@@ -167,22 +167,22 @@ class Push:
             return self.halted(error)
         finally:
             batch.close()
-        said = f"{batch.pushed} in step, {batch.parked} parked, {batch.failed} to try again"
+        text = f"{batch.pushed} in step, {batch.parked} parked, {batch.failed} to try again"
         counts = {"in_step": batch.pushed, "parked": batch.parked, "to_try_again": batch.failed}
         seconds = round(time.monotonic() - began, 1)
         log.info("batch pushed", extra={"jobs": jobs, **counts, "seconds": seconds})
-        return self._later(said, pushed=batch.pushed)
+        return self._later(text, pushed=batch.pushed)
 
-    def _later(self, said: str, *, pushed: int = 0) -> WakeUpResult:
+    def _later(self, text: str, *, pushed: int = 0) -> WakeUpResult:
         with self.db.read() as conn:
             wait = push_queue.next_due_in(conn, now=clock(conn))
-        return WakeUpResult(said=said, pushed=pushed, next_in=wait)
+        return WakeUpResult(text=text, pushed=pushed, next_in=wait)
 
     def halted(self, error: CprqueueError) -> WakeUpResult:
         """Decide what an error of a whole request means for the push."""
         if isinstance(error, AccessStopped):
             gates.stop_push(self.db, error, self.alert)
-            return WakeUpResult(said=f"the push is stopped: {error}")
+            return WakeUpResult(text=f"the push is stopped: {error}")
         if isinstance(error, OutOfCalls):
-            return WakeUpResult(said=str(error), next_in=timedelta(seconds=error.wait_seconds))
-        return WakeUpResult(said=str(error), next_in=AFTER_A_FAILURE)
+            return WakeUpResult(text=str(error), next_in=timedelta(seconds=error.wait_seconds))
+        return WakeUpResult(text=str(error), next_in=AFTER_A_FAILURE)

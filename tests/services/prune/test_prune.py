@@ -294,7 +294,7 @@ def test_the_ordinary_sync_does_not_bring_removed_jobs_back_but_a_full_one_does(
     office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="changed"), job(11, "A-11")])
     office.fetch()
     for _ in range(3):
-        assert office.ring().said.startswith("the sync is suspended by the remove-all")
+        assert office.ring().text.startswith("the sync is suspended by the remove-all")
     assert names(office, active=True) == set()
     office.app.fetch.request(complete=True, requested_by="operator")
     office.push()

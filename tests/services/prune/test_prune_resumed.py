@@ -151,7 +151,7 @@ def test_a_job_that_is_reopened_while_it_is_archived_comes_back(office: Office) 
     def reopen() -> None:
         office.sandbox.rm.put_jobs([job(1, "A-1", jobAddress1="9 New Road")])
         office.fetch()
-        said.append(office.ring().said)
+        said.append(office.ring().text)
 
     during(office, "sending", reopen)
     office.app.prune.run(run_id, None)

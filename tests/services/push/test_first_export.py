@@ -33,8 +33,8 @@ def test_a_doorbell_orders_the_export_and_pushes_nothing_before_it_is_there(
 ) -> None:
     office.record([job(1, "A-1")])
     result = office.app.push.push_due()
-    assert result.said.startswith("waiting for the first export: ")
-    assert "maintenance" in result.said, "whoever has no such worker reads it here"
+    assert result.text.startswith("waiting for the first export: ")
+    assert "maintenance" in result.text, "whoever has no such worker reads it here"
     assert result.next_in is not None
     assert result.export is not None
     assert office.sandbox.calls == []

@@ -121,7 +121,7 @@ def test_a_refusal_of_everything_stops_the_push_once_and_it_resumes_by_itself(
     office.sandbox.qbt.switches.update({"force_status": status})
     office.put(job(2, "A-2"), job(3, "A-3"))
     result = office.ring()
-    assert result.said.startswith("the push is stopped: ")
+    assert result.text.startswith("the push is stopped: ")
     with office.app.db.read() as conn:
         why = gates.push_stopped(conn)
     assert why is not None
