@@ -233,3 +233,13 @@ def test_a_stopped_push_stays_stopped_while_something_is_wrong(
     assert (code, found["push"]["state"]) == (1, "problem")
     assert "billing is not current" in found["push"]["text"]
     assert stopped(office) is not None
+
+
+def test_a_job_whose_name_a_customers_jobcode_has_is_a_warning(office: Office) -> None:
+    parent = office.sandbox.qbt.add_jobcode(name="Customer")
+    office.sandbox.qbt.add_jobcode(name="a-1", parent_id=parent)
+    office.fetch()
+    office.app.snapshot.take()
+    code, found = looked_at(office)
+    assert (code, found["names"]["state"]) == (0, "warning")
+    assert found["names"]["text"].endswith("not ours: A-1")

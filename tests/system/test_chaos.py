@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -67,17 +68,21 @@ def broker_pid(system: System) -> int:
 
 
 @pytest.mark.timeout(400)
-def test_everything_is_in_step_after_thirty_kills_and_a_lost_broker_without_a_human(
+def test_everything_is_in_step_after_kills_pauses_and_a_lost_broker_without_a_human(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 1501)])
     system = System(tmp_path, sandbox, **QUICK)
     rng = random.Random(7)
+    paused: dict[int, float] = {}
     with no_process_left_behind(tmp_path):
         up = _start(system)
         assert system.run("sync", "--full", "--no-wait").returncode == 0
         for number in range(30):
             _kill_one(tmp_path, rng)
+            if number % 3 == 0:
+                _pause_one(tmp_path, rng, paused)
+            _continue_those_paused(paused, longer_than_seconds=5)
             if number in (8, 16):
                 flush(system)
             if number == 20:
@@ -87,6 +92,7 @@ def test_everything_is_in_step_after_thirty_kills_and_a_lost_broker_without_a_hu
                 up.process.wait()
                 up = _start(system)
             time.sleep(rng.uniform(0.1, 0.5))  # the next shot falls at a random moment
+        _continue_those_paused(paused, longer_than_seconds=0)
         try:
             _wait_with_sweeps(system, lambda: everything_in_step(system, 1500))
         except AssertionError:
@@ -97,6 +103,24 @@ def test_everything_is_in_step_after_thirty_kills_and_a_lost_broker_without_a_hu
     state = sandbox.qbt.state()
     assert (len(state["jobcodes"]), len(state["locations"])) == (1500, 1500)
     assert [call for call in sandbox.calls if call.status == 429] == []
+
+
+def _pause_one(directory: Path, rng: random.Random, paused: dict[int, float]) -> None:
+    """Suspend a worker; it goes on after its lease has expired."""
+    pids = [pid for pid in worker_pids(directory) if pid not in paused]
+    if pids:
+        pid = rng.choice(pids)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            paused[pid] = time.monotonic()
+
+
+def _continue_those_paused(paused: dict[int, float], *, longer_than_seconds: float) -> None:
+    for pid, since in list(paused.items()):
+        if time.monotonic() - since > longer_than_seconds:
+            with suppress(ProcessLookupError):  # it was killed meanwhile
+                os.kill(pid, signal.SIGCONT)
+            del paused[pid]
 
 
 def _wait_with_sweeps(system: System, condition: Callable[[], bool]) -> None:

@@ -24,6 +24,7 @@ from cprqueue.errors import (
     UnreadableAnswer,
 )
 from cprqueue.services import gates
+from cprqueue.services.reports import warnings
 from cprqueue.services.reports.findings import (
     OK,
     PROBLEM,
@@ -86,6 +87,7 @@ class Checkup:
         yield from self._token_end()
         yield clocks(self.ahead)
         yield from self._push(healthy=all(f.fine for f in account))
+        yield from self._names()
 
     def _missing(self) -> Iterator[Finding]:
         try:
@@ -220,6 +222,15 @@ class Checkup:
 
     def _shown(self, moment: datetime | None) -> str:
         return shown(moment, self.settings.timezone)
+
+    def _names(self) -> Iterator[Finding]:
+        """Name the jobs whose number a jobcode has that lies below a customer or project."""
+        if self.db is None or not self.has_tables:
+            return
+        cure = "rename it there, or let crews use the one at the top"
+        with self.db.read() as conn:
+            for text in warnings.about_namesakes(conn):
+                yield Finding(name="names", state=WARNING, text=text, cure=cure)
 
     def _note_clock(self, name: str, ahead: timedelta | None) -> None:
         if ahead is not None:

@@ -26,7 +26,7 @@ def read(conn: Connection, tried: Run | None, succeeded: Run | None, *, parked: 
         *([closed] if closed else []),
         *_held_prune(conn),
         *_new_progress(conn, now - PROGRESS_IS_NEWS),
-        *_namesakes(conn),
+        *about_namesakes(conn),
         *_about_fetches(tried, succeeded, now),
         *([f"{counted(parked, 'job')} parked: see `cprqueue failures`"] if parked else []),
     ]
@@ -47,7 +47,8 @@ def _new_progress(conn: Connection, since: datetime) -> list[str]:
     return [f"new progress {v!r} counts as active: see RM_INACTIVE_PROGRESS" for v in new]
 
 
-def _namesakes(conn: Connection) -> list[str]:
+def about_namesakes(conn: Connection) -> list[str]:
+    """Name the active jobs whose number a jobcode below a customer or project has."""
     found = namesakes.below_parents(conn)
     if not found:
         return []
