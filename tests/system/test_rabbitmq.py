@@ -18,6 +18,8 @@ from tests.office import broken
 from tests.other_servers import url_of
 from tests.running import System
 
+pytestmark = pytest.mark.xdist_group("rabbitmq")  # one virtual host for all of them
+
 JOBS = 60
 
 
