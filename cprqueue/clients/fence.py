@@ -46,7 +46,3 @@ class Fence:
         """Raise LeaseExpired unless the lease stands for as long as one request may take."""
         if boot_seconds() + self.needed > self.until:
             raise LeaseExpired("the lease expires before this request would end: nothing was sent")
-
-    def expired(self) -> bool:
-        """Tell whether the lease has expired, so that another worker may have taken over."""
-        return boot_seconds() >= self.until

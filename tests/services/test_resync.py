@@ -86,6 +86,12 @@ def test_a_complete_list_that_takes_too_long_fails_the_run_in_one_line(office: O
     assert "no complete answer in 1 s" in newest_run(office).note
 
 
+@pytest.mark.parametrize("text", ["²", "9" * 30])
+def test_what_only_looks_like_a_job_id_is_no_job_in_one_line(office: Office, text: str) -> None:
+    (report,) = office.app.resync.run(text, None)
+    assert "has no job" in report.steps[-1].text
+
+
 def test_the_complete_list_may_not_take_as_long_as_the_whole_task() -> None:
     assert celery_settings(config.load({}))["task_soft_time_limit"] > LIST_SECONDS
 

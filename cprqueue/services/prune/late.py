@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from cprqueue.domain.models import name_key
 from cprqueue.domain.records import PlanItem, Run
-from cprqueue.domain.states import Outcome, RunKind, RunState, VerificationKind
+from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.store import jobs, plan_items, push_queue, runs
 from cprqueue.store.database import clock
 
@@ -45,8 +45,7 @@ def note_unknown(conn: Connection, items: Sequence[PlanItem]) -> None:
     for item in found:
         job = jobs.get(conn, item.job_id) if item.job_id is not None else None
         if job is not None and job.active:
-            full = VerificationKind.FULL
-            push_queue.make_due(conn, job.job_id, now=clock(conn), verification=full)
+            push_queue.require_verification(conn, [job.job_id], now=clock(conn))
 
 
 def _repeat_undo(conn: Connection, item: PlanItem) -> None:

@@ -24,7 +24,7 @@ from cprqueue.clients.fence import Fence, boot_seconds
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.models import BATCH
 from cprqueue.domain.records import Link, PlanItem
-from cprqueue.domain.states import LinkState, Outcome, RunKind, RunState, VerificationKind
+from cprqueue.domain.states import LinkState, Outcome, RunKind, RunState
 from cprqueue.errors import AlreadyRunning, UsageError
 from cprqueue.services import gates
 from cprqueue.services.prune import late, turns, undo_orders
@@ -142,7 +142,7 @@ class Undo:
                 reason = f"its job is active but parked: {link.error_reason}"
                 lost.append(_note_lost(conn, item, reason))
             else:  # what is on record of it may be older than the archive
-                push_queue.make_due(conn, link.job_id, now=now, verification=VerificationKind.FULL)
+                push_queue.require_verification(conn, [link.job_id], now=now)
                 note = "its job is active: the sync restores it"
                 plan_items.set_outcome(conn, [item.item_id], Outcome.RESTORED, now=now, note=note)
         _count(conn, run_id, len(items) - len(lost), lost)

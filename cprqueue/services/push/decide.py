@@ -101,12 +101,12 @@ def _take_over(batch: Batch, rulings: Rulings) -> None:
         if not isinstance(ruling, naming.TakeOver):
             continue
         rulings[job_id] = naming.Free()
-        if not batch.items[job_id].certain:
+        item = batch.items.get(job_id)  # the lease of an earlier one may be lost by now
+        if item is None or not item.certain:
             continue
         with batch.recording() as conn:
-            item = batch.items.get(job_id)
             row = links.get(conn, ruling.job_id, to_write=True)
-            if item is not None and row is not None:
+            if job_id in batch.items and row is not None:
                 links.unlink(conn, ruling.job_id)
                 record_observed(conn, batch, item, row.observed, verification=VerificationKind.FULL)
 

@@ -65,7 +65,7 @@ class Executor:
         """Do the actions that come first, in one request."""
         rank = min(action.rank for action in actions.values())
         chosen = _once_each(actions, rank)[:BATCH]
-        items = batch.keep_ours(batch.items[j] for j in chosen if j in batch.items)
+        items = [batch.items[job_id] for job_id in chosen if job_id in batch.items]
         pairs = [(i, a) for i in items if not isinstance(a := actions[i.job_id], push_plan.Verify)]
         if pairs:
             self._send(batch, pairs)

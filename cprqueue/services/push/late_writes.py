@@ -25,7 +25,7 @@ from cprqueue.domain.models import BATCH, Jobcode, built, name_key
 from cprqueue.domain.push_item import Item
 from cprqueue.domain.push_plan import CreateJobcode, Write, touched_ids
 from cprqueue.domain.states import LinkState
-from cprqueue.errors import CprqueueError
+from cprqueue.errors import CprqueueError, ServiceFailed
 from cprqueue.services.push import verify
 from cprqueue.store import app_state, events, links, orphaned_creates, push_queue
 from cprqueue.store.database import Database, clock
@@ -84,8 +84,8 @@ def _note_creates(conn: Connection, late: Late, now: datetime, until: datetime) 
 def clear_up(db: Database, qbt: QuickBooksTime) -> None:
     """Rename and archive the jobcodes that late creates made for jobs which need them no more.
 
-    Costs no call where there are none. Where the listing cannot be read, or the archive gets no
-    answer, the next sweep tries again.
+    Costs no call where there are none. Where the listing cannot be read, or the archive is not
+    answered or refused, the next sweep tries again.
     """
     with db.read() as conn:
         now = clock(conn).isoformat()
@@ -132,7 +132,7 @@ def _still_needed(db: Database, create: LateCreate) -> bool:
 
 
 def _archive(db: Database, qbt: QuickBooksTime, surplus: list[tuple[LateCreate, Jobcode]]) -> None:
-    qbt.change_jobcodes(
+    results = qbt.change_jobcodes(
         [
             {"id": code.id, "name": naming.beside(code.name, create.job_id), "active": False}
             for create, code in surplus
@@ -142,7 +142,12 @@ def _archive(db: Database, qbt: QuickBooksTime, surplus: list[tuple[LateCreate, 
         now = clock(conn)
         adopted: Iterable[int] = links.with_jobcodes(conn, [c.id for _, c in surplus]).values()
         push_queue.require_verification(conn, adopted, now=now)
-        for create, code in surplus:
+        for (create, code), result in zip(surplus, results, strict=True):
+            if not result.done:
+                continue
             push_queue.requeue_name_conflicts(conn, name_key(code.name), now=now)
             text = f"jobcode {code.id} was created late, and archived: the job has another one"
             events.add(conn, [events.event(create.job_id, "late", text, at=now)])
+    left = [code.id for (_, code), result in zip(surplus, results, strict=True) if not result.done]
+    if left:
+        raise ServiceFailed(f"QuickBooks Time did not archive jobcode {left[0]} (of {len(left)})")

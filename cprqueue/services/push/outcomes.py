@@ -41,8 +41,10 @@ class Outcomes:
     def record(self, batch: Batch, pairs: Pairs, results: list[ItemResult]) -> Pairs:
         """Record the results; return the writes that arrived late, whose jobs are now marked."""
         with batch.recording() as conn:
-            late = [pair for pair in pairs if pair[0].job_id not in batch.items]
             outcomes = list(zip(pairs, results, strict=True))
+            # One that was there before was not made by us, so it is not ours to archive.
+            lost = [row for row in outcomes if row[0][0].job_id not in batch.items]
+            late = [pair for pair, result in lost if not result.exists]
             moved = [(*pair, result) for pair, result in outcomes if _moved(pair[1], result)]
             for _, action, _ in moved:
                 _record_rename_of_other(conn, batch, action)
