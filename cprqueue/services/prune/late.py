@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from sqlalchemy import Connection
 
@@ -38,14 +39,20 @@ def note(conn: Connection, items: Sequence[PlanItem]) -> None:
         _repeat_undo(conn, item)
 
 
-def note_unknown(conn: Connection, items: Sequence[PlanItem]) -> None:
-    """Record that a request without an answer may have archived these."""
+def note_unknown(
+    conn: Connection, items: Sequence[PlanItem], *, under_way: timedelta = timedelta(0)
+) -> None:
+    """Record that a request without an answer may have archived these.
+
+    ``under_way``: how long it may still be under way; a verification before that proves nothing.
+    """
     found = overtaken(conn, items)
     note(conn, [item for item in found if item.outcome is not Outcome.DROPPED])
     for item in found:
         job = jobs.get(conn, item.job_id) if item.job_id is not None else None
         if job is not None and job.active:
-            push_queue.require_verification(conn, [job.job_id], now=clock(conn))
+            now = clock(conn)
+            push_queue.require_verification(conn, [job.job_id], now=now, at=now + under_way)
 
 
 def _repeat_undo(conn: Connection, item: PlanItem) -> None:

@@ -40,6 +40,9 @@ from cprqueue.store.database import clock
 ReasonToStay = Callable[[Connection, PlanItem], str | None]
 """Returns why an item must not leave after all, or None."""
 
+SETTLING_SHARE = 10
+"""A request without an answer is given this share of a lease, nine seconds, to end."""
+
 NOTHING_WAS_SENT = (AccessStopped, RateLimited, OutOfCalls, LeaseExpired)
 
 
@@ -167,7 +170,7 @@ class _Step:
             if isinstance(error, NOTHING_WAS_SENT):
                 plan_items.move(conn, leaving, Outcome.SENDING, Outcome.PLANNED)
             else:
-                late.note_unknown(conn, leaving)
+                late.note_unknown(conn, leaving, under_way=self.by.lease_time / SETTLING_SHARE)
 
     def _record(self, leaving: list[PlanItem], results: list[ItemResult]) -> dict[int, str]:
         """Record what was archived; return the answers to the others, which are verified."""

@@ -30,6 +30,7 @@ class Batch:
     lease_time: timedelta
     items: dict[int, Item] = field(default_factory=dict)
     fence: Fence | None = None
+    rolled_back: bool = False
     pushed: int = 0
     parked: int = 0
     failed: int = 0
@@ -37,12 +38,13 @@ class Batch:
     @contextmanager
     def recording(self) -> Iterator[Connection]:
         """Open a transaction that renews the lease; items that it covers no more leave first."""
-        before = boot_seconds()
+        before, self.rolled_back = boot_seconds(), True
         with self.db.begin() as conn:
             ours = leases.renew(conn, self.lease, clock(conn) + self.lease_time)
             for job_id in self.items.keys() - ours:
                 del self.items[job_id]
             yield conn
+        self.rolled_back = False
         self.fence = Fence.of(before, self.lease_time)
 
     def keep_ours(self, items: Iterable[Item]) -> list[Item]:
@@ -157,7 +159,7 @@ class Batch:
 
     def close(self) -> None:
         """Give back whatever is left; those rows are due as they were."""
-        if self.items:
+        if self.items or self.rolled_back:
             with self.db.begin() as conn:
                 push_queue.release(conn, self.lease)
 

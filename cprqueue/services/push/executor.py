@@ -76,7 +76,7 @@ class Executor:
         """Read back what QuickBooks Time holds for these items; no answer postpones them."""
         try:
             verify.verify(self.qbt, batch, items)
-        except AMBIGUOUS as error:
+        except (*AMBIGUOUS, Refused) as error:
             self._outcomes.postpone(batch, items, error)
         failpoints.point("verified")
 

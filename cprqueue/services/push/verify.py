@@ -8,6 +8,7 @@ the listing is read so that no row can be missed between two of its pages.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import Connection
@@ -110,7 +111,20 @@ def _keep_free(batch: Batch, codes: Sequence[Jobcode]) -> list[Jobcode]:
             if code.id in managed:
                 now = clock(conn)
                 links.refresh_observed(conn, managed[code.id], code, lease=batch.lease, now=now)
+                _refresh_item(batch, managed[code.id], code)
     return [code for code in codes if code.id not in managed]
+
+
+def _refresh_item(batch: Batch, job_id: int, code: Jobcode) -> None:
+    """Correct the same in the batch, so that a later write does not put the old name back."""
+    item = batch.items.get(job_id)
+    if item is not None:
+        item.observed = replace(
+            item.observed,
+            name=code.name,
+            active=code.active,
+            assigned_to_all=code.assigned_to_all,
+        )
 
 
 def find_adoptable(conn: Connection, items: Sequence[Item]) -> dict[int, tuple[Observed, bool]]:
