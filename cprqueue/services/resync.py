@@ -98,7 +98,7 @@ class Resync:
         with self.db.read() as conn:
             observed_at = clock(conn)
             ids = jobs.ids_of_number(conn, text)
-            if not ids and text.strip().isdigit():
+            if not ids and text.strip().isdecimal() and len(text.strip()) < 19:
                 ids = [int(text)]
         found = [read_job(item) for item in map(self.rm.get_job, ids) if item is not None]
         missing = set(ids) - {job.job_id for job in found}
