@@ -202,7 +202,9 @@ def for_programs(environ: Mapping[str, str]) -> dict[str, str]:
     """
     kept = {name: text for name, text in environ.items() if not name.startswith("CELERY_")}
     kept.pop("REMAP_SIGTERM", None)  # how a worker ends is decided for each of them
-    return kept | {name: environ.get(name, "").strip() for name in SETTINGS if name in environ}
+    return kept | {
+        name: environ.get(name, "").strip() for name in (*SETTINGS, *FILES) if name in environ
+    }
 
 
 def leave_nothing_to_celery() -> None:

@@ -25,7 +25,7 @@ RUNS = "cprqueue.run"
 """The logger of the lines that a run begins and ends with."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data", "taskName"}
-_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
+_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@(?:[^@/;,\s]*@)*")
 _BROKER_LIBRARIES = frozenset({"amqp", "kombu", "redis"})
 _bound: ContextVar[Mapping[str, object]] = ContextVar("bound", default=MappingProxyType({}))
 

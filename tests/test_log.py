@@ -41,6 +41,8 @@ def record(
         ("mssql+pyodbc://user:secret@host/db", "mssql+pyodbc://user:***@host/db"),
         ("a://u:secret@h and b://v:other@i", "a://u:***@h and b://v:***@i"),
         ("postgresql://u:s/e:c@h/db", "postgresql://u:***@h/db"),
+        ("redis://:p@ss@host:6379/0", "redis://:***@host:6379/0"),
+        ("redis://:p@h;redis://:q@i", "redis://:***@h;redis://:***@i"),
         ("sqlite:////var/x.db", "sqlite:////var/x.db"),
         ("https://host/path?x=a@b", "https://host/path?x=a@b"),
         ("redis://host:6379/0", "redis://host:6379/0"),

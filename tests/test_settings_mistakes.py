@@ -81,7 +81,8 @@ def test_a_name_that_only_begins_like_ours_is_refused_too(name: str) -> None:
 
 
 def test_what_belongs_to_others_or_is_blank_is_left_alone() -> None:
-    others = ("PATH", "TEST_DATABASE_URL", "DATABASE_HOST", "CELERY_LOG_LEVEL", "USERNAME", "TZ")
+    others = ["PATH", "TEST_DATABASE_URL", "DATABASE_HOST", "CELERY_LOG_LEVEL", "USERNAME", "TZ"]
+    others += ["DATABASE_URL_DEV", "DATABASE_URL_RO", "CELERY_BROKER_URL_OLD"]
     config.load({**dict.fromkeys(others, "x"), "RM_SITEIDS": " ", "CPR_TEST_POSTGRES_URL": "x"})
 
 
@@ -334,6 +335,7 @@ def test_celery_reads_a_blank_broker_as_we_do(tmp_path: Path) -> None:
 def test_programs_get_an_environment_that_we_build() -> None:
     given = {
         "CELERY_BROKER_URL": " ",
+        "CELERY_BROKER_URL_FILE": "/run/secrets/broker",
         "CELERY_LOADER": "x",
         "REMAP_SIGTERM": "SIGQUIT",
         "RM_SITE_IDS": " 8 ",
@@ -341,6 +343,7 @@ def test_programs_get_an_environment_that_we_build() -> None:
     }
     assert config.for_programs(given) == {
         "CELERY_BROKER_URL": "",
+        "CELERY_BROKER_URL_FILE": "/run/secrets/broker",
         "RM_SITE_IDS": "8",
         "PATH": "/bin",
     }

@@ -66,12 +66,23 @@ def snapshot(wait: Wait = True, timeout: Timeout = 900, json: Json = False) -> N
             timeout_seconds=timeout,
             words=lambda r: r.note or r.state,
         )
+    row = served_by(app, row)
+    run_id = row.run_id
     if json:
         found = {"run_id": run_id, "state": row.state, "jobcodes": row.emitted, "note": row.note}
         print_json(found)
     else:
         say(f"snapshot {run_id}: {row.note or row.state}")
     raise typer.Exit(0 if row.state is RunState.DONE else 1)
+
+
+def served_by(app: Application, row: Run) -> Run:
+    """Return the newer snapshot that took the place of an ordered one, or the row itself."""
+    newer = row.details.get("served_by")
+    if not isinstance(newer, int):
+        return row
+    with app.db.read() as conn:
+        return runs.existing(conn, newer)
 
 
 def _queued(what: str, run_id: int, *, json: bool) -> None:

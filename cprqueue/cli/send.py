@@ -35,8 +35,8 @@ def send_wake_ups(job_ids: Sequence[int]) -> int:
 def require_workers(queues: Iterable[str]) -> None:
     """Raise ServiceUnreachable unless some worker takes from each of ``queues``."""
     missing = set(queues)
-    for _ in range(TRIES):  # a busy machine may answer late
-        missing -= _served()
+    for attempt in range(TRIES):  # a busy machine may answer late
+        missing -= _served(WORKERS_OF_UP if attempt == 0 else None)
         if not missing:
             return
     if missing == set(queues):
@@ -47,8 +47,9 @@ def require_workers(queues: Iterable[str]) -> None:
     )
 
 
-def _served() -> set[str]:
+def _served(limit: int | None) -> set[str]:
+    """Return the queues of the first ``limit`` workers that answer, or of all."""
     with connection() as conn:
-        asked = app.control.inspect(timeout=ANSWER_SECONDS, limit=WORKERS_OF_UP, connection=conn)
+        asked = app.control.inspect(timeout=ANSWER_SECONDS, limit=limit, connection=conn)
         answers: dict[str, list[dict[str, Any]]] = asked.active_queues() or {}
     return {str(queue["name"]) for queues in answers.values() for queue in queues}

@@ -68,6 +68,8 @@ def unknown_names(
             continue
         is_ours = name.upper().startswith(PREFIXES)
         near = get_close_matches(name.upper(), known, n=1, cutoff=0.6 if is_ours else ALIKE)
+        if not is_ours and name.startswith(tuple(f"{known_one}_" for known_one in near)):
+            continue  # DATABASE_URL_OLD is another variable, not a mistyped one
         if is_ours or near:
             yield unknown(name, *near)
 

@@ -159,11 +159,9 @@ class Fetch:
         Raises whatever made the answer unusable; nothing was changed then but the run's note.
         """
         path = self.path(complete=run.complete)
+        alive = every(self.lock_limit.total_seconds() / 5, run.alive)
         survey = self.rm.download(
-            path,
-            since=run.since,
-            check=lambda part: self._survey(run, part),
-            alive=every(self.lock_limit.total_seconds() / 5, run.alive),
+            path, since=run.since, check=lambda part: self._survey(run, part, alive), alive=alive
         )
         run.alive()
         for number, job in enumerate(each_last(path, survey), 1):
@@ -175,10 +173,10 @@ class Fetch:
         """Return where an answer is kept."""
         return self.var_dir / (ALL_JOBS if complete else CHANGED_JOBS)
 
-    def _survey(self, run: FetchRun, path: Path) -> Survey:
+    def _survey(self, run: FetchRun, path: Path, alive: Callable[[int], None]) -> Survey:
         if not run.complete and says_nothing(path):
             return NOTHING
-        survey = survey_file(path)
+        survey = survey_file(path, seen=alive)
         run.emitted, run.unread = len(survey.last_index), survey.unread
         require_jobs(survey, complete=run.complete)
         return survey

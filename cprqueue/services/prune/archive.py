@@ -18,6 +18,7 @@ from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.records import PlanItem
 from cprqueue.domain.states import Outcome, RunKind, RunState, VerificationKind
 from cprqueue.errors import UsageError
+from cprqueue.services.prune import orders
 from cprqueue.store import events, links, locks, plan_items, runs
 from cprqueue.store.database import Database, clock
 
@@ -46,6 +47,7 @@ class Archive:
         Raises UsageError for a run that is of another kind.
         """
         with self.db.begin() as conn:
+            orders.end_too_old(conn, run_id)
             runs.progress(conn, run_id, only_from=states)  # waits for its turn: it is not lost
         with logs.bound(run_id=run_id), self.alone() as renew:
             with self.db.begin() as conn:

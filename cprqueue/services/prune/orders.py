@@ -15,6 +15,9 @@ from cprqueue.services.prune.turns import LIVE, OPEN, take_turn
 from cprqueue.store import plan_items, runs
 from cprqueue.store.database import Database, clock
 
+WORTH = timedelta(days=1)
+"""An order that nobody has begun for so long is not what was meant any more."""
+
 SENT = {Outcome.SENDING, Outcome.ARCHIVED, Outcome.FAILED}
 
 
@@ -51,7 +54,7 @@ def prune(db: Database, run_id: int | None, timezone: str, *, quiet: timedelta) 
         row = runs.get(conn, run_id)
         if row is None or row.state not in LIVE[RunKind.PRUNE]:
             return None
-        if not asked and _under_way(conn, row, quiet):
+        if end_too_old(conn, run_id) if asked else _under_way(conn, row, quiet):
             return None
         snapshot_id = runs.create(conn, RunKind.SNAPSHOT, requested_by="prune")
         runs.progress(conn, run_id, detail={**row.details, "snapshot_id": snapshot_id})
@@ -74,6 +77,36 @@ def moved(conn: Connection, run: Run) -> datetime:
     snapshot_id = run.details.get("snapshot_id")
     snapshot = runs.get(conn, snapshot_id) if isinstance(snapshot_id, int) else None
     return max(run.moved, snapshot.moved) if snapshot else run.moved
+
+
+def end_too_old(conn: Connection, run_id: int) -> bool:
+    """End a live order that nobody has begun for a day; True if this did. An approval is over.
+
+    Whoever carries out an order asks: its message may have waited in a broker that was down.
+    """
+    run = runs.get(conn, run_id)
+    if run is None or run.state not in LIVE.get(run.kind, ()) or _begun(conn, run):
+        return False
+    if moved(conn, run) >= clock(conn) - WORTH:
+        return False
+    note = "never carried out, and too old now"
+    if run.state is RunState.APPROVED:
+        _hold_again(conn, run_id, note, LIVE[RunKind.PRUNE])
+    else:
+        state = RunState.FAILED if run.kind is RunKind.PRUNE else RunState.STOPPED
+        note = f"{note}: order it again"
+        runs.finish(conn, run_id, state, only_from=(run.state,), note=note)
+    return True
+
+
+def _begun(conn: Connection, run: Run) -> bool:
+    if run.kind is RunKind.PRUNE:
+        return run.state is not RunState.APPROVED and bool(plan_items.counts(conn, run.run_id))
+    if run.kind is RunKind.REMOVE_ALL:
+        return run.state is not RunState.QUEUED
+    # One that ended is queued again by an archive that came late; older versions left some
+    # running for ever, and a person who still wants one asks for it again.
+    return run.state is RunState.QUEUED and run.started_at is not None
 
 
 def withdraw(db: Database, run_id: int, *, approval: bool = False) -> bool:

@@ -19,7 +19,7 @@ from cprqueue.domain.models import BATCH, Jobcode, Location
 from cprqueue.domain.prune_plan import Managed, parents_of_others
 from cprqueue.domain.records import NewPlanItem, PlanItem, StateBefore
 from cprqueue.domain.states import Outcome, RunKind, RunState
-from cprqueue.errors import Transient, UsageError
+from cprqueue.errors import Permanent, Transient, UsageError
 from cprqueue.services import gates
 from cprqueue.services.prune import facts, on_the_clock, steps, turns
 from cprqueue.services.prune.archive import Archive, Renew
@@ -182,6 +182,13 @@ class RemoveAll:
             except Transient as error:
                 with self.db.begin() as conn:
                     runs.progress(conn, run_id, only_from=LIVE, note=str(error))
+                raise
+            except Permanent as error:  # the same each time: no other order waits for it
+                with self.db.begin() as conn:
+                    state, note = RunState.STOPPED, f"stopped: {error}"
+                    ended = runs.finish(conn, run_id, state, only_from=LIVE, note=note)
+                if ended:
+                    self.alert("remove-all", f"run {run_id}: {note}")
                 raise
             return self._end(run_id, finished=finished)
 

@@ -25,7 +25,7 @@ from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.models import BATCH
 from cprqueue.domain.records import Link, PlanItem
 from cprqueue.domain.states import LinkState, Outcome, RunKind, RunState
-from cprqueue.errors import AlreadyRunning, UsageError
+from cprqueue.errors import AlreadyRunning, Permanent, UsageError
 from cprqueue.services import gates
 from cprqueue.services.prune import late, turns, undo_orders
 from cprqueue.services.prune.archive import Archive, Renew
@@ -67,10 +67,11 @@ class Undo:
         """Carry out the undo of ``run_id``, unless it has ended.
 
         Raises AlreadyRunning while the step of a prune or remove-all, or a push, is under way,
-        and the client's errors; call it again to continue.
+        and the client's errors; call it again to continue. One that stays stops it: then the
+        same request does.
         """
         self.archive.carry_out(
-            run_id, RunKind.UNDO, turns.OPEN, lambda renew: self._restore_all(run_id, renew)
+            run_id, RunKind.UNDO, turns.OPEN, lambda renew: self._carry_on(run_id, renew)
         )
         with self.db.read() as conn:
             return UndoResult.of(runs.existing(conn, run_id))
@@ -82,6 +83,17 @@ class Undo:
             note = f"stopped: {result.text()}"
             runs.finish(conn, run_id, RunState.STOPPED, only_from=turns.OPEN, note=note)
         return result
+
+    def _carry_on(self, run_id: int, renew: Renew) -> str:
+        try:
+            return self._restore_all(run_id, renew)
+        except (Permanent, UsageError) as error:
+            # It would meet the same each time, and keep every other order out for ever.
+            with self.db.begin() as conn:
+                of_run = UndoOrder.of(runs.existing(conn, run_id)).of_run
+                note = f"stopped: {error}. To go on: cprqueue undo {of_run}"
+                runs.finish(conn, run_id, RunState.STOPPED, only_from=turns.OPEN, note=note)
+            raise
 
     def _restore_all(self, run_id: int, renew: Renew) -> str:
         while True:

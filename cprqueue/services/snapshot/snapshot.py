@@ -98,10 +98,12 @@ class Snapshot:
         with self.db.begin() as conn:
             newest = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
             if newest is None or newest.run_id < run_id:
+                runs.progress(conn, run_id, only_from=(RunState.QUEUED,))  # waits: it is not lost
                 return None
             live = (RunState.QUEUED, RunState.RUNNING)
             note = f"not needed: the snapshot of run {newest.run_id} is newer"
-            runs.finish(conn, run_id, RunState.FAILED, only_from=live, note=note)
+            detail = {"served_by": newest.run_id}
+            runs.finish(conn, run_id, RunState.FAILED, only_from=live, note=note, detail=detail)
             return newest.run_id
 
     def _fill_or_end(

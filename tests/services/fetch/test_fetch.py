@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -200,3 +200,13 @@ def test_what_is_done_every_so_often_is_not_done_at_each_call() -> None:
         hourly(so_far)
         always(so_far)
     assert done == [2, 2, 2]
+
+
+def test_the_lock_is_renewed_while_a_long_list_is_read(office: Office) -> None:
+    office.put(*(job(n, f"A-{n}") for n in range(1, 4)))
+    office.app.fetch.lock_limit = timedelta(0)
+    renewed: list[int] = []
+    with suppress(AlreadyRunning), office.app.fetch.running(None, complete=True) as run:
+        run.alive = lambda: renewed.append(run.emitted)
+        list(office.app.fetch.messages(run))
+    assert renewed.count(0) >= 3, "at each job, before it is known how many there are"

@@ -98,3 +98,31 @@ def test_a_prune_whose_snapshot_has_just_moved_is_not_lost(db: Database) -> None
     with db.begin() as conn:
         runs.set_detail(conn, prune, {"snapshot_id": 4711})
     assert len(lost_orders.find(db, quiet=QUIET)) == 1
+
+
+def test_an_approval_that_nobody_began_for_a_day_is_held_again(db: Database) -> None:
+    prune = a_run(db, RunKind.PRUNE, RunState.APPROVED, ago=timedelta(days=2))
+    plan(db, prune)
+    assert lost_orders.find(db, quiet=QUIET) == []
+    run = get(db, prune)
+    assert run.state is RunState.HELD
+    assert run.note.endswith(f"cprqueue prune approve {prune}")
+
+
+def test_an_undo_that_an_older_version_left_running_is_not_taken_up(db: Database) -> None:
+    with db.read() as conn:
+        week = clock(conn) - timedelta(days=7)
+    undo = a_run(
+        db, RunKind.UNDO, RunState.RUNNING, ago=timedelta(days=7), started_at=week, touched_at=week
+    )
+    assert lost_orders.find(db, quiet=QUIET) == []
+    assert get(db, undo).state is RunState.STOPPED
+
+
+def test_an_undo_that_a_late_archive_queued_again_is_carried_out(db: Database) -> None:
+    with db.read() as conn:
+        week = clock(conn) - timedelta(days=7)
+    a_run(
+        db, RunKind.UNDO, RunState.QUEUED, ago=timedelta(days=7), started_at=week, touched_at=week
+    )
+    assert len(lost_orders.find(db, quiet=QUIET)) == 1

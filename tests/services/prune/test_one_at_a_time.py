@@ -237,3 +237,49 @@ def test_an_undo_whose_command_was_killed_is_continued_by_a_worker(office: Offic
     run_id, _ = prune(office)
     undo_id = office.app.undo.request(run_id)
     assert lost_orders.find(office.app.db, quiet=AT_ONCE) == [("cpr.undo", {"run_id": undo_id})]
+
+
+def age(office: Office, run_id: int) -> None:
+    with office.app.db.begin() as conn:
+        runs.change(conn, run_id, touched_at=clock(conn) - timedelta(days=5))
+
+
+def test_a_message_that_comes_days_late_is_not_carried_out(office: Office) -> None:
+    jobs(office, 3)
+    run_id = remove_all(office)
+    age(office, run_id)  # the machine was off since
+    assert office.app.remove_all.run(run_id) == f"run {run_id} is stopped already"
+    assert names(office, active=True) >= {"A-1", "A-2", "A-3"}
+    prune_id = orders.request_prune(office.app.db, "test")
+    age(office, prune_id)
+    quiet = office.app.settings.lease
+    assert orders.prune(office.app.db, prune_id, "UTC", quiet=quiet) is None
+    assert run_of(office, prune_id).state is RunState.FAILED
+
+
+def test_an_undo_that_is_refused_for_good_keeps_no_other_order_out(office: Office) -> None:
+    jobs(office, 30)
+    close(office, 1)
+    run_id, _ = prune(office)
+    undo_id = office.app.undo.request(run_id)
+    fault(office, kind="status", status=400, method="PUT", path="/jobcodes")
+    with pytest.raises(Permanent, match="400"):
+        office.app.undo.run(undo_id)
+    assert lost_orders.find(office.app.db, quiet=AT_ONCE) == []
+    assert f"cprqueue undo {run_id}" in run_of(office, undo_id).note
+    orders.withdraw(office.app.db, orders.request_prune(office.app.db, "test"))
+    office.sandbox.client.clear_faults()
+    assert office.app.undo.request(run_id) == undo_id
+    assert office.app.undo.run(undo_id).restored == 1
+
+
+def test_a_remove_all_that_is_refused_for_good_stops(office: Office) -> None:
+    jobs(office, 3)
+    run_id = remove_all(office)
+    fault(office, kind="status", status=400, method="PUT", path="/jobcodes")
+    with pytest.raises(Permanent, match="400"):
+        office.app.remove_all.run(run_id)
+    assert run_of(office, run_id).state is RunState.STOPPED
+    office.sandbox.client.clear_faults()
+    assert office.app.remove_all.resumable("REMOVE MANAGED 3") == run_id
+    assert office.app.remove_all.run(run_id).startswith("3 archived")

@@ -251,11 +251,11 @@ def test_an_undo_while_a_prune_plans_ends_it(office: Office) -> None:
 def test_a_month_that_waits_for_a_slow_snapshot_is_not_too_old(office: Office) -> None:
     jobs(office, 3)
     run_id = order(office)
+    made = orders.prune(office.app.db, run_id, "UTC", quiet=AT_ONCE)
+    assert made is not None
     with office.app.db.begin() as conn:
         old = clock(conn) - timedelta(days=3)
         conn.execute(runs_table.update().values(created_at=old, touched_at=old))
-    made = orders.prune(office.app.db, run_id, "UTC", quiet=AT_ONCE)
-    assert made is not None
     office.app.snapshot.take(made.snapshot_id)
     assert sweep(office) == [("cpr.snapshot_and_prune", {"run_id": run_id})]
 

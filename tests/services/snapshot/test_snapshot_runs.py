@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cprqueue.cli.prune import served_by
 from cprqueue.domain.models import Jobcode
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyRunning, ServiceFailed, Transient
@@ -84,6 +85,7 @@ def test_an_order_that_a_newer_snapshot_serves_is_over_and_names_it(shops: Offic
         f"not needed: the snapshot of run {newer} is newer",
     )
     assert run.finished_at is not None
+    assert served_by(shops.app, run).run_id == newer
     assert take_lock(shops, "next"), "the lock is released"
     assert shops.app.snapshot.take(newer) == newer
     assert get(shops, newer).state == "done"
@@ -166,3 +168,14 @@ def test_rows_that_a_dead_try_left_are_not_mixed_with_the_next_ones(shops: Offic
 def test_the_rows_of_the_newest_few_are_kept(shops: Office) -> None:
     taken = [shops.app.snapshot.take() for _ in range(KEPT + 1)]
     assert [rows(shops, run_id) for run_id in taken] == [0] + [3] * KEPT
+
+
+def test_an_order_that_waits_for_another_snapshot_is_not_taken_for_lost(shops: Office) -> None:
+    run_id = ordered(shops)
+    with shops.app.db.begin() as conn:
+        before = clock(conn)
+        runs.change(conn, run_id, touched_at=before - timedelta(hours=1))
+    assert take_lock(shops, "another")
+    with pytest.raises(AlreadyRunning):
+        shops.app.snapshot.take(run_id)
+    assert get(shops, run_id).moved >= before
