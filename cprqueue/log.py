@@ -71,10 +71,10 @@ def fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 class TextFormatter(logging.Formatter):
-    """``12:00:01 INFO cprqueue.services.push: jobs pushed count=50``"""
+    """``2026-11-26 12:00:01+0000 INFO cprqueue.services.push: jobs pushed count=50``"""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S%z")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
         """Put the fields behind the event: a traceback comes after both."""

@@ -37,7 +37,7 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
     """
     here = application()
     if for_run is not None and not orders.is_live(here.db, for_run):
-        return f"run {for_run}, which needed it, has ended"
+        return orders.drop_snapshot(here.db, run_id, for_run)
     try:
         done = here.snapshot.take(run_id, stop_asked=ending)
     except Transient as error:

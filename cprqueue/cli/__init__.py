@@ -17,6 +17,7 @@ import typer
 
 from cprqueue import config, log, private_files
 from cprqueue.cli import console
+from cprqueue.cli.interrupted import Interrupted
 
 app = typer.Typer(
     name="cprqueue",
@@ -24,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Keeps RestorationManager's jobs in step with QuickBooks Time, one way.",
+    help="Keeps QuickBooks Time in step with RestorationManager's jobs, one way.",
     epilog="Try it without any account:  cprqueue demo",
 )
 
@@ -106,6 +107,8 @@ def _run() -> int:
     logging.getLogger(log.RUNS).setLevel(logging.CRITICAL)  # commands say it themselves
     _register()
     code = int(app(prog_name="cprqueue", standalone_mode=False) or 0)
+    if code == Interrupted.exit_code:
+        raise KeyboardInterrupt  # typer makes an exit code of Ctrl-C, and nobody has said it
     with console.writing():
         pass  # what is still in a buffer
     return code

@@ -38,8 +38,9 @@ def check(
 ) -> None:
     """Check settings, database, broker and both services; one line each, with the cure.
 
-    Ends with 0 if all is well, 1 if something is not, 2 if settings are wrong or missing, 3 if
-    a service is out of reach. A stopped push goes on once QuickBooks Time accepts our requests.
+    Ends with 0 if all is well, 1 if something is not, 2 if settings are wrong
+    or missing, 3 if a service is out of reach. A stopped push goes on once
+    QuickBooks Time accepts our requests.
 
     Example:  cprqueue check
     """

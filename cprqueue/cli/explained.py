@@ -43,8 +43,9 @@ def show_explanation(found: Explanation) -> None:
 def _facts(found: Explanation) -> dict[str, str]:
     job, link = found.job, found.link
     address = ", ".join(filter(None, (job.addr1, job.addr2, job.city, job.state, job.zip)))
+    names = filter(None, (f"RM job {job.job_id}", job.job_number or "no number", job.job_name))
     facts = {
-        "Job": f"RM job {job.job_id}, {job.job_number or 'no number'}, {job.job_name}",
+        "Job": ", ".join(names),
         "Address": address or "none",
         "Rule": job.rule,
         "Recorded": moment(job.recorded_at),

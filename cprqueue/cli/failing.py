@@ -87,7 +87,7 @@ def _fault(error: BaseException) -> Ending:
 
 def _usage(error: TyperException) -> str:
     """Return what was wrong; nothing where the help was just shown."""
-    text = error.format_message().rstrip(".")
+    text = error.format_message().rstrip(".?")
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "cprqueue"
     return f"{text}: see `{command} --help`" if text else ""

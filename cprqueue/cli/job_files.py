@@ -96,8 +96,9 @@ def import_(
 ) -> None:
     """Record the jobs of a JSON file in the database: the active ones are then pushed.
 
-    The file holds a list of jobs as RestorationManager sends them, bare or under "results",
-    "jobs" or "value". What is on record from a later time than the file's stays as it is.
+    The file holds a list of jobs as RestorationManager sends them, bare or
+    under "results", "jobs" or "value". What is on record from a later time
+    than the file's stays as it is.
 
     Example:  cprqueue import var/cpr_all_jobs.json
     """

@@ -31,8 +31,8 @@ def remove_all(
 ) -> None:
     """Archive every managed jobcode; without --confirm it only says what would happen.
 
-    Ctrl-C stops it after the step under way; the same command continues it; `cprqueue undo RUN`
-    restores everything.
+    Ctrl-C stops it after the step under way; the same command continues it;
+    `cprqueue undo RUN` restores everything.
 
     Example: cprqueue remove-all
     """

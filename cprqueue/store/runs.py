@@ -191,7 +191,8 @@ def _log_state(conn: Connection, run_id: int) -> None:
     counts = {"emitted": run.emitted, "recorded": run.recorded, "skipped": run.skipped}
     level = logging.ERROR if run.state == RunState.FAILED else logging.INFO
     how = {"state": run.state, "calls": run.own_calls, "seconds": seconds, "outcome": run.note}
-    log.log(level, "run ended", extra={**fields, **counts, **how})
+    told = {name: value for name, value in {**counts, **how}.items() if value is not None}
+    log.log(level, "run ended", extra={**fields, **told})
 
 
 def count_call(conn: Connection) -> None:

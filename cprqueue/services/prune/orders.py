@@ -72,6 +72,16 @@ def is_live(db: Database, run_id: int) -> bool:
     return row is not None and row.state in LIVE[RunKind.PRUNE]
 
 
+def drop_snapshot(db: Database, snapshot_id: int | None, for_run: int) -> str:
+    """End the snapshot of a prune that has ended before it began; return why."""
+    reason = f"not needed: run {for_run}, which it was for, has ended"
+    if snapshot_id is not None:
+        with db.begin() as conn:
+            only_from = (RunState.QUEUED,)
+            runs.finish(conn, snapshot_id, RunState.STOPPED, only_from=only_from, note=reason)
+    return reason
+
+
 def moved(conn: Connection, run: Run) -> datetime:
     """Return when the run last moved, or the snapshot that it waits for."""
     snapshot_id = run.details.get("snapshot_id")

@@ -139,3 +139,13 @@ def test_a_failed_snapshot_ends_the_prune_that_waits_for_it(
 
 def test_a_failed_snapshot_that_no_prune_waits_for_ends_nothing(db: Database) -> None:
     assert orders.note_failure(db, None, ServiceUnreachable("gone")) is False
+
+
+def test_the_snapshot_of_a_prune_that_has_ended_ends_too(db: Database) -> None:
+    prune_id = a_run(db, RunKind.PRUNE, RunState.STOPPED)
+    waiting = a_run(db, RunKind.SNAPSHOT, RunState.QUEUED)
+    taken = a_run(db, RunKind.SNAPSHOT, RunState.DONE)
+    said = f"not needed: run {prune_id}, which it was for, has ended"
+    assert {orders.drop_snapshot(db, id_, prune_id) for id_ in (waiting, taken, None)} == {said}
+    assert (get(db, waiting).state, get(db, waiting).note) == (RunState.STOPPED, said)
+    assert (get(db, taken).state, get(db, taken).note) == (RunState.DONE, None)
