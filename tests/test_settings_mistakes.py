@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cprqueue import config
 from cprqueue.errors import SettingsError
+from cprqueue.services.reports.findings import not_yet
 from cprqueue.settings import dotenv_file
 from tests.real_processes import marked
 from tests.running import System, clean_environment
@@ -74,10 +75,27 @@ def test_a_mistyped_name_is_refused_and_the_right_one_named(name: str, near: str
 @pytest.mark.parametrize(
     "name", ["PUSH_TO_TALK", "CPR_X", "RM_", "ALERT_MANAGER", "CPR_FAILPOINTS"]
 )
-def test_a_name_that_only_begins_like_ours_is_refused_too(name: str) -> None:
-    [problem] = problems({name: "hush"})
+def test_a_name_that_only_begins_like_ours_is_refused_in_the_file(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(f"{name}=hush\n")
+    with pytest.raises(SettingsError) as raised:
+        config.environment(tmp_path)
+    [problem] = raised.value.problems
     assert problem.startswith(f"{name} is no setting of cprqueue: ")
     assert "hush" not in problem
+
+
+@pytest.mark.parametrize("name", ["ALERT_MANAGER_SERVICE_HOST", "RM_SYNC_SERVICE_HOST", "CPR_HOME"])
+def test_what_the_environment_has_for_other_programs_is_left_alone(name: str) -> None:
+    config.load({name: "x"})
+
+
+def test_a_setting_of_a_later_version_is_no_mistake_and_check_tells_of_it() -> None:
+    settings = config.load({"PUSH_MAX_FRACTION": "0.2"})
+    assert settings.without_effect == ("PUSH_MAX_FRACTION",)
+    [found] = not_yet(settings.without_effect)
+    assert (found.state, found.text.split(":")[0]) == ("warning", "PUSH_MAX_FRACTION")
 
 
 def test_what_belongs_to_others_or_is_blank_is_left_alone() -> None:
@@ -194,9 +212,8 @@ def test_every_command_ends_with_that_line_and_exit_2(
         timeout=60,
         check=False,
     )
-    said = done.stdout if command == "check" and b"SITEIDS" in text else done.stderr
-    assert done.returncode == 2, said
-    assert len(said.splitlines()) == 1
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert "hush" not in done.stdout + done.stderr
     assert not small_system.var.exists()
     assert marked(small_system.directory) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 PREFIXES = ("RM_", "QBT_", "CPR_", "PRUNE_", "PUSH_", "ALERT_")
+OURS_ALIKE = 0.7  # QBT_TOKEN is QBT_ACCESS_TOKEN; CPR_HOME is not CPR_TIMEZONE
 ALIKE = 0.85  # RMSITE_IDS is RM_SITE_IDS; TEST_DATABASE_URL belongs to another program
 MAX_SECRET_BYTES = 64 * 1024
 
@@ -57,20 +58,23 @@ def _secret_in(path: str) -> str:
 
 
 def unknown_names(
-    environ: Mapping[str, str], known: Sequence[str], hooks: Sequence[str]
+    environ: Mapping[str, str], known: Sequence[str], hooks: Sequence[str], *, from_file: bool
 ) -> Iterator[str]:
     """Yield a line for each variable that is set and only resembles one of ``known``.
 
+    ``from_file``: any other name with one of our prefixes too. In the process's environment such
+    a name may belong to another program, as Kubernetes' RM_SYNC_SERVICE_HOST does.
     CPR_TEST... and ``hooks`` are our tests' own.
     """
     for name, text in environ.items():
         if name in known or name in hooks or not text.strip() or name.startswith("CPR_TEST"):
             continue
         is_ours = name.upper().startswith(PREFIXES)
-        near = get_close_matches(name.upper(), known, n=1, cutoff=0.6 if is_ours else ALIKE)
+        cutoff = (0.6 if from_file else OURS_ALIKE) if is_ours else ALIKE
+        near = get_close_matches(name.upper(), known, n=1, cutoff=cutoff)
         if not is_ours and name.startswith(tuple(f"{known_one}_" for known_one in near)):
             continue  # DATABASE_URL_OLD is another variable, not a mistyped one
-        if is_ours or near:
+        if near or (is_ours and from_file):
             yield unknown(name, *near)
 
 
