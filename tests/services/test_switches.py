@@ -41,7 +41,7 @@ Values = Mapping[str, Any]
 HOLDS = ""
 SETTINGS = {"QBT_RATE_LIMIT": "1000", "QBT_RATE_WINDOW": "0.2"}
 WINDOW = {"rate_window_seconds": 0.2}
-TRIES = 6
+TRIES = 30  # with eight calls a window a snapshot alone is refused several times
 NO_RIGHT = "permission"
 
 
