@@ -24,7 +24,7 @@ from tests.other_servers import new_database
 from tests.real_processes import killed_at_the_end, wait_until
 from tests.system.test_killed_push import POINTS
 
-SETTINGS = {"CPR_LEASE_SECONDS": "0.5", "QBT_RATE_LIMIT": "5000", "QBT_RATE_WINDOW": "1"}
+SETTINGS = {"CPR_LEASE_SECONDS": "1", "QBT_RATE_LIMIT": "5000", "QBT_RATE_WINDOW": "1"}
 
 pytestmark = pytest.mark.settings(**SETTINGS)
 
