@@ -306,6 +306,7 @@ class Life:
         yield 0
         self.rm.put_jobs([job(1, "A-1b", jobAddress1="1 Third Street")])
         self.attempt(lambda: self.app.resync.run("1", None))
+        self.push()  # where it met a refusal, the job is due and the ordinary push takes it up
         yield 0
 
     def mend(self) -> None:

@@ -17,7 +17,7 @@ from tests.running import clean_environment
         ("sync --nope", "error: No such option: --nope: see `cprqueue sync --help`"),
         (
             "prune aprove 1",
-            "error: No such command 'aprove'. Did you mean 'approve'?: see `cprqueue prune --help`",
+            "error: No such command 'aprove'. Did you mean 'approve': see `cprqueue prune --help`",
         ),
         ("resync", "error: Missing argument 'JOB...': see `cprqueue resync --help`"),
     ],
