@@ -5,12 +5,14 @@ Alembic is loaded only where a migration has to run: nearly every command asks w
 
 from __future__ import annotations
 
+import io
 import time
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from cprqueue.errors import ServiceUnreachable, SettingsError, UsageError
 from cprqueue.store import locks
@@ -55,7 +57,7 @@ def upgrade(db: Database) -> None:
 def _not_made(db: Database, error: DBAPIError) -> SettingsError:
     return SettingsError(
         f"database {db.name}: its tables cannot be made: {first_line(error)}: give the user of "
-        "DATABASE_URL the rights that docs/operations.md names"
+        "DATABASE_URL the rights that docs/operations.md names, or run `cprqueue migrate --sql`"
     )
 
 
@@ -66,6 +68,38 @@ def _run(db: Database) -> None:
         config = config_for_alembic()
         config.attributes["connection"] = conn
         command.upgrade(config, "head")
+
+
+def script(url: str, since: str | None = None) -> str:
+    """Return the missing migrations as SQL, for whoever may change tables where we may not.
+
+    Nothing is asked of the database: ``since`` is the revision that it has, None an empty one.
+    """
+    from alembic import command
+
+    try:
+        dialect_name = make_url(url).get_backend_name()
+        make_url(url).get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise SettingsError("DATABASE_URL is no database URL: see .env.example") from None
+    if since and since not in _revisions():
+        raise UsageError(f"there is no revision {since}: it is one of {', '.join(_revisions())}")
+    config = config_for_alembic()
+    config.attributes["dialect_name"] = dialect_name
+    config.output_buffer = written = io.StringIO()
+    command.upgrade(config, f"{since}:{HEAD}" if since else HEAD, sql=True)
+    return _SET_UP.get(dialect_name, "") + written.getvalue()
+
+
+_SET_UP = {
+    # Filtered indexes need these settings, and sqlcmd comes without the first.
+    "mssql": "SET QUOTED_IDENTIFIER ON;\nSET ANSI_NULLS ON;\n\nGO\n\n",
+}
+
+
+def _revisions() -> list[str]:
+    names = [script.name for script in (_SCRIPTS / "versions").iterdir()]
+    return sorted(name.split("_")[0] for name in names if name[:4].isdecimal())
 
 
 def config_for_alembic() -> Config:
@@ -81,9 +115,7 @@ def config_for_alembic() -> Config:
 def is_newer(db: Database) -> bool:
     """Tell whether the tables are those of a version that came after this one."""
     found = revision(db)
-    return found is not None and not any(
-        script.name.startswith(f"{found}_") for script in (_SCRIPTS / "versions").iterdir()
-    )
+    return found is not None and found not in _revisions()
 
 
 def is_current(db: Database) -> bool:

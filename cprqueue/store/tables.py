@@ -18,7 +18,6 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    String,
     Table,
     Unicode,
     UnicodeText,
@@ -56,15 +55,32 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value is not None else None
 
 
+BINARY = "Latin1_General_100_BIN2"
+"""SQL Server's: "e" is not "E" or "é", as on the other databases; whatever its default is."""
+
+
+def text_of(length: int | None = None) -> TypeEngine[str]:
+    """Text of any language, up to ``length`` characters; without one, of any length.
+
+    SQL Server's own word for the latter is outdated there, and cannot be compared.
+    """
+    plain = UnicodeText() if length is None else Unicode(length)
+    return plain.with_variant(mssql.NVARCHAR(length, BINARY), "mssql")
+
+
 class Word(TypeDecorator[str]):
     """Text that is one of the words of ``kind``; a driver is given plain text."""
 
-    impl = String
+    impl = Unicode
     cache_ok = True
 
     def __init__(self, kind: type[str], length: int) -> None:
         super().__init__(length)
-        self.kind = kind
+        self.kind, self.length = kind, length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Do as ``text_of``."""
+        return dialect.type_descriptor(text_of(self.length).dialect_impl(dialect))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Give the driver text: it may know no subclass of it."""
@@ -90,20 +106,20 @@ jobs = Table(
     "jobs",
     metadata,
     Column("job_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("job_number", Unicode(255), nullable=False),
-    Column("name_key", Unicode(255), nullable=False, index=True),
-    Column("job_name", Unicode(255), nullable=False),
+    Column("job_number", text_of(255), nullable=False),
+    Column("name_key", text_of(255), nullable=False, index=True),
+    Column("job_name", text_of(255), nullable=False),
     Column("site_id", BigInteger),
-    Column("status", Unicode(255), nullable=False),
-    Column("progress", Unicode(255), nullable=False),
-    Column("addr1", Unicode(255), nullable=False),
-    Column("addr2", Unicode(255), nullable=False),
-    Column("city", Unicode(255), nullable=False),
-    Column("state", Unicode(255), nullable=False),
-    Column("zip", Unicode(255), nullable=False),
+    Column("status", text_of(255), nullable=False),
+    Column("progress", text_of(255), nullable=False),
+    Column("addr1", text_of(255), nullable=False),
+    Column("addr2", text_of(255), nullable=False),
+    Column("city", text_of(255), nullable=False),
+    Column("state", text_of(255), nullable=False),
+    Column("zip", text_of(255), nullable=False),
     Column("active", Boolean, nullable=False, index=True),
-    Column("rule", Unicode(1000), nullable=False),
-    Column("content_hash", String(64), nullable=False),
+    Column("rule", text_of(1000), nullable=False),
+    Column("content_hash", text_of(64), nullable=False),
     Column("observed_at", UtcDateTime, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("first_run_id", BigInteger, nullable=False),
@@ -118,21 +134,21 @@ links = Table(
     Column("state", Word(LinkState, 16), nullable=False),
     Column("jobcode_id", BigInteger),
     Column("location_id", BigInteger),
-    Column("held", UnicodeText, key="observed"),
-    Column("held_key", Unicode(255), nullable=False, default="", index=True, key="observed_key"),
-    Column("wanted_hash", String(64), nullable=False, default="", key="desired_hash"),
-    Column("pushed_hash", String(64), nullable=False, default=""),
+    Column("held", text_of(), key="observed"),
+    Column("held_key", text_of(255), nullable=False, default="", index=True, key="observed_key"),
+    Column("wanted_hash", text_of(64), nullable=False, default="", key="desired_hash"),
+    Column("pushed_hash", text_of(64), nullable=False, default=""),
     Column("pushed_at", UtcDateTime),
     Column("attempts", Integer, nullable=False, default=0),
     Column("due_since", UtcDateTime),
     Column("next_attempt_at", UtcDateTime),
-    Column("lease", String(36)),
+    Column("lease", text_of(36)),
     Column("lease_until", UtcDateTime),
     Column("intent", Word(Intent, 20)),
     Column("intent_at", UtcDateTime),
     Column("look", Word(VerificationKind, 10), key="verification"),
     Column("error_code", Word(str, 40)),
-    Column("error_reason", Unicode(1000)),
+    Column("error_reason", text_of(1000)),
     Index("ix_links_state_next_attempt_at", "state", "next_attempt_at"),
     Index("ix_links_lease", "lease"),
 )
@@ -151,11 +167,11 @@ runs = Table(
     "runs",
     metadata,
     Column("run_id", Identity, primary_key=True),
-    Column("key", String(64), nullable=False, unique=True),
+    Column("key", text_of(64), nullable=False, unique=True),
     Column("kind", Word(RunKind, 16), nullable=False),
     Column("state", Word(RunState, 16), nullable=False),
     Column("complete", Boolean, nullable=False, default=False),
-    Column("requested_by", String(40), nullable=False, default=""),
+    Column("requested_by", text_of(40), nullable=False, default=""),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("observed_at", UtcDateTime),
@@ -166,8 +182,8 @@ runs = Table(
     Column("recorded", Integer, nullable=False, default=0),
     Column("skipped", Integer, nullable=False, default=0),
     Column("calls", Integer, nullable=False, default=0),
-    Column("note", Unicode(1000)),
-    Column("detail", UnicodeText),
+    Column("note", text_of(1000)),
+    Column("detail", text_of()),
     Index("ix_runs_kind_state", "kind", "state"),
 )
 
@@ -177,14 +193,14 @@ plan_items = Table(
     Column("item_id", Identity, primary_key=True),
     Column("run_id", BigInteger, nullable=False, index=True),
     Column("job_id", BigInteger),
-    Column("job_number", Unicode(255), nullable=False, default=""),
+    Column("job_number", text_of(255), nullable=False, default=""),
     Column("jobcode_id", BigInteger, nullable=False),
-    Column("name", Unicode(255), nullable=False),
-    Column("reason", Unicode(1000), nullable=False, default=""),
-    Column("state_before", UnicodeText, nullable=False),
+    Column("name", text_of(255), nullable=False),
+    Column("reason", text_of(1000), nullable=False, default=""),
+    Column("state_before", text_of(), nullable=False),
     Column("outcome", Word(Outcome, 20), nullable=False),
     Column("outcome_at", UtcDateTime),
-    Column("note", Unicode(1000)),
+    Column("note", text_of(1000)),
     Index("uq_plan_items_run_id_jobcode_id", "run_id", "jobcode_id", unique=True),
 )
 
@@ -194,21 +210,21 @@ qbt_export = Table(
     Column("row_id", Identity, primary_key=True),
     Column("run_id", BigInteger, nullable=False),
     Column("jobcode_id", BigInteger),
-    Column("name", Unicode(255), nullable=False, default=""),
-    Column("name_key", Unicode(255), nullable=False, default=""),
-    Column("type", String(40), nullable=False, default=""),
+    Column("name", text_of(255), nullable=False, default=""),
+    Column("name_key", text_of(255), nullable=False, default=""),
+    Column("type", text_of(40), nullable=False, default=""),
     Column("parent_id", BigInteger),
     Column("jobcode_active", Boolean),
     Column("assigned_to_all", Boolean),
     Column("has_children", Boolean),
-    Column("short_code", Unicode(255), nullable=False, default=""),
+    Column("short_code", text_of(255), nullable=False, default=""),
     Column("jobcode_modified_at", UtcDateTime),
     Column("location_id", BigInteger),
-    Column("addr1", Unicode(255), nullable=False, default=""),
-    Column("addr2", Unicode(255), nullable=False, default=""),
-    Column("city", Unicode(255), nullable=False, default=""),
-    Column("state", Unicode(255), nullable=False, default=""),
-    Column("zip", Unicode(255), nullable=False, default=""),
+    Column("addr1", text_of(255), nullable=False, default=""),
+    Column("addr2", text_of(255), nullable=False, default=""),
+    Column("city", text_of(255), nullable=False, default=""),
+    Column("state", text_of(255), nullable=False, default=""),
+    Column("zip", text_of(255), nullable=False, default=""),
     Column("location_active", Boolean),
     Column("location_modified_at", UtcDateTime),
     Index("ix_qbt_export_run_id_name_key", "run_id", "name_key"),
@@ -222,8 +238,8 @@ events = Table(
     Column("event_id", Identity, primary_key=True),
     Column("job_id", BigInteger, nullable=False, index=True),
     Column("at", UtcDateTime, nullable=False, index=True),
-    Column("kind", String(20), nullable=False),
-    Column("text", Unicode(1000), nullable=False),
+    Column("kind", text_of(20), nullable=False),
+    Column("text", text_of(1000), nullable=False),
     Column("run_id", BigInteger),
 )
 
@@ -239,36 +255,16 @@ call_slots = Table(
 locks = Table(
     "locks",
     metadata,
-    Column("name", String(40), primary_key=True),
-    Column("holder", String(36)),
+    Column("name", text_of(40), primary_key=True),
+    Column("holder", text_of(36)),
     Column("until", UtcDateTime),
 )
 
 state = Table(
     "state",
     metadata,
-    Column("name", String(40), primary_key=True),
-    Column("value", UnicodeText),
+    Column("name", text_of(40), primary_key=True),
+    Column("value", text_of()),
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
-VIEWS = {
-    "active_jobs": """
-        SELECT j.job_id, j.job_number, j.job_name, j.site_id, j.status, j.progress,
-               j.addr1, j.addr2, j.city, j.state, j.zip, j.rule, j.recorded_at,
-               l.jobcode_id, l.location_id, l.state AS push_state, l.pushed_at
-        FROM jobs j LEFT JOIN links l ON l.job_id = j.job_id
-        WHERE j.active = {true}
-    """,
-    "qbt_current": """
-        SELECT e.* FROM qbt_export e
-        WHERE e.run_id = (SELECT MAX(r.run_id) FROM runs r
-                          WHERE r.kind = 'snapshot' AND r.state = 'done')
-    """,
-}
-
-
-def view_statements(dialect_name: str) -> list[str]:
-    """Return the CREATE VIEW statements in the words of one database."""
-    true = "true" if dialect_name == "postgresql" else "1"
-    return [f"CREATE VIEW {name} AS {body.format(true=true)}" for name, body in VIEWS.items()]

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from cprqueue.errors import ServiceUnreachable, SettingsError, UsageError
 from cprqueue.store import locks, schema, tables
 from cprqueue.store.database import Database, clock
+from cprqueue.store.views import VIEWS
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_upgrade_builds_everything_and_may_be_repeated(db: Database) -> None:
     assert set(tables.metadata.tables) <= set(found.get_table_names())
     assert set(found.get_view_names()) == {"active_jobs", "qbt_current"}
     with db.read() as conn:
-        for view in tables.VIEWS:
+        for view in VIEWS:
             assert conn.exec_driver_sql(f"SELECT * FROM {view}").all() == []  # noqa: S608
 
 

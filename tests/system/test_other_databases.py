@@ -25,7 +25,8 @@ from cprqueue.services.record import record, record_in
 from cprqueue.store import app_state, jobs, leases, locks, push_queue, runs, schema
 from cprqueue.store.database import Database, clock
 from cprqueue.store.events import of_job as events_of_job
-from cprqueue.store.tables import VIEWS, events, metadata
+from cprqueue.store.tables import events, metadata
+from cprqueue.store.views import VIEWS
 from tests.office import MakeOffice, Office, job
 from tests.other_servers import new_database
 from tests.real_processes import wait_until

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from cprqueue.store.tables import UtcDateTime, view_statements
+from cprqueue.store.tables import UtcDateTime, text_of
+from cprqueue.store.views import VIEWS, CreateView, DropView
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
+TABLES = ("call_slots", "events", "jobs", "links", "locks", "plan_items", "qbt_export", "runs", "state")
+
 
 def upgrade() -> None:
-    if op.get_bind().dialect.name in ("mysql", "mariadb"):
+    if op.get_context().dialect.name in ("mysql", "mariadb"):
         # Whatever the server's default is: every character fits, and "e" is not "é" or "E".
         op.execute("ALTER DATABASE CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
     op.create_table(
@@ -29,8 +32,8 @@ def upgrade() -> None:
         sa.Column("event_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("job_id", sa.BigInteger(), nullable=False),
         sa.Column("at", UtcDateTime(), nullable=False),
-        sa.Column("kind", sa.String(length=20), nullable=False),
-        sa.Column("text", sa.Unicode(length=1000), nullable=False),
+        sa.Column("kind", text_of(20), nullable=False),
+        sa.Column("text", text_of(1000), nullable=False),
         sa.Column("run_id", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_events")),
     )
@@ -41,20 +44,20 @@ def upgrade() -> None:
     op.create_table(
         "jobs",
         sa.Column("job_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("job_number", sa.Unicode(length=255), nullable=False),
-        sa.Column("name_key", sa.Unicode(length=255), nullable=False),
-        sa.Column("job_name", sa.Unicode(length=255), nullable=False),
+        sa.Column("job_number", text_of(255), nullable=False),
+        sa.Column("name_key", text_of(255), nullable=False),
+        sa.Column("job_name", text_of(255), nullable=False),
         sa.Column("site_id", sa.BigInteger(), nullable=True),
-        sa.Column("status", sa.Unicode(length=255), nullable=False),
-        sa.Column("progress", sa.Unicode(length=255), nullable=False),
-        sa.Column("addr1", sa.Unicode(length=255), nullable=False),
-        sa.Column("addr2", sa.Unicode(length=255), nullable=False),
-        sa.Column("city", sa.Unicode(length=255), nullable=False),
-        sa.Column("state", sa.Unicode(length=255), nullable=False),
-        sa.Column("zip", sa.Unicode(length=255), nullable=False),
+        sa.Column("status", text_of(255), nullable=False),
+        sa.Column("progress", text_of(255), nullable=False),
+        sa.Column("addr1", text_of(255), nullable=False),
+        sa.Column("addr2", text_of(255), nullable=False),
+        sa.Column("city", text_of(255), nullable=False),
+        sa.Column("state", text_of(255), nullable=False),
+        sa.Column("zip", text_of(255), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
-        sa.Column("rule", sa.Unicode(length=1000), nullable=False),
-        sa.Column("content_hash", sa.String(length=64), nullable=False),
+        sa.Column("rule", text_of(1000), nullable=False),
+        sa.Column("content_hash", text_of(64), nullable=False),
         sa.Column("observed_at", UtcDateTime(), nullable=False),
         sa.Column("recorded_at", UtcDateTime(), nullable=False),
         sa.Column("first_run_id", sa.BigInteger(), nullable=False),
@@ -73,24 +76,24 @@ def upgrade() -> None:
     op.create_table(
         "links",
         sa.Column("job_id", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("state", text_of(16), nullable=False),
         sa.Column("jobcode_id", sa.BigInteger(), nullable=True),
         sa.Column("location_id", sa.BigInteger(), nullable=True),
-        sa.Column("held", sa.UnicodeText(), nullable=True),
-        sa.Column("held_key", sa.Unicode(length=255), nullable=False),
-        sa.Column("wanted_hash", sa.String(length=64), nullable=False),
-        sa.Column("pushed_hash", sa.String(length=64), nullable=False),
+        sa.Column("held", text_of(), nullable=True),
+        sa.Column("held_key", text_of(255), nullable=False),
+        sa.Column("wanted_hash", text_of(64), nullable=False),
+        sa.Column("pushed_hash", text_of(64), nullable=False),
         sa.Column("pushed_at", UtcDateTime(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("due_since", UtcDateTime(), nullable=True),
         sa.Column("next_attempt_at", UtcDateTime(), nullable=True),
-        sa.Column("lease", sa.String(length=36), nullable=True),
+        sa.Column("lease", text_of(36), nullable=True),
         sa.Column("lease_until", UtcDateTime(), nullable=True),
-        sa.Column("intent", sa.String(length=20), nullable=True),
+        sa.Column("intent", text_of(20), nullable=True),
         sa.Column("intent_at", UtcDateTime(), nullable=True),
-        sa.Column("look", sa.String(length=10), nullable=True),
-        sa.Column("error_code", sa.String(length=40), nullable=True),
-        sa.Column("error_reason", sa.Unicode(length=1000), nullable=True),
+        sa.Column("look", text_of(10), nullable=True),
+        sa.Column("error_code", text_of(40), nullable=True),
+        sa.Column("error_reason", text_of(1000), nullable=True),
         sa.PrimaryKeyConstraint("job_id", name=op.f("pk_links")),
     )
     with op.batch_alter_table("links", schema=None) as batch_op:
@@ -114,8 +117,8 @@ def upgrade() -> None:
 
     op.create_table(
         "locks",
-        sa.Column("name", sa.String(length=40), nullable=False),
-        sa.Column("holder", sa.String(length=36), nullable=True),
+        sa.Column("name", text_of(40), nullable=False),
+        sa.Column("holder", text_of(36), nullable=True),
         sa.Column("until", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_locks")),
     )
@@ -124,14 +127,14 @@ def upgrade() -> None:
         sa.Column("item_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("run_id", sa.BigInteger(), nullable=False),
         sa.Column("job_id", sa.BigInteger(), nullable=True),
-        sa.Column("job_number", sa.Unicode(length=255), nullable=False),
+        sa.Column("job_number", text_of(255), nullable=False),
         sa.Column("jobcode_id", sa.BigInteger(), nullable=False),
-        sa.Column("name", sa.Unicode(length=255), nullable=False),
-        sa.Column("reason", sa.Unicode(length=1000), nullable=False),
-        sa.Column("state_before", sa.UnicodeText(), nullable=False),
-        sa.Column("outcome", sa.String(length=20), nullable=False),
+        sa.Column("name", text_of(255), nullable=False),
+        sa.Column("reason", text_of(1000), nullable=False),
+        sa.Column("state_before", text_of(), nullable=False),
+        sa.Column("outcome", text_of(20), nullable=False),
         sa.Column("outcome_at", UtcDateTime(), nullable=True),
-        sa.Column("note", sa.Unicode(length=1000), nullable=True),
+        sa.Column("note", text_of(1000), nullable=True),
         sa.PrimaryKeyConstraint("item_id", name=op.f("pk_plan_items")),
     )
     with op.batch_alter_table("plan_items", schema=None) as batch_op:
@@ -145,21 +148,21 @@ def upgrade() -> None:
         sa.Column("row_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("run_id", sa.BigInteger(), nullable=False),
         sa.Column("jobcode_id", sa.BigInteger(), nullable=True),
-        sa.Column("name", sa.Unicode(length=255), nullable=False),
-        sa.Column("name_key", sa.Unicode(length=255), nullable=False),
-        sa.Column("type", sa.String(length=40), nullable=False),
+        sa.Column("name", text_of(255), nullable=False),
+        sa.Column("name_key", text_of(255), nullable=False),
+        sa.Column("type", text_of(40), nullable=False),
         sa.Column("parent_id", sa.BigInteger(), nullable=True),
         sa.Column("jobcode_active", sa.Boolean(), nullable=True),
         sa.Column("assigned_to_all", sa.Boolean(), nullable=True),
         sa.Column("has_children", sa.Boolean(), nullable=True),
-        sa.Column("short_code", sa.Unicode(length=255), nullable=False),
+        sa.Column("short_code", text_of(255), nullable=False),
         sa.Column("jobcode_modified_at", UtcDateTime(), nullable=True),
         sa.Column("location_id", sa.BigInteger(), nullable=True),
-        sa.Column("addr1", sa.Unicode(length=255), nullable=False),
-        sa.Column("addr2", sa.Unicode(length=255), nullable=False),
-        sa.Column("city", sa.Unicode(length=255), nullable=False),
-        sa.Column("state", sa.Unicode(length=255), nullable=False),
-        sa.Column("zip", sa.Unicode(length=255), nullable=False),
+        sa.Column("addr1", text_of(255), nullable=False),
+        sa.Column("addr2", text_of(255), nullable=False),
+        sa.Column("city", text_of(255), nullable=False),
+        sa.Column("state", text_of(255), nullable=False),
+        sa.Column("zip", text_of(255), nullable=False),
         sa.Column("location_active", sa.Boolean(), nullable=True),
         sa.Column("location_modified_at", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("row_id", name=op.f("pk_qbt_export")),
@@ -176,11 +179,11 @@ def upgrade() -> None:
     op.create_table(
         "runs",
         sa.Column("run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("key", sa.String(length=64), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("key", text_of(64), nullable=False),
+        sa.Column("kind", text_of(16), nullable=False),
+        sa.Column("state", text_of(16), nullable=False),
         sa.Column("complete", sa.Boolean(), nullable=False),
-        sa.Column("requested_by", sa.String(length=40), nullable=False),
+        sa.Column("requested_by", text_of(40), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("started_at", UtcDateTime(), nullable=True),
         sa.Column("observed_at", UtcDateTime(), nullable=True),
@@ -191,8 +194,8 @@ def upgrade() -> None:
         sa.Column("recorded", sa.Integer(), nullable=False),
         sa.Column("skipped", sa.Integer(), nullable=False),
         sa.Column("calls", sa.Integer(), nullable=False),
-        sa.Column("note", sa.Unicode(length=1000), nullable=True),
-        sa.Column("detail", sa.UnicodeText(), nullable=True),
+        sa.Column("note", text_of(1000), nullable=True),
+        sa.Column("detail", text_of(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_runs")),
         sa.UniqueConstraint("key", name=op.f("uq_runs_key")),
     )
@@ -201,10 +204,17 @@ def upgrade() -> None:
 
     op.create_table(
         "state",
-        sa.Column("name", sa.String(length=40), nullable=False),
-        sa.Column("value", sa.UnicodeText(), nullable=True),
+        sa.Column("name", text_of(40), nullable=False),
+        sa.Column("value", text_of(), nullable=True),
         sa.Column("updated_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_state")),
     )
-    for statement in view_statements(op.get_bind().dialect.name):
-        op.execute(statement)
+    for view in VIEWS:
+        op.execute(CreateView(view))
+
+
+def downgrade() -> None:
+    for view in reversed(VIEWS):
+        op.execute(DropView(view))
+    for table in TABLES:
+        op.drop_table(table)
