@@ -71,11 +71,10 @@ def stop_push(db: Database, error: AccessStopped, alert: Alert) -> None:
     """Stop the push; only the first of many workers raises the alert."""
     text = f"{error}: {CURES.get(error.status, 'see the API documentation')}"
     with db.begin() as conn:
-        if push_stopped(conn) is not None:
-            return
         now = clock(conn)
         value = Stopped(status=error.status, text=text, since=now.isoformat())
-        app_state.put(conn, PUSH_STOPPED, asdict(value), now=now)
+        if not app_state.put_first(conn, PUSH_STOPPED, asdict(value), now=now):
+            return
         is_news = _is_news(conn, error.status, now)
     log.error("push stopped", extra={"reason": text})
     if is_news:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select
 from cprqueue.domain.models import Address, Jobcode, Location, name_key
 from cprqueue.domain.records import ExportRow, Run
 from cprqueue.errors import Transient
-from cprqueue.store.jobs import chunks
+from cprqueue.store.chunks import chunks
 from cprqueue.store.tables import qbt_export
 
 WRITE_ROWS = 500
@@ -62,13 +62,12 @@ def _row(jobcode: Jobcode | None, location: Location | None) -> ExportRow:
 
 def named(conn: Connection, run_id: int, keys: Sequence[str]) -> list[ExportRow]:
     """Return the rows of ordinary top-level jobcodes whose names count as one of ``keys``."""
-    where = and_(
-        qbt_export.c.run_id == run_id,
-        qbt_export.c.name_key.in_(keys),
-        qbt_export.c.type == "regular",
-        qbt_export.c.parent_id == 0,
-    )
-    return _rows(conn, where)
+    at_the_top = and_(qbt_export.c.type == "regular", qbt_export.c.parent_id == 0)
+    found: list[ExportRow] = []
+    for part in chunks(keys):
+        where = and_(qbt_export.c.run_id == run_id, qbt_export.c.name_key.in_(part))
+        found += _rows(conn, and_(where, at_the_top))
+    return found
 
 
 def _rows(conn: Connection, where: ColumnElement[bool]) -> list[ExportRow]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
 from cprqueue.domain.models import Address, Job, name_key
 from cprqueue.domain.naming import Claimant
 from cprqueue.domain.records import JobRecord
 from cprqueue.domain.states import Intent, LinkState
+from cprqueue.store.chunks import chunks
 from cprqueue.store.tables import jobs, links
 
 
@@ -64,7 +67,7 @@ def _found(conn: Connection, where: ColumnElement[bool], limit: int) -> list[Job
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return re.sub(r"([\\%_[])", r"\\\1", text)  # "[" begins a set of characters on SQL Server
 
 
 def ids_of_number(conn: Connection, number: str) -> list[int]:
@@ -78,7 +81,6 @@ def claimants(conn: Connection, keys: Sequence[str]) -> list[Claimant]:
 
     Names are compared again in Python: a database may call more of them equal than we do.
     """
-    desires = and_(jobs.c.active, jobs.c.name_key.in_(keys))
     statement = select(
         jobs.c.job_id,
         jobs.c.job_number,
@@ -90,20 +92,25 @@ def claimants(conn: Connection, keys: Sequence[str]) -> list[Claimant]:
         links.c.intent,
         links.c.state,
     ).select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
-    found = conn.execute(statement.where(or_(desires, links.c.observed_key.in_(keys))))
-    return [
-        Claimant(
-            job_id=row.job_id,
-            label=f"RM job {row.job_id} ({row.job_number})",
-            desired_key=row.name_key if row.active else "",
-            observed_key=row.observed_key or "",
-            jobcode_id=row.jobcode_id,
-            creating=row.intent is Intent.CREATE_JOBCODE,
-            parked=row.state is LinkState.PARKED,
-            seniority=(row.first_run_id, row.job_id),
-        )
-        for row in found
-    ]
+    found: dict[int, Claimant] = {}
+    for part in chunks(keys):
+        desires = and_(jobs.c.active, jobs.c.name_key.in_(part))
+        rows = conn.execute(statement.where(or_(desires, links.c.observed_key.in_(part))))
+        found |= {row.job_id: _claimant(row) for row in rows}
+    return list(found.values())
+
+
+def _claimant(row: Row[*tuple[Any, ...]]) -> Claimant:
+    return Claimant(
+        job_id=row.job_id,
+        label=f"RM job {row.job_id} ({row.job_number})",
+        desired_key=row.name_key if row.active else "",
+        observed_key=row.observed_key or "",
+        jobcode_id=row.jobcode_id,
+        creating=row.intent is Intent.CREATE_JOBCODE,
+        parked=row.state is LinkState.PARKED,
+        seniority=(row.first_run_id, row.job_id),
+    )
 
 
 def mark_vanished(
@@ -140,8 +147,8 @@ def mark_seen(conn: Connection, run_id: int, ids: Iterable[int], keys: Iterable[
     everything = sorted(keys)
     found: set[str] = set()
     chosen = [jobs.c.job_id.in_(part) for part in chunks(sorted(ids))]
-    for start in range(0, len(everything), 500):
-        these = jobs.c.name_key.in_(everything[start : start + 500])
+    for part in chunks(everything):
+        these = jobs.c.name_key.in_(part)
         found.update(conn.execute(select(jobs.c.name_key).where(these)).scalars())
         chosen.append(these)
     for these in chosen:
@@ -153,9 +160,3 @@ def mark_seen(conn: Connection, run_id: int, ids: Iterable[int], keys: Iterable[
 def active_progress_values(conn: Connection) -> list[str]:
     """Return the progress values of active jobs, each once."""
     return list(conn.execute(select(jobs.c.progress).where(jobs.c.active).distinct()).scalars())
-
-
-def chunks(ids: Iterable[int], size: int = 500) -> list[list[int]]:
-    """Cut ids into lists that every database takes in one IN (...)."""
-    everything = list(ids)
-    return [everything[i : i + size] for i in range(0, len(everything), size)]

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Connection,
     and_,
     func,
-    or_,
     select,
     update,
 )
@@ -23,6 +22,8 @@ from cprqueue.domain.models import Jobcode, Observed, name_key
 from cprqueue.domain.records import Link
 from cprqueue.domain.states import LinkState, VerificationKind
 from cprqueue.store import push_queue
+from cprqueue.store.chunks import chunks
+from cprqueue.store.row_locks import lock
 from cprqueue.store.tables import jobs, links
 
 
@@ -135,7 +136,8 @@ def mark_unverified(conn: Connection, observed: Observed, *, but: int, now: date
         others = select(links.c.job_id).where(column == value, links.c.job_id != but)
         ids = list(conn.execute(others).scalars())
         if column is links.c.location_id:
-            own = update(links).where(links.c.job_id.in_(ids))
+            # Only where it still is: another one that was just made for them stays.
+            own = update(links).where(links.c.job_id.in_(ids), column == value)
             conn.execute(own.values(location_id=None))
         push_queue.require_verification(conn, ids, now=now)
 
@@ -163,8 +165,9 @@ def existing(conn: Connection, job_id: int) -> Link:
 
 def _one(conn: Connection, where: ColumnElement[bool], *, to_write: bool) -> Link | None:
     statement = select(links).where(where)
-    found = conn.execute(statement.with_for_update() if to_write else statement)
-    row = found.mappings().first()
+    if to_write:
+        lock(conn, links.c.attempts, where)
+    row = conn.execute(statement).mappings().first()
     return Link.from_row(row) if row else None
 
 
@@ -182,17 +185,25 @@ def unlink(conn: Connection, job_id: int) -> None:
 def with_jobcodes(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, int]:
     """Return which job each of these jobcodes is linked to; unmanaged ones are left out."""
     statement = select(links.c.jobcode_id, links.c.job_id)
-    found = conn.execute(statement.where(links.c.jobcode_id.in_(jobcode_ids)))
-    return {int(jobcode): int(job) for jobcode, job in found}
+    found: dict[int, int] = {}
+    for part in chunks(jobcode_ids):
+        rows = conn.execute(statement.where(links.c.jobcode_id.in_(part)))
+        found.update((int(jobcode), int(job)) for jobcode, job in rows)
+    return found
 
 
 def touching(
     conn: Connection, jobcode_ids: Sequence[int], location_ids: Sequence[int]
 ) -> list[Link]:
     """Return the links on record with one of these jobcodes or locations, to write them."""
-    where = or_(links.c.jobcode_id.in_(jobcode_ids), links.c.location_id.in_(location_ids))
-    found = conn.execute(select(links).where(where).order_by(links.c.job_id).with_for_update())
-    return [Link.from_row(row) for row in found.mappings()]
+    found: dict[int, Link] = {}
+    wanted = [links.c.jobcode_id.in_(part) for part in chunks(sorted(jobcode_ids))]
+    wanted += [links.c.location_id.in_(part) for part in chunks(sorted(location_ids))]
+    for where in wanted:
+        lock(conn, links.c.attempts, where)
+        rows = conn.execute(select(links).where(where)).mappings()
+        found |= {row["job_id"]: Link.from_row(row) for row in rows}
+    return [found[job_id] for job_id in sorted(found)]
 
 
 def counts(conn: Connection) -> dict[str, int]:

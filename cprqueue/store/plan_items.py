@@ -13,8 +13,9 @@ from sqlalchemy import Connection, func, insert, select, update
 from cprqueue.domain.prune_plan import Managed
 from cprqueue.domain.records import NewPlanItem, PlanItem, StateBefore
 from cprqueue.domain.states import Outcome
+from cprqueue.store.chunks import chunks
 from cprqueue.store.database import clock
-from cprqueue.store.jobs import chunks
+from cprqueue.store.row_locks import lock
 from cprqueue.store.tables import jobs, links, plan_items
 
 OPEN = (Outcome.PLANNED, Outcome.SENDING)
@@ -74,8 +75,9 @@ def outcomes(conn: Connection, item_ids: Sequence[int]) -> dict[int, Outcome]:
     found: dict[int, Outcome] = {}
     columns = select(plan_items.c.item_id, plan_items.c.outcome)
     for part in chunks(item_ids):
-        rows = conn.execute(columns.where(plan_items.c.item_id.in_(part)).with_for_update())
-        found.update((row.item_id, Outcome(row.outcome)) for row in rows)
+        these = plan_items.c.item_id.in_(part)
+        lock(conn, plan_items.c.job_id, these)
+        found.update((row.item_id, row.outcome) for row in conn.execute(columns.where(these)))
     return found
 
 

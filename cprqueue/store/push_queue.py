@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from cprqueue.domain.records import ClaimedLink
 from cprqueue.domain.states import REFUSED, ErrorCode, Intent, LinkState, VerificationKind
+from cprqueue.store.chunks import chunks
 from cprqueue.store.tables import jobs, links
 
 
@@ -97,15 +98,21 @@ def due_values(now: datetime) -> LinkValues:
 
 def set_idle(conn: Connection, job_ids: Iterable[int]) -> None:
     """Take inactive jobs out of the push; their link stays."""
-    statement = update(links).where(links.c.job_id.in_(list(job_ids)))
-    conn.execute(statement.values(state=LinkState.IDLE, next_attempt_at=None, **FRESH))
+    idle = update(links).values(state=LinkState.IDLE, next_attempt_at=None, **FRESH)
+    for part in chunks(job_ids):
+        conn.execute(idle.where(links.c.job_id.in_(part)))
 
 
 def requeue(conn: Connection, *, now: datetime, job_ids: Sequence[int] | None = None) -> list[int]:
     """Make parked jobs due, and waiting ones due now; all of them where no ids are given."""
-    where: ColumnElement[bool] = links.c.state.in_((LinkState.PARKED, LinkState.DUE))
-    if job_ids is not None:
-        where = and_(where, links.c.job_id.in_(job_ids))
+    waits = links.c.state.in_((LinkState.PARKED, LinkState.DUE))
+    if job_ids is None:
+        return _make_due_where(conn, waits, now=now)
+    parts = [and_(waits, links.c.job_id.in_(part)) for part in chunks(job_ids)]
+    return [job_id for where in parts for job_id in _make_due_where(conn, where, now=now)]
+
+
+def _make_due_where(conn: Connection, where: ColumnElement[bool], *, now: datetime) -> list[int]:
     ids = list(conn.execute(select(links.c.job_id).where(where)).scalars())
     if ids:
         conn.execute(update(links).where(where).values(**due_values(now)))
@@ -121,10 +128,7 @@ def requeue_name_conflicts(conn: Connection, key: str, *, now: datetime) -> list
         or_(doubled, links.c.error_code.like(f"{REFUSED}%")),
         links.c.job_id.in_(same),
     )
-    ids = list(conn.execute(select(links.c.job_id).where(where)).scalars())
-    if ids:
-        conn.execute(update(links).where(where).values(**due_values(now)))
-    return ids
+    return _make_due_where(conn, where, now=now)
 
 
 def unpark_if_deadlocked(conn: Connection, key: str, *, but: int, now: datetime) -> None:
@@ -137,8 +141,9 @@ def unpark_if_deadlocked(conn: Connection, key: str, *, but: int, now: datetime)
     same = select(links.c.job_id).select_from(links.join(jobs, jobs.c.job_id == links.c.job_id))
     same = same.where(jobs.c.name_key == key, jobs.c.active, links.c.job_id != but)
     if conn.execute(same.where(not_(waits)).limit(1)).first() is None:
-        ids = list(conn.execute(same).scalars())
-        conn.execute(update(links).where(links.c.job_id.in_(ids)).values(**due_values(now)))
+        for part in chunks(conn.execute(same).scalars()):
+            own = update(links).where(links.c.job_id.in_(part), waits)
+            conn.execute(own.values(**due_values(now)))
 
 
 def unleased(now: datetime) -> ColumnElement[bool]:
@@ -171,10 +176,11 @@ def require_verification(
 
     The present holder cannot clear it, nor end the job: it may have read before this.
     """
-    own = update(links).where(links.c.job_id.in_(sorted(job_ids)))
-    conn.execute(own.values(verification=VerificationKind.REQUIRED))
     due = {"state": LinkState.DUE, "due_since": now, "next_attempt_at": at or now}
-    conn.execute(own.where(links.c.state != LinkState.IDLE).values(**due))
+    for part in chunks(sorted(job_ids)):
+        own = update(links).where(links.c.job_id.in_(part))
+        conn.execute(own.values(verification=VerificationKind.REQUIRED))
+        conn.execute(own.where(links.c.state != LinkState.IDLE).values(**due))
 
 
 WITH_JOB = select(
@@ -187,7 +193,8 @@ WITH_JOB = select(
 
 def with_jobs(conn: Connection, job_ids: Sequence[int]) -> list[ClaimedLink]:
     """Return these rows with their jobs, by job id."""
-    return select_with_jobs(conn, links.c.job_id.in_(job_ids))
+    parts = chunks(sorted(job_ids))
+    return [row for p in parts for row in select_with_jobs(conn, links.c.job_id.in_(p))]
 
 
 def select_with_jobs(
@@ -204,11 +211,14 @@ def lease_jobcodes(
 
     Returns the jobcodes that nobody else pushes now; those without a job are among them.
     """
-    ids = links.c.jobcode_id.in_(jobcode_ids)
+    free = set(jobcode_ids)
     ours = or_(links.c.lease == lease, unleased(now))
-    conn.execute(update(links).where(ids, ours).values(lease=lease, lease_until=until))
-    others = select(links.c.jobcode_id).where(ids, links.c.lease != lease)
-    return set(jobcode_ids) - set(conn.execute(others).scalars())
+    for part in chunks(sorted(free)):
+        ids = links.c.jobcode_id.in_(part)
+        conn.execute(update(links).where(ids, ours).values(lease=lease, lease_until=until))
+        others = select(links.c.jobcode_id).where(ids, links.c.lease != lease)
+        free -= set(conn.execute(others).scalars())
+    return free
 
 
 def release(conn: Connection, lease: str) -> None:

@@ -28,6 +28,7 @@ from cprqueue import log as logs
 from cprqueue.domain.records import Run
 from cprqueue.domain.states import LinkState, RunKind, RunState
 from cprqueue.store.database import clock, count
+from cprqueue.store.row_locks import lock
 from cprqueue.store.tables import jobs, links, runs
 
 log = logging.getLogger(logs.RUNS)
@@ -136,8 +137,13 @@ def get(conn: Connection, run_id: int) -> Run | None:
     return _one(conn, runs.c.run_id == run_id)
 
 
-def existing(conn: Connection, run_id: int) -> Run:
-    """Return a run that is on record: runs are never deleted."""
+def existing(conn: Connection, run_id: int, *, to_write: bool = False) -> Run:
+    """Return a run that is on record: runs are never deleted.
+
+    ``to_write``: nobody else may change it before we have.
+    """
+    if to_write:
+        lock(conn, runs.c.calls, runs.c.run_id == run_id)
     row = conn.execute(select(runs).where(runs.c.run_id == run_id)).mappings().one()
     return Run.from_row(row)
 

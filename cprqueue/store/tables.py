@@ -267,4 +267,3 @@ state = Table(
     Column("value", text_of()),
     Column("updated_at", UtcDateTime, nullable=False),
 )
-

@@ -13,7 +13,17 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-TABLES = ("call_slots", "events", "jobs", "links", "locks", "plan_items", "qbt_export", "runs", "state")
+TABLES = (
+    "call_slots",
+    "events",
+    "jobs",
+    "links",
+    "locks",
+    "plan_items",
+    "qbt_export",
+    "runs",
+    "state",
+)
 
 
 def upgrade() -> None:

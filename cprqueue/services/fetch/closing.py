@@ -17,6 +17,7 @@ from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services import progress_values
 from cprqueue.services.fetch.unread import is_blind
 from cprqueue.store import events, jobs, push_queue, runs
+from cprqueue.store.chunks import chunks
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ def _note_vanished(conn: Connection, now: datetime) -> None:
         return
     rule = f"vanished: not in the complete fetches {done[1].run_id} and {done[0].run_id}"
     gone = jobs.mark_vanished(conn, done[1].run_id, observed_at=asked_at, now=now, rule=rule)
-    for part in jobs.chunks(gone):
+    for part in chunks(gone):
         push_queue.set_idle(conn, part)
         events.add(conn, [events.event(j, "recorded", rule, at=now) for j in part])
     for key in set(gone.values()):

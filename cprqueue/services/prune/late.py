@@ -62,7 +62,8 @@ def _repeat_undo(conn: Connection, item: PlanItem) -> None:
     """
     for undo in runs.newest_few(conn, RunKind.UNDO, limit=100):
         if _covers(undo, item):
-            again = undo.recorded - (item.outcome is Outcome.RESTORED)
+            counted = runs.existing(conn, undo.run_id, to_write=True).recorded
+            again = counted - (item.outcome is Outcome.RESTORED)
             if runs.requeue(conn, undo.run_id, only_from=(RunState.DONE,), recorded=again):
                 # As if nobody had touched it for long: the next sweep sends its message.
                 runs.change(conn, undo.run_id, touched_at=undo.created_at)

@@ -218,7 +218,7 @@ def _note_lost(conn: Connection, item: PlanItem, text: str) -> tuple[str, str]:
 
 def _count(conn: Connection, run_id: int, restored: int, lost: Lost) -> None:
     """Add to what the undo has done so far."""
-    row = runs.existing(conn, run_id)
+    row = runs.existing(conn, run_id, to_write=True)
     order = UndoOrder.of(row)
     entries = [{"what": name, "text": text} for name, text in lost]
     detail = asdict(replace(order, lost=[*order.lost, *entries]))

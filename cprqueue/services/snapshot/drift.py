@@ -23,8 +23,8 @@ from cprqueue.domain.push_plan import differences, observe
 from cprqueue.domain.records import ClaimedLink
 from cprqueue.domain.states import LinkState, VerificationKind
 from cprqueue.store import events, exports, links, push_queue, runs
+from cprqueue.store.chunks import chunks
 from cprqueue.store.database import Database, clock
-from cprqueue.store.jobs import chunks
 
 log = logging.getLogger(__name__)
 
