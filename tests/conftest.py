@@ -14,6 +14,8 @@ from tests.office import MakeOffice, Office, put_tables
 from tests.other_servers import new_database
 from tests.running import System
 
+pytest_plugins = ["tests.tsql.recording"]
+
 
 @pytest.fixture(scope="module")
 def small_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
