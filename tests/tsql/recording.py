@@ -95,7 +95,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if output is not None:
         output |= {"statements": sorted(_statements), "faults": _faults}
         return
-    cache = session.config.cache
+    cache = getattr(session.config, "cache", None)  # it may be switched off
     right = set(cache.get(KEPT, [])) if cache else set()
     new = sorted(_statements - right)
     found = dict(zip(new, parse(new), strict=True))
