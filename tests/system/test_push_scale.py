@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cprqueue.sandbox.dataset import make_jobs
-from tests.office import Office
+from tests.office import Office, job, one_to_one
 
 
 @pytest.mark.settings(QBT_RATE_LIMIT="5000")
@@ -32,3 +32,19 @@ def test_ten_thousand_unchanged_jobs_cost_no_call_and_four_changed_ones_at_most_
     office.push()
     assert len([call for call in sandbox.calls if call.service == "qbt"]) <= 4
     assert office.broken() == []
+
+
+@pytest.mark.settings(QBT_RATE_LIMIT="5000")
+def test_a_lost_answer_in_a_first_sync_of_more_jobs_than_a_statement_has_parameters_stops_nobody(
+    office: Office,
+) -> None:
+    sandbox = office.sandbox
+    sandbox.rm.put_jobs([job(n, f"A-{n}") for n in range(1, 2201)])
+    office.fetch()
+    lost = {"service": "qbt", "method": "POST", "kind": "lost"}
+    sandbox.client.set_faults(
+        [{**lost, "path": path, "nth": [44]} for path in ("/jobcodes", "/locations")]
+    )
+    office.push(seconds=60)
+    assert office.counts()["in_sync"] == 2200
+    one_to_one(office, 2200)
