@@ -109,6 +109,7 @@ jobs = Table(
     Column("first_run_id", BigInteger, nullable=False),
     Column("seen_run_id", BigInteger, nullable=False, index=True),
     Column("complete_run_id", BigInteger, nullable=False, index=True),
+    Column("sighting", BigInteger, nullable=False, server_default="0"),
 )
 
 links = Table(
@@ -168,6 +169,7 @@ runs = Table(
     Column("calls", Integer, nullable=False, default=0),
     Column("note", Unicode(1000)),
     Column("detail", UnicodeText),
+    Column("sighting", BigInteger),
     Index("ix_runs_kind_state", "kind", "state"),
 )
 
