@@ -74,8 +74,7 @@ class Resync:
         try:
             with logs.bound(run_id=run_id, job=job):
                 sighting = self._asking(run_id)
-                for found in self._find(job):
-                    reports.append(self._one(found, sighting, wait))
+                reports.extend(self._one(found, sighting, wait) for found in self._find(job))
         except CprqueueError as error:
             reports.append(failed(job, str(error)))
         except BaseException:  # the end of the task's time, or a bug: nobody need wait for more
@@ -152,6 +151,7 @@ class Resync:
 
         That may be newer than ``job``: a fetch may have asked RM after us and been quicker.
         """
+
         def work(conn: Connection) -> JobRecord:
             record_in(conn, self.rules, job, sighting)
             row = jobs.existing(conn, job.job_id)

@@ -187,9 +187,7 @@ def test_the_history_names_the_run_that_showed_the_job_a_fetch_or_an_import(
     db: Database,
 ) -> None:
     record(db, RULES, JOB, seen(1))
-    imported = Sighting(
-        run_id=0, number=2, complete=False, observed_at=NOON, event_run_id=9
-    )
+    imported = Sighting(run_id=0, number=2, complete=False, observed_at=NOON, event_run_id=9)
     record(db, RULES, replace(JOB, job_name="Smith"), imported)
     with db.read() as conn:
         assert [found.run_id for found in events.of_job(conn, 7)] == [1, 9]

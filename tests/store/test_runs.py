@@ -42,7 +42,7 @@ def show(
         progress=progress, address=Address(),
     )  # fmt: skip
     at = NOON + timedelta(minutes=minutes)
-    seen = Sighting(run_id=run_id, number=1 + round(minutes), complete=True, observed_at=at)
+    seen = Sighting(run_id=run_id, number=1 + minutes, complete=True, observed_at=at)
     record(db, RULES, job, seen)
 
 
