@@ -39,7 +39,7 @@ def know(db: Database, *job_ids: int, number: str = "", progress: str = "") -> N
     for job_id in job_ids:
         named = {"job_number": number or f"A-{job_id}", "job_name": "", "status": "Active"}
         job = Job(job_id=job_id, site_id=1, progress=progress or "Open", address=Address(), **named)
-        record(db, RULES, job, Sighting(run_id=1, complete=True, observed_at=now(db)))
+        record(db, RULES, job, Sighting(run_id=1, number=1, complete=True, observed_at=now(db)))
 
 
 def link(db: Database, job_id: int = 1) -> Link:

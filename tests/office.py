@@ -28,7 +28,7 @@ from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.push.push import WakeUpResult
 from cprqueue.services.record import record_in
-from cprqueue.store import jobs, links, runs, schema
+from cprqueue.store import jobs, links, runs, schema, sightings
 from cprqueue.store.database import Database, clock
 
 QUICK = {"QBT_RETRY_BASE_SECONDS": "0.005", "CPR_LEASE_SECONDS": "2", "CPR_TESTING": "1"}
@@ -115,7 +115,8 @@ class Office:
         with self.app.db.begin() as conn:
             now = clock(conn)
             run_id = runs.create(conn, RunKind.FETCH, now=now, state=RunState.DONE, complete=True)
-            runs.change(conn, run_id, observed_at=now, finished_at=now)
+            number = sightings.next_number(conn)
+            runs.change(conn, run_id, observed_at=now, finished_at=now, sighting=number)
         self.record(self.sandbox.rm.jobs(), run_id)
         return run_id
 
@@ -123,7 +124,8 @@ class Office:
         """Record these RM jobs."""
         with self.app.db.read() as conn:
             now = clock(conn)
-        sighting = Sighting(run_id=run_id, complete=run_id > 0, observed_at=now)
+            number = sightings.number_at(conn, now)
+        sighting = Sighting(run_id=run_id, number=number, complete=run_id > 0, observed_at=now)
         values = [read_job(item) for item in items]
         for start in range(0, len(values), 500):
             with self.app.db.begin() as conn:

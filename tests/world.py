@@ -179,7 +179,7 @@ class World:
             address=desired.address,
         )
         with self.db.begin() as conn:
-            sighting = Sighting(run_id=1, complete=False, observed_at=clock(conn))
+            sighting = Sighting(run_id=1, number=1, complete=False, observed_at=clock(conn))
             record_in(conn, RULES, job, sighting)
 
     def link(self, job_id: int, observed: Observed, *, verification: str | None = None) -> None:

@@ -19,11 +19,20 @@ LONGEST_COUNTDOWN_SECONDS = 60
 
 @app.task(name="cpr.insert_job", bind=True, max_retries=10)
 def insert_job(
-    self: Any, job: dict[str, Any], run_id: int, complete: bool, observed_at: str
+    self: Any,
+    job: dict[str, Any],
+    run_id: int,
+    complete: bool,
+    observed_at: str,
+    number: int | None = None,
 ) -> None:
-    """Record the job; wake up the push where QuickBooks Time should now hold something else."""
+    """Record the job; wake up the push where QuickBooks Time should now hold something else.
+
+    Messages of the version before have no ``number``: then their run's counts.
+    """
     value, moment = Job.from_message(job), datetime.fromisoformat(observed_at)
-    sighting = Sighting(run_id=run_id, complete=complete, observed_at=moment)
+    number = run_id if number is None else number
+    sighting = Sighting(run_id=run_id, number=number, complete=complete, observed_at=moment)
     try:
         due = record(application().db, application().rules, value, sighting)
     except Transient as error:

@@ -12,13 +12,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from random import Random
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
-from cprqueue.errors import OutOfCalls, RateLimited
+from cprqueue.errors import OutOfCalls, Overtaken, RateLimited
+from cprqueue.store import clock_steps
 from cprqueue.store.database import Database, now_ms
 from cprqueue.store.runs import count_call
 from cprqueue.store.tables import call_slots
+
+T = TypeVar("T")
 
 LONGEST_CALL_MS = 60_000
 """Longest time between taking a slot and the request's arrival; above every timeout."""
@@ -70,7 +74,7 @@ class Budget:
         """
         self._prepare()
         while True:
-            slot = self.db.retrying(lambda conn: self._try(conn, urgent=urgent))
+            slot = self._by_one_clock(lambda conn: self._try(conn, urgent=urgent))
             if slot is not None:
                 return slot
             wait = self.wait_seconds(urgent=urgent)
@@ -81,10 +85,13 @@ class Budget:
 
     def stamp(self, slot: int) -> None:
         """Start the slot's window now, and count the call for the run that is at work."""
-        with self.db.begin() as conn:
+
+        def work(conn: Connection) -> None:
             own = update(call_slots).where(call_slots.c.slot_id == slot)
             conn.execute(own.values(used_at_ms=now_ms()))
             count_call(conn)
+
+        self._by_one_clock(work)
 
     def block(self, at_least_seconds: float = 0) -> None:
         """Count all slots as used now: QuickBooks Time answered 429, so it knows better.
@@ -95,9 +102,12 @@ class Budget:
         self._prepare()
         wish = min(round(at_least_seconds * 1000), LONGEST_BLOCK_MS)
         until = now_ms() + max(0, wish - self.window_ms)
-        with self.db.begin() as conn:
+
+        def work(conn: Connection) -> None:
             older = update(call_slots).where(call_slots.c.used_at_ms < until)
             conn.execute(older.values(used_at_ms=until))
+
+        self._by_one_clock(work)
 
     def free(self, conn: Connection, *, urgent: bool = True) -> int:
         """Count the slots that are free now; those that nobody has used yet are."""
@@ -122,6 +132,18 @@ class Budget:
             self.db.retrying(self._ensure)
             self._ready = True
 
+    def _by_one_clock(self, work: Callable[[Connection], T]) -> T:
+        """Do ``work`` on stamps that a step of the clock has left right, and that it leaves so."""
+
+        def tried(conn: Connection) -> T:
+            clock_steps.mend(conn)
+            done = work(conn)
+            if clock_steps.stepped(conn):
+                raise Overtaken("the database's clock was stepped at this moment")
+            return done
+
+        return self.db.retrying(tried)
+
     def _mine(self, urgent: bool) -> tuple[ColumnElement[bool], ...]:
         first = 1 if urgent else self.reserve + 1
         return (call_slots.c.slot_id.between(first, self.limit),)
@@ -140,6 +162,7 @@ class Budget:
             values = {"used_at_ms": now_ms() + LONGEST_CALL_MS, "uses": call_slots.c.uses + 1}
             if conn.execute(take.values(**values)).rowcount == 1:
                 return int(slot)
+        clock_steps.mend_slots(conn)
         return None
 
     def _ensure(self, conn: Connection) -> None:

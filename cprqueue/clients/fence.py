@@ -7,22 +7,12 @@ with a fence, and a write checks it as the last thing before the request leaves.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import timedelta
 
+from cprqueue.boot_clock import boot_seconds
 from cprqueue.config import LONGEST_REQUEST
 from cprqueue.errors import LeaseExpired
-
-
-def boot_seconds() -> float:
-    """Return the seconds of a clock that goes on while the process or the machine is suspended.
-
-    Read it before the transaction that takes or renews the lease.
-    """
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +36,6 @@ class Fence:
         """Raise LeaseExpired unless the lease stands for as long as one request may take."""
         if boot_seconds() + self.needed > self.until:
             raise LeaseExpired("the lease expires before this request would end: nothing was sent")
+
+
+__all__ = ["Fence", "boot_seconds"]

@@ -61,16 +61,25 @@ def _read_once(
 
 
 OVERLAP = timedelta(minutes=5)
-"""The clocks of QuickBooks Time and of our database may differ by this much."""
+"""Where QuickBooks Time has not answered this process yet, our clocks may differ by this much."""
 
 
 ANY = {"active": "both", "type": "all"}
 
 
-def changed_jobcodes(qbt: QuickBooksTime, since: datetime) -> list[Jobcode]:
+def changed_jobcodes(qbt: QuickBooksTime, since: datetime, *, now: datetime) -> list[Jobcode]:
     """Read every jobcode of any kind that was made or changed since then."""
-    filters = {"modified_since": timestamp(since - OVERLAP), **ANY}
+    filters = {**modified(qbt, since, now=now), **ANY}
     return read_all(qbt, "jobcodes", read_jobcode, filters)
+
+
+def modified(qbt: QuickBooksTime, since: datetime, *, now: datetime) -> dict[str, str]:
+    """Return the filter for what was changed since a moment by the database's clock.
+
+    ``now`` is that clock's time. How long ago it was counts, on QuickBooks Time's own clock.
+    """
+    age = max(now - since, timedelta(0)) + OVERLAP
+    return {"modified_since": timestamp((qbt.transport.time or min(now, datetime.now(UTC))) - age)}
 
 
 def named(qbt: QuickBooksTime, name: str) -> list[Jobcode]:

@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from cprqueue.boot_clock import boot_seconds
 from cprqueue.config import authorities
 from cprqueue.domain.models import Json
 from cprqueue.errors import (
@@ -75,6 +76,8 @@ class Transport:
         self.total_seconds = total_seconds
         self.ahead: timedelta | None = None
         """How far the service's clock is ahead of ours, by the Date of its last answer."""
+        self._answered_at = 0.0
+        self._date: datetime | None = None
         self.session = requests.Session()
         self.session.trust_env = False  # a .netrc would take the place of our credentials
         self.session.verify = authorities() or True
@@ -82,6 +85,12 @@ class Transport:
         adapter = HTTPAdapter(pool_connections=2, pool_maxsize=4, max_retries=0)
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)
+
+    @property
+    def time(self) -> datetime | None:
+        """The time by the service's clock; None where it has not told it yet."""
+        passed = timedelta(seconds=boot_seconds() - self._answered_at)
+        return self._date + passed if self._date else None
 
     def close(self) -> None:
         """Close all connections."""
@@ -157,7 +166,8 @@ class Transport:
         except requests.RequestException as error:
             raise ServiceUnreachable(f"{what}: {_plain(error)}") from None
         with response:
-            self.ahead = _ahead(response.headers.get("Date"))
+            self._date, self._answered_at = _date(response.headers.get("Date")), boot_seconds()
+            self.ahead = self._date - datetime.now(UTC) if self._date else None
             yield response
 
 
@@ -168,11 +178,11 @@ def proxies(url: str) -> dict[str, str]:
     return dict(get_environ_proxies(url))
 
 
-def _ahead(date: str | None) -> timedelta | None:
-    if not date:
+def _date(text: str | None) -> datetime | None:
+    if not text:
         return None
     try:
-        return parsedate_to_datetime(date).astimezone(UTC) - datetime.now(UTC)
+        return parsedate_to_datetime(text).astimezone(UTC)
     except ValueError:
         return None
 

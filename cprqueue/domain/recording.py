@@ -25,10 +25,13 @@ REFUSED = "what RestorationManager sent last cannot be stored: correct the job t
 class Sighting:
     """Which fetch showed a job, and when that fetch asked. ``run_id`` 0: no fetch.
 
-    ``event_run_id`` names the run in the job's history where it was no fetch (an import).
+    ``number`` is that of the asking (``sightings.next_number``): it alone says which of two
+    sightings is newer, because a clock may be set back. ``event_run_id`` names the run in the
+    job's history where it was no fetch (an import).
     """
 
     run_id: int
+    number: int
     complete: bool
     observed_at: datetime
     event_run_id: int | None = None
@@ -78,9 +81,9 @@ def decide(known: Recorded | None, job: Job, verdict: Verdict, sighting: Sightin
     if known is None:
         return _first(job, verdict, sighting)
     seen = _seen(known, sighting)
-    if known.observed_at > sighting.observed_at:
+    if known.sighting > sighting.number:
         return Change(job_id=job.job_id, finding=Finding.OLDER, columns=seen)
-    moment = {"observed_at": sighting.observed_at, **seen}
+    moment = {"observed_at": sighting.observed_at, "sighting": sighting.number, **seen}
     same = (known.content_hash, known.active, known.rule) == (
         job.content_hash(),
         verdict.active,
@@ -112,11 +115,13 @@ def decide_refused(
     """
     if known is None:
         return _first(Job(job_id=job_id), Verdict(active=False, rule=REFUSED), sighting)
-    latest = max(known.observed_at, sighting.observed_at)
+    seen = _seen(known, sighting)
+    if sighting.number >= known.sighting:
+        seen |= {"observed_at": sighting.observed_at, "sighting": sighting.number}
     return Change(
         job_id=job_id,
         finding=Finding.UNCHANGED,
-        columns={**_seen(known, sighting), "observed_at": latest},
+        columns=seen,
         event=None if last_event.endswith(REFUSED) else REFUSED,
         event_run_id=sighting.run_id,
     )
@@ -129,6 +134,7 @@ def desired(job: Job) -> Desired:
 
 def _first(job: Job, verdict: Verdict, sighting: Sighting) -> Change:
     runs = {
+        "sighting": sighting.number,
         "first_run_id": sighting.run_id,
         "seen_run_id": sighting.run_id,
         "complete_run_id": sighting.run_id if sighting.complete else 0,

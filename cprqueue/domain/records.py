@@ -66,6 +66,7 @@ class JobRecord(Record):
     recorded_at: datetime
     seen_run_id: int
     complete_run_id: int
+    sighting: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class Recorded(Record):
     """What decides whether a job's record changes; ``state`` is None without a link."""
 
     content_hash: str
-    observed_at: datetime
+    sighting: int
     seen_run_id: int
     complete_run_id: int
     active: bool
@@ -156,10 +157,16 @@ class Run(Record):
     calls: int
     note: str | None
     detail: Json
+    sighting: int | None
 
     @staticmethod
     def _decoded(row: RowMapping) -> Mapping[str, object]:
         return {"detail": json.loads(row["detail"]) if row["detail"] else None}
+
+    @property
+    def asking(self) -> int:
+        """The number of its asking of RM; the version before counted by runs."""
+        return self.sighting or self.run_id
 
     @property
     def began(self) -> datetime:

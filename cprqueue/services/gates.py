@@ -83,7 +83,7 @@ def stop_push(db: Database, error: AccessStopped, alert: Alert) -> None:
 
 def _is_news(conn: Connection, status: int, now: datetime) -> bool:
     alerted = app_state.get_built(conn, ALERTED, _Alerted)
-    recent = alerted is not None and now - datetime.fromisoformat(alerted.at) < QUIET
+    recent = alerted is not None and abs(now - datetime.fromisoformat(alerted.at)) < QUIET
     if alerted is not None and alerted.status == status and recent:
         return False
     value = _Alerted(status=status, at=now.isoformat(), open=True)

@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -32,7 +31,7 @@ from cprqueue.services.call_wait import TIMEOUT_SECONDS, CallWait, wait_for
 from cprqueue.services.push.push import Push
 from cprqueue.services.record import record_in
 from cprqueue.services.resync_report import Report, failed, reports_of
-from cprqueue.store import job_changes, jobs, links, push_queue, runs
+from cprqueue.store import job_changes, jobs, links, push_queue, runs, sightings
 from cprqueue.store.database import Database, clock
 
 PATIENCE_SECONDS = 10
@@ -74,8 +73,8 @@ class Resync:
         reports: list[Report] = []
         try:
             with logs.bound(run_id=run_id, job=job):
-                for found, observed_at in self._find(job):
-                    reports.append(self._one(found, observed_at, wait))
+                sighting = self._asking(run_id)
+                reports.extend(self._one(found, sighting, wait) for found in self._find(job))
         except CprqueueError as error:
             reports.append(failed(job, str(error)))
         except BaseException:  # the end of the task's time, or a bug: nobody need wait for more
@@ -93,10 +92,19 @@ class Resync:
         with self.db.begin() as conn:
             runs.finish(conn, run_id, state, detail=detail, note=note)
 
-    def _find(self, text: str) -> Iterable[tuple[Job, datetime]]:
+    def _asking(self, run_id: int) -> Sighting:
+        """Number the asking of RM that comes next, and put it on record."""
+
+        def work(conn: Connection) -> Sighting:
+            now, number = clock(conn), sightings.next_number(conn)
+            runs.change(conn, run_id, observed_at=now, sighting=number)
+            return Sighting(run_id=0, number=number, complete=False, observed_at=now)
+
+        return self.db.retrying(work)
+
+    def _find(self, text: str) -> Iterable[Job]:
         """Yield the jobs meant by ``text`` as RM has them now. Raises UsageError without any."""
         with self.db.read() as conn:
-            observed_at = clock(conn)
             ids = jobs.ids_of_number(conn, text)
             if not ids and text.strip().isdecimal() and len(text.strip()) < 19:
                 ids = [int(text)]
@@ -106,7 +114,7 @@ class Resync:
             found += self._in_complete_list(missing, text)
         if not found:
             raise UsageError(f"RestorationManager has no job {text!r}: check the number")
-        return [(job, observed_at) for job in found]
+        return found
 
     def _in_complete_list(self, ids: set[int], text: str) -> list[Job]:
         """Search RM's complete list; for an RM that does not offer single jobs."""
@@ -121,12 +129,12 @@ class Resync:
             picked = self.rm.download(path, since=BEGINNING, check=pick, total_seconds=seconds)
         return list({job.job_id: job for job in picked}.values())
 
-    def _one(self, job: Job, observed_at: datetime, wait: CallWait) -> Report:
+    def _one(self, job: Job, sighting: Sighting, wait: CallWait) -> Report:
         report = Report(job_id=job.job_id, job_number=job.job_number)
         report.step(f"{job.label}, status {job.status}, progress {job.progress or 'missing'}")
         report.step(self.rules.judge(job).rule)
-        row = self._record(job, observed_at)
-        newer = row.observed_at > observed_at
+        row = self._record(job, sighting)
+        newer = row.sighting > sighting.number
         outcome = (
             f"no: a newer fetch has recorded it: {row.rule}" if newer else "written to the database"
         )
@@ -138,12 +146,11 @@ class Resync:
         self._push(job, report, wait)
         return report
 
-    def _record(self, job: Job, observed_at: datetime) -> JobRecord:
+    def _record(self, job: Job, sighting: Sighting) -> JobRecord:
         """Record the job, and make it due if it is active; return what is on record then.
 
         That may be newer than ``job``: a fetch may have asked RM after us and been quicker.
         """
-        sighting = Sighting(run_id=0, complete=False, observed_at=observed_at)
 
         def work(conn: Connection) -> JobRecord:
             record_in(conn, self.rules, job, sighting)

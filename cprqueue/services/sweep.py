@@ -19,9 +19,9 @@ from cprqueue.services.fetch import closing
 from cprqueue.services.prune import lost_orders
 from cprqueue.services.push import orphaned_creates
 from cprqueue.services.wake_ups import WakeUp
-from cprqueue.store import events, runs
+from cprqueue.store import clock_steps, events, runs
 from cprqueue.store.app_state import claim_moment
-from cprqueue.store.database import Database, clock
+from cprqueue.store.database import Database
 
 EVENTS_KEPT = timedelta(days=400)
 STUCK_AFTER = timedelta(minutes=30)
@@ -57,7 +57,8 @@ class Sweep:
     def _tidy(self) -> None:
         """Close what ended or died; forget old events, at most once an hour."""
         with self.db.begin() as conn:
-            now = clock(conn)
+            now = clock_steps.mended_clock(conn)
+            clock_steps.mend_ahead(conn, lease=self.quiet)
             closing.close_finished(conn, now=now)
             _close_dead(conn, now)
             if claim_moment(conn, "tidy", now=now, moment=now + timedelta(hours=1)):

@@ -18,7 +18,11 @@ T = TypeVar("T")
 
 def get(conn: Connection, name: str) -> Json:
     """Return the value stored under ``name``, or None."""
-    text = conn.execute(select(state.c.value).where(state.c.name == name)).scalar()
+    return parsed(conn.execute(select(state.c.value).where(state.c.name == name)).scalar())
+
+
+def parsed(text: str | None) -> Json:
+    """Return a stored value from its text."""
     found: Json = json.loads(text) if text else None
     return found
 

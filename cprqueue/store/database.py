@@ -14,11 +14,13 @@ from sqlalchemy import (
     URL,
     ColumnElement,
     Connection,
+    DateTime,
     Engine,
     FromClause,
     create_engine,
     event,
     func,
+    literal,
     select,
 )
 from sqlalchemy.engine import make_url
@@ -31,6 +33,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import BigInteger
 
@@ -69,6 +72,42 @@ def _mssql_now(*_: object, **__: object) -> str:
 @compiles(now_ms, "mariadb")
 def _mysql_now(*_: object, **__: object) -> str:
     return "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000 AS SIGNED)"
+
+
+class moved_by(FunctionElement[datetime]):  # noqa: N801  (as above)
+    """A moment (a column) moved by a number of milliseconds."""
+
+    type = DateTime()
+    name = "moved_by"
+    inherit_cache = True
+
+    def __init__(self, moment: ColumnElement[datetime], milliseconds: int) -> None:
+        super().__init__(moment, literal(milliseconds, BigInteger()))
+
+
+@compiles(moved_by, "sqlite")
+def _sqlite_moved(element: moved_by, compiler: SQLCompiler, **kw: object) -> str:
+    moment, by = (compiler.process(part, **kw) for part in element.clauses)
+    return f"strftime('%Y-%m-%d %H:%M:%f', {moment}, ({by} / 1000.0) || ' seconds') || '000'"
+
+
+@compiles(moved_by, "postgresql")
+def _postgresql_moved(element: moved_by, compiler: SQLCompiler, **kw: object) -> str:
+    moment, by = (compiler.process(part, **kw) for part in element.clauses)
+    return f"{moment} + {by} * INTERVAL '1 millisecond'"
+
+
+@compiles(moved_by, "mssql")
+def _mssql_moved(element: moved_by, compiler: SQLCompiler, **kw: object) -> str:
+    moment, by = (compiler.process(part, **kw) for part in element.clauses)
+    return f"DATEADD(second, {by} / 1000, {moment})"
+
+
+@compiles(moved_by, "mysql")
+@compiles(moved_by, "mariadb")
+def _mysql_moved(element: moved_by, compiler: SQLCompiler, **kw: object) -> str:
+    moment, by = (compiler.process(part, **kw) for part in element.clauses)
+    return f"DATE_ADD({moment}, INTERVAL {by} * 1000 MICROSECOND)"
 
 
 class Database:
@@ -214,4 +253,4 @@ def first_line(error: DBAPIError) -> str:
     return str(error.orig).splitlines()[0][:200]
 
 
-__all__ = ["Database", "clock", "count", "first_line", "now_ms"]
+__all__ = ["Database", "clock", "count", "first_line", "moved_by", "now_ms"]

@@ -18,7 +18,7 @@ from cprqueue.store.tables import links as links_table
 _RECORDED = (
     select(
         jobs.c.content_hash,
-        jobs.c.observed_at,
+        jobs.c.sighting,
         jobs.c.seen_run_id,
         jobs.c.complete_run_id,
         jobs.c.active,
@@ -78,7 +78,7 @@ def _write_link(conn: Connection, change: Change, now: datetime) -> list[int]:
     return [job_id]
 
 
-_AS_READ = ("observed_at", "seen_run_id", "complete_run_id")
+_AS_READ = ("sighting", "seen_run_id", "complete_run_id")
 
 
 def change_as_read(

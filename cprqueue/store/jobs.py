@@ -114,26 +114,26 @@ def _claimant(row: Row[*tuple[Any, ...]]) -> Claimant:
 
 
 def mark_vanished(
-    conn: Connection, before_run_id: int, *, observed_at: datetime, now: datetime, rule: str
+    conn: Connection, before_run_id: int, *, asking: int, now: datetime, rule: str
 ) -> dict[int, str]:
     """Make inactive what no complete fetch since ``before_run_id`` has shown.
 
-    Returns their ids, each with the key of the number that it leaves to others. ``observed_at``
-    is when the last of the fetches asked: nothing older brings the jobs back, and what was seen
-    later, by a resync, has not vanished. ``rule`` must be one that no other call has named.
+    Returns their ids, each with the key of the number that it leaves to others. ``asking``
+    is the number of the last of the fetches: nothing older brings the jobs back, and what was
+    seen later, by a resync, has not vanished. ``rule`` must be one that no other call has named.
     """
     gone = and_(
         jobs.c.active,
         jobs.c.complete_run_id < before_run_id,
         jobs.c.seen_run_id < before_run_id,
-        jobs.c.observed_at <= observed_at,
+        jobs.c.sighting <= asking,
     )
     values = {"active": False, "rule": rule, "content_hash": "vanished", "recorded_at": now}
     found: dict[int, str] = {}
     for part in chunks(conn.execute(select(jobs.c.job_id).where(gone)).scalars()):
         these = jobs.c.job_id.in_(part)
         # Again with ``gone``: a resync may have recorded one of them since the SELECT.
-        conn.execute(update(jobs).where(these, gone).values(observed_at=observed_at, **values))
+        conn.execute(update(jobs).where(these, gone).values(sighting=asking, **values))
         marked = select(jobs.c.job_id, jobs.c.name_key).where(these, jobs.c.rule == rule)
         found.update((row.job_id, row.name_key) for row in conn.execute(marked))
     return found

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, insert, or_, select, update
 
 from cprqueue.errors import AlreadyRunning
-from cprqueue.store.database import Database, clock
+from cprqueue.store.clock_steps import mended_clock
+from cprqueue.store.database import Database
 from cprqueue.store.tables import locks
 
 FETCH = "fetch"
@@ -34,7 +35,7 @@ def hold(db: Database, name: str, *, limit: timedelta, busy: str) -> Iterator[Ca
 
     def renew() -> None:
         with db.begin() as conn:
-            if not take(conn, name, holder, now=clock(conn), limit=limit):
+            if not take(conn, name, holder, now=mended_clock(conn), limit=limit):
                 raise AlreadyRunning(busy)
 
     renew()

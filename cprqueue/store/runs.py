@@ -45,6 +45,7 @@ class RunValues(TypedDict, total=False):
     complete: bool
     started_at: datetime | None
     observed_at: datetime | None
+    sighting: int
     touched_at: datetime | None
     finished_at: datetime | None
     since: datetime | None
@@ -248,7 +249,7 @@ def _shown_by(run: Run) -> ColumnElement[bool]:
     """
     if run.observed_at is None:
         return false()
-    return and_(jobs.c.seen_run_id >= run.run_id, jobs.c.observed_at >= run.observed_at)
+    return and_(jobs.c.seen_run_id >= run.run_id, jobs.c.sighting >= run.asking)
 
 
 def recorded_count(conn: Connection, run: Run) -> int:

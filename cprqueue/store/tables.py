@@ -125,6 +125,7 @@ jobs = Table(
     Column("first_run_id", BigInteger, nullable=False),
     Column("seen_run_id", BigInteger, nullable=False, index=True),
     Column("complete_run_id", BigInteger, nullable=False, index=True),
+    Column("sighting", BigInteger, nullable=False, server_default="0"),
 )
 
 links = Table(
@@ -184,6 +185,7 @@ runs = Table(
     Column("calls", Integer, nullable=False, default=0),
     Column("note", text_of(1000)),
     Column("detail", text_of()),
+    Column("sighting", BigInteger),
     Index("ix_runs_kind_state", "kind", "state"),
 )
 

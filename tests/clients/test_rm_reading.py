@@ -289,7 +289,12 @@ def fetch(office: Office, *, complete: bool = True) -> Any:
     with fetch.running(None, complete=complete) as run:
         messages = list(fetch.messages(run))
     for message in messages:
-        sighting = Sighting(run_id=run.run_id, complete=run.complete, observed_at=run.observed_at)
+        sighting = Sighting(
+            run_id=run.run_id,
+            number=run.number,
+            complete=run.complete,
+            observed_at=run.observed_at,
+        )
         record(office.app.db, office.app.rules, message, sighting)
     assert not fetch.close()
     with office.app.db.read() as conn:

@@ -38,7 +38,8 @@ RULES = ActiveRules.build(
 
 def seen(run_id: int = 1, *, complete: bool = True, minutes: float = 0) -> Sighting:
     at = NOON + timedelta(minutes=minutes)
-    return Sighting(run_id=run_id, complete=complete, observed_at=at)
+    number = round(minutes * 1000) + run_id
+    return Sighting(run_id=run_id, number=number, complete=complete, observed_at=at)
 
 
 def state(db: Database, job_id: int = 4711) -> str | None:
@@ -219,8 +220,8 @@ def test_a_job_that_vanished_twice_is_inactive_and_comes_back_when_seen(db: Data
     record(db, RULES, replace(JOB, job_id=2), seen(3))
     with db.begin() as conn:
         now = clock(conn)
-        assert jobs.mark_vanished(conn, 1, now=now, observed_at=NOON, rule="vanished") == {}
-        gone = jobs.mark_vanished(conn, 2, now=now, observed_at=NOON, rule="vanished")
+        assert jobs.mark_vanished(conn, 1, now=now, asking=3, rule="vanished") == {}
+        gone = jobs.mark_vanished(conn, 2, now=now, asking=3, rule="vanished")
         assert gone == {4711: "bms-25-00008m"}
         push_queue.set_idle(conn, [4711])
     assert (job_row(db).rule, state(db)) == ("vanished", "idle")
@@ -232,7 +233,7 @@ def test_a_job_that_an_incremental_fetch_showed_has_not_vanished(db: Database) -
     record(db, RULES, JOB, seen(1))
     record(db, RULES, JOB, seen(3, complete=False, minutes=1))
     with db.begin() as conn:
-        assert jobs.mark_vanished(conn, 2, now=clock(conn), observed_at=NOON, rule="vanished") == {}
+        assert jobs.mark_vanished(conn, 2, now=clock(conn), asking=1003, rule="vanished") == {}
 
 
 def test_one_new_job_recorded_by_many_threads_at_once_is_one_row(db: Database) -> None:

@@ -50,7 +50,8 @@ def narrow(db: Database) -> Database:
 
 def seen(run_id: int = 1, *, complete: bool = True, minutes: float = 0) -> Sighting:
     at = NOON + timedelta(minutes=minutes)
-    return Sighting(run_id=run_id, complete=complete, observed_at=at)
+    number = round(minutes * 1000) + run_id
+    return Sighting(run_id=run_id, number=number, complete=complete, observed_at=at)
 
 
 def row_of(db: Database, job_id: int = 7) -> Any:
@@ -186,9 +187,7 @@ def test_the_history_names_the_run_that_showed_the_job_a_fetch_or_an_import(
     db: Database,
 ) -> None:
     record(db, RULES, JOB, seen(1))
-    imported = Sighting(
-        run_id=0, complete=False, observed_at=NOON + timedelta(minutes=1), event_run_id=9
-    )
+    imported = Sighting(run_id=0, number=2, complete=False, observed_at=NOON, event_run_id=9)
     record(db, RULES, replace(JOB, job_name="Smith"), imported)
     with db.read() as conn:
         assert [found.run_id for found in events.of_job(conn, 7)] == [1, 9]

@@ -253,7 +253,10 @@ class Life:
         with self.app.fetch.running(None, complete=complete) as run:
             for each in self.app.fetch.messages(run):
                 seen = Sighting(
-                    run_id=run.run_id, complete=run.complete, observed_at=run.observed_at
+                    run_id=run.run_id,
+                    number=run.number,
+                    complete=run.complete,
+                    observed_at=run.observed_at,
                 )
                 record(self.app.db, self.app.rules, each, seen)
         assert not self.app.fetch.close()

@@ -42,7 +42,8 @@ def show(
         progress=progress, address=Address(),
     )  # fmt: skip
     at = NOON + timedelta(minutes=minutes)
-    record(db, RULES, job, Sighting(run_id=run_id, complete=True, observed_at=at))
+    seen = Sighting(run_id=run_id, number=1 + minutes, complete=True, observed_at=at)
+    record(db, RULES, job, seen)
 
 
 def test_a_new_run_waits_and_says_who_asked_for_it(db: Database) -> None:
@@ -120,7 +121,7 @@ def test_a_run_counts_the_jobs_that_it_has_shown_itself(db: Database) -> None:
     later = create(db)
     show(db, 3, later, minutes=5)
     with db.begin() as conn:
-        runs.change(conn, later, observed_at=NOON + timedelta(minutes=5))
+        runs.change(conn, later, observed_at=NOON + timedelta(minutes=5), sighting=6)
     with db.read() as conn:
         assert runs.recorded_count(conn, get(db, run_id)) == 3, "a later run has shown it too"
         assert runs.recorded_count(conn, get(db, later)) == 1
@@ -131,7 +132,7 @@ def test_a_run_that_was_numbered_first_but_asked_later_counts_nothing_older(db: 
     other = create(db)
     show(db, 1, other, minutes=1)
     with db.begin() as conn:
-        runs.change(conn, ordered, observed_at=NOON + timedelta(minutes=2))
+        runs.change(conn, ordered, observed_at=NOON, sighting=3)
     with db.read() as conn:
         assert runs.recorded_count(conn, get(db, ordered)) == 0
 

@@ -184,8 +184,9 @@ def test_an_older_message_that_read_before_a_newer_one_was_written_changes_nothi
     newer = read_job(job(1, "A-1", jobAddress1="9 Newer Street"))
 
     def seen(run_id: int, seconds: int) -> Sighting:
-        at = office.row(1).observed_at + timedelta(seconds=seconds)
-        return Sighting(run_id=run_id, complete=False, observed_at=at)
+        row = office.row(1)
+        number, at = row.sighting + seconds, row.observed_at + timedelta(seconds=seconds)
+        return Sighting(run_id=run_id, number=number, complete=False, observed_at=at)
 
     first, second = seen(2, 1), seen(3, 5)
     late = threading.Thread(target=lambda: record(db, rules, older, first))
@@ -206,7 +207,9 @@ def test_a_job_that_the_database_refuses_keeps_no_fetch_from_its_end(office: Off
     for _ in range(2):
         with fetch.running(None, complete=True) as run:
             messages = list(fetch.messages(run))
-        sighting = Sighting(run_id=run.run_id, complete=True, observed_at=run.observed_at)
+        sighting = Sighting(
+            run_id=run.run_id, number=run.number, complete=True, observed_at=run.observed_at
+        )
         for message in messages:
             refused = message.job_id in (1, 2)
             what = replace(message, job_name="x" * 300) if refused else message

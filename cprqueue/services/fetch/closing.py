@@ -111,11 +111,10 @@ def _note_vanished(conn: Connection, now: datetime) -> None:
     """Make inactive what two complete fetches in a row did not show, of those that see all."""
     newest = runs.newest_few(conn, RunKind.FETCH, RunState.DONE, complete=True, limit=BLIND_LIMIT)
     done = [run for run in newest if not is_blind(run)][:2]
-    asked_at = done[0].observed_at if len(done) == 2 else None
-    if asked_at is None or done[0] is not newest[0]:
+    if len(done) < 2 or done[0] is not newest[0]:
         return
     rule = f"vanished: not in the complete fetches {done[1].run_id} and {done[0].run_id}"
-    gone = jobs.mark_vanished(conn, done[1].run_id, observed_at=asked_at, now=now, rule=rule)
+    gone = jobs.mark_vanished(conn, done[1].run_id, asking=done[0].asking, now=now, rule=rule)
     for part in chunks(gone):
         push_queue.set_idle(conn, part)
         events.add(conn, [events.event(j, "recorded", rule, at=now) for j in part])

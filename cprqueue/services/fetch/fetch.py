@@ -32,7 +32,7 @@ from cprqueue.services import gates
 from cprqueue.services.fetch.closing import close_finished
 from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file
 from cprqueue.services.fetch.unread import note_unread
-from cprqueue.store import locks, runs
+from cprqueue.store import locks, runs, sightings
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
@@ -56,17 +56,22 @@ class FetchRun:
     """A fetch that holds the lock; ``alive`` renews it, and is called now and then."""
 
     run_id: int
+    number: int
     complete: bool
     observed_at: datetime
     since: datetime
-    alive: Callable[[], None]
+    alive: Callable[[], None] = lambda: None
     emitted: int = 0
     unread: tuple[Unread, ...] = ()
 
     def sighting(self) -> dict[str, object]:
         """Return what each job's message says of the fetch, as plain JSON data."""
-        moment = self.observed_at.isoformat()
-        return {"run_id": self.run_id, "complete": self.complete, "observed_at": moment}
+        return {
+            "run_id": self.run_id,
+            "number": self.number,
+            "complete": self.complete,
+            "observed_at": self.observed_at.isoformat(),
+        }
 
 
 class Fetch:
@@ -123,35 +128,15 @@ class Fetch:
                     raise
 
     def _begin(self, run_id: int | None, complete: bool, renew: Callable[[], None]) -> FetchRun:
-        with self.db.begin() as conn:
-            now = clock(conn)
-            if run_id is None:
-                run_id = runs.create(conn, RunKind.FETCH, requested_by="beat")
-            complete = complete or runs.existing(conn, run_id).complete
-            since = None if complete else next_since(conn)
-            if not runs.start(
-                conn,
-                run_id,
-                only_from=(RunState.QUEUED, RunState.RUNNING),
-                complete=since is None,
-                since=since or BEGINNING,
-                observed_at=now,
-                recorded=0,
-            ):
-                raise AlreadyDone(f"run {run_id} is over already")
+        begun = self.db.retrying(lambda conn: _start(conn, run_id, complete=complete))
 
         def alive() -> None:
             renew()
             with self.db.begin() as conn:
-                runs.progress(conn, run_id)
+                runs.progress(conn, begun.run_id)
 
-        return FetchRun(
-            run_id=run_id,
-            complete=since is None,
-            observed_at=now,
-            since=since or BEGINNING,
-            alive=alive,
-        )
+        begun.alive = alive
+        return begun
 
     def messages(self, run: FetchRun) -> Iterator[Job]:
         """Download, check the whole answer, then yield each job once (the last of doubles).
@@ -212,6 +197,34 @@ class Fetch:
                 return False
             time.sleep(0.2)  # between two counts of what is recorded
         return True
+
+
+def _start(conn: Connection, run_id: int | None, *, complete: bool) -> FetchRun:
+    """Let the run begin (a new one without ``run_id``) as the newest asking of RM."""
+    now, number = clock(conn), sightings.next_number(conn)
+    if run_id is None:
+        run_id = runs.create(conn, RunKind.FETCH, requested_by="beat")
+    complete = complete or runs.existing(conn, run_id).complete
+    since = None if complete else next_since(conn)
+    begun = FetchRun(
+        run_id=run_id,
+        number=number,
+        complete=since is None,
+        observed_at=now,
+        since=since or BEGINNING,
+    )
+    if not runs.start(
+        conn,
+        run_id,
+        only_from=(RunState.QUEUED, RunState.RUNNING),
+        complete=begun.complete,
+        since=begun.since,
+        observed_at=now,
+        sighting=number,
+        recorded=0,
+    ):
+        raise AlreadyDone(f"run {run_id} is over already")
+    return begun
 
 
 def every(seconds: float, act: Callable[[], None]) -> Callable[[int], None]:

@@ -26,7 +26,7 @@ from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
 from cprqueue.services.fetch.fetch import Fetch, every, next_since
 from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file
 from cprqueue.services.fetch.unread import describe
-from cprqueue.store import job_changes, locks, runs
+from cprqueue.store import job_changes, locks, runs, sightings
 from cprqueue.store.database import Database, clock
 
 TOGETHER = 100
@@ -153,7 +153,10 @@ class Import:
             moment = min(datetime.fromtimestamp(path.stat().st_mtime, UTC), clock(conn))
             run_id = runs.create(conn, RunKind.IMPORT, requested_by=path.name)
             runs.start(conn, run_id, observed_at=moment)
-        sighting = Sighting(run_id=0, complete=False, observed_at=moment, event_run_id=run_id)
+            number = sightings.number_at(conn, moment)
+        sighting = Sighting(
+            run_id=0, number=number, complete=False, observed_at=moment, event_run_id=run_id
+        )
         done = Imported(run_id=run_id, unreadable=survey.skipped, note=describe(survey.unread))
         try:
             for part in _parts(each_last(path, survey)):

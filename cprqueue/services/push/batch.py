@@ -13,7 +13,7 @@ from cprqueue.clients.fence import Fence, boot_seconds
 from cprqueue.domain.push_item import Item
 from cprqueue.domain.records import Event
 from cprqueue.domain.states import ErrorCode, Intent, LinkState, VerificationKind
-from cprqueue.store import events, leases, links, push_queue
+from cprqueue.store import clock_steps, events, leases, links, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import NO_INTENT, NO_LEASE, LinkValues
 
@@ -40,7 +40,8 @@ class Batch:
         """Open a transaction that renews the lease; items that it covers no more leave first."""
         before, self.rolled_back = boot_seconds(), True
         with self.db.begin() as conn:
-            ours = leases.renew(conn, self.lease, clock(conn) + self.lease_time)
+            until = clock_steps.mended_clock(conn) + self.lease_time
+            ours = leases.renew(conn, self.lease, until)
             for job_id in self.items.keys() - ours:
                 del self.items[job_id]
             yield conn

@@ -88,25 +88,27 @@ def clear_up(db: Database, qbt: QuickBooksTime) -> None:
     answered or refused, the next sweep tries again.
     """
     with db.read() as conn:
-        now = clock(conn).isoformat()
+        now = clock(conn)
         noted = app_state.with_prefix(conn, PREFIX)
     creates = {n: built(LateCreate, v) for n, v in noted.items() if isinstance(v, dict)}
     if not creates:
         return
     try:
-        _clear_up(db, qbt, list(creates.values()))
+        _clear_up(db, qbt, list(creates.values()), now)
     except CprqueueError as error:
         log.warning("late creates not cleared up yet", extra={"reason": str(error)})
         return
     with db.begin() as conn:
         for name, create in creates.items():
-            if create.until <= now:
+            if create.until <= now.isoformat():
                 app_state.drop(conn, name)
 
 
-def _clear_up(db: Database, qbt: QuickBooksTime, creates: Sequence[LateCreate]) -> None:
+def _clear_up(
+    db: Database, qbt: QuickBooksTime, creates: Sequence[LateCreate], now: datetime
+) -> None:
     since = min(datetime.fromisoformat(create.sent_at) for create in creates)
-    free = verify.unmanaged(db, listings.changed_jobcodes(qbt, since))
+    free = verify.unmanaged(db, listings.changed_jobcodes(qbt, since, now=now))
     surplus = {}
     for create in creates:
         code = choose_created(free, create.name)

@@ -42,11 +42,13 @@ def settle(db: Database, qbt: QuickBooksTime, *, quiet: timedelta) -> int:
     """
     late_writes.clear_up(db, qbt)
     with db.read() as conn:
-        rows = orphaned_creates.unsettled(conn, now=clock(conn), quiet=quiet)
+        now = clock(conn)
+        rows = orphaned_creates.unsettled(conn, now=now, quiet=quiet)
     if not rows:
         return 0
     try:
-        changed = listings.changed_jobcodes(qbt, min(r.intent_at for r in rows if r.intent_at))
+        since = min(r.intent_at for r in rows if r.intent_at)
+        changed = listings.changed_jobcodes(qbt, since, now=now)
     except CprqueueError as error:
         log.info("orphaned creates not verified yet", extra={"reason": str(error)})
         return 0

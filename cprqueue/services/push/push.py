@@ -33,7 +33,7 @@ from cprqueue.services import gates
 from cprqueue.services.push import first_export
 from cprqueue.services.push.batch import Batch
 from cprqueue.services.push.executor import Executor
-from cprqueue.store import leases, push_queue, runs
+from cprqueue.store import clock_steps, leases, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class Push:
 
     def push_due(self) -> WakeUpResult:
         """Push what is due, up to 50 jobs; return what was done, and when to come again."""
+        clock_steps.watch(self.db)
         waiting = self._cannot_push_now()
         if waiting:
             return waiting
@@ -148,7 +149,7 @@ class Push:
             time.sleep(POLL_SECONDS)  # filling a batch: fifty jobs cost the calls of one
 
     def _claim(self, conn: Connection, *, at_least: int = 1, only: int | None = None) -> Batch:
-        now = clock(conn)
+        now = clock_steps.mended_clock(conn)
         lease = str(uuid.uuid4())
         until = now + self.lease_time
         rows = leases.claim(

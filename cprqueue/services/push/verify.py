@@ -15,12 +15,11 @@ from sqlalchemy import Connection
 
 from cprqueue.clients.listings import (
     ANY,
-    OVERLAP,
     by_ids,
     changed_jobcodes,
+    modified,
     named,
     read_all,
-    timestamp,
 )
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.adoption import choose, observe_changes, observe_for
@@ -52,12 +51,14 @@ def verify(qbt: QuickBooksTime, batch: Batch, items: list[Item]) -> None:
 
 def _read_changes(qbt: QuickBooksTime, db: Database, items: list[Item]) -> dict[int, Observed]:
     since = min(item.intent_at for item in items if item.intent_at)
+    with db.read() as conn:
+        now = clock(conn)
     codes: dict[int, Jobcode] = {}
     if any("jobcode" in (item.intent or "") for item in items):
-        codes = {code.id: code for code in changed_jobcodes(qbt, since)}
+        codes = {code.id: code for code in changed_jobcodes(qbt, since, now=now)}
     places: list[Location] = []
     if any("location" in (item.intent or "") for item in items):
-        filters = {"modified_since": timestamp(since - OVERLAP), "active": "both"}
+        filters = {**modified(qbt, since, now=now), "active": "both"}
         places = read_all(qbt, "locations", read_location, filters)
     free = unmanaged(db, codes.values())
     found = {item.job_id: observe_changes(item, codes, places, free) for item in items}

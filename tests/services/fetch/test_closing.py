@@ -34,7 +34,12 @@ def send(office: Office, run_id: int | None = None) -> tuple[FetchRun, list[Job]
 def insert(office: Office, run: FetchRun, messages: list[Job]) -> None:
     """Do what the insert workers do."""
     for message in messages:
-        sighting = Sighting(run_id=run.run_id, complete=run.complete, observed_at=run.observed_at)
+        sighting = Sighting(
+            run_id=run.run_id,
+            number=run.number,
+            complete=run.complete,
+            observed_at=run.observed_at,
+        )
         record(office.app.db, office.app.rules, message, sighting)
 
 

@@ -35,7 +35,9 @@ def a_fetch(
 def show(office: Office, run_id: int, *items: dict[str, Any]) -> None:
     """Record what this fetch has shown."""
     run = get(office, run_id)
-    sighting = Sighting(run_id=run_id, complete=run.complete, observed_at=run.observed_at)
+    sighting = Sighting(
+        run_id=run_id, number=run.asking, complete=run.complete, observed_at=run.observed_at
+    )
     for item in items:
         record(office.app.db, office.app.rules, read_job(item), sighting)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from cprqueue.errors import ServiceFailed, ServiceUnreachable, UnreadableAnswer,
 from cprqueue.services.fetch import job_files
 from cprqueue.services.fetch.closing import close_finished
 from cprqueue.services.fetch.fetch import next_since
-from cprqueue.store import jobs, runs
+from cprqueue.store import jobs, runs, sightings
 from cprqueue.store.database import clock
 from tests.office import Office, job, written
 
@@ -140,8 +139,8 @@ def test_an_old_file_brings_no_vanished_job_back(tmp_path: Path, office: Office)
     office.fetch()
     path = written(tmp_path, ITEMS)
     with office.app.db.begin() as conn:
-        now = clock(conn) + timedelta(seconds=5)
-        gone = jobs.mark_vanished(conn, 99, observed_at=now, now=now, rule="vanished: test")
+        asking, now = sightings.next_number(conn), clock(conn)
+        gone = jobs.mark_vanished(conn, 99, asking=asking, now=now, rule="vanished: test")
     assert set(gone) == {1, 2}
     assert imported(office, path).older == 2
     assert not office.row(1).active

@@ -1,0 +1,57 @@
+"""Pure: was a clock stepped between two looks at it, and what does a step leave wrong?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SMALLEST_MS = 100
+"""Less than this is no step: reading two clocks takes time."""
+
+DRIFT = 1000
+"""Two clocks may part by one in so many: more than any clock that is not broken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What a clock that may be stepped had ``shown`` when one that cannot was at ``boot``.
+
+    ``moved``: the sum of the steps that were on record then. All in milliseconds.
+    """
+
+    shown: int
+    boot: int
+    moved: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A look at the clock that may be stepped, begun and ended at these moments of the other."""
+
+    shown: int
+    before: int
+    after: int
+
+
+def step_since(mark: Mark, reading: Reading, moved: int) -> int:
+    """Return by how many milliseconds the clock was stepped since ``mark``; 0 where it was not.
+
+    ``moved``: the sum of the steps on record now; a step that another process has put there is
+    not counted again. What the reading leaves open counts as forward: then stamps of the past
+    lie a little too late, and nothing is free too early.
+    """
+    passed = reading.shown - mark.shown
+    most, least = passed - (reading.before - mark.boot), passed - (reading.after - mark.boot)
+    allowed = SMALLEST_MS + abs(reading.before - mark.boot) // DRIFT
+    recorded = moved - mark.moved
+    if any(least - allowed <= known <= most + allowed for known in (0, recorded)):
+        return 0
+    return most - recorded
+
+
+def step_while_away(newest: Mark, reading: Reading) -> int:
+    """Return how far the clock was set back while no process of this boot has looked at it.
+
+    ``newest`` is another boot's mark, so its ``boot`` says nothing; nor is a clock that was set
+    ahead told from time that has passed.
+    """
+    return min(0, reading.shown - newest.shown + SMALLEST_MS)
