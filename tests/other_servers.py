@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+SERVERS = ("CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL")
+
 
 def url_of(variable: str) -> str:
     """Return the server's URL; skip the test where there is none, but never in our CI."""

@@ -27,10 +27,8 @@ from cprqueue.store.database import Database, clock
 from cprqueue.store.events import of_job as events_of_job
 from cprqueue.store.tables import VIEWS, events, metadata
 from tests.office import MakeOffice, Office, job
-from tests.other_servers import new_database
+from tests.other_servers import SERVERS, new_database
 from tests.real_processes import wait_until
-
-SERVERS = ("CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL")
 
 
 @pytest.fixture(params=SERVERS, ids=("postgresql", "mariadb"))
