@@ -165,3 +165,30 @@ def _mariadb(user: str, directory: Path) -> Server:
     how = ["--auth-root-authentication-method=normal", "--skip-test-db"]
     server.prepare("mariadb-install-db", "--no-defaults", f"--datadir={data}", *how)
     return server
+
+
+@contextmanager
+def pooled(url: str, *, connections: int) -> Iterator[str]:
+    """Put PgBouncer in transaction mode before a PostgreSQL database; yields its URL.
+
+    It keeps so few ``connections`` that every client meets those of others.
+    """
+    behind = make_url(url)
+    with _directory_for("postgres") as directory:
+        port, config = free_port(), directory / "pgbouncer.ini"
+        config.write_text(
+            "[databases]\n"
+            f"* = host={behind.host} port={behind.port} user={behind.username}\n"
+            "[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n"
+        )
+        server = Server("postgres", ["pgbouncer", str(config)], directory)
+        pooled = behind.set(host="127.0.0.1", port=port)
+        server.url = pooled.render_as_string(hide_password=False)
+        try:
+            server.start()
+            wait_until(server.answers)
+            yield server.url
+        finally:
+            server.end(signal.SIGINT)

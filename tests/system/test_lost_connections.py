@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from cprqueue.domain.records import Run
 from cprqueue.domain.states import RunKind
 from cprqueue.errors import ServiceUnreachable
 from cprqueue.sandbox.server import Sandbox
@@ -90,11 +91,11 @@ def ordered(system: System, kind: RunKind, *words: str) -> int:
     return found
 
 
-def state(url: str, run_id: int) -> str:
+def of_run(url: str, run_id: int) -> Run:
     db = Database(url)
     try:
         with db.read() as conn:
-            return runs.existing(conn, run_id).state
+            return runs.existing(conn, run_id)
     finally:
         db.close()
 
@@ -121,7 +122,7 @@ def nobody_connected(url: str) -> bool:
 
 
 def ends(url: str, run_id: int) -> Callable[[], bool]:
-    return lambda: state(url, run_id) in runs.ENDED
+    return lambda: of_run(url, run_id).state in runs.ENDED
 
 
 @pytest.mark.timeout(300)
@@ -135,7 +136,7 @@ def test_nothing_is_lost_by_connections_that_close_and_a_database_that_is_killed
         with system.up("--no-flower") as up:
             _killed_in_a_sync(system, server)
             _idle_for_too_long(system)
-            _closed_while_orders_are_carried_out(system)
+            _closed_while_orders_are_carried_out(system, up)
         assert broken(sandbox) == []
         assert len(sandbox.qbt.state()["jobcodes"]) == JOBS
         assert len(sandbox.qbt.state()["locations"]) == JOBS
@@ -169,7 +170,7 @@ def _idle_for_too_long(system: System) -> None:
         assert street in [place["addr1"] for place in places if place["active"]], places
 
 
-def _closed_while_orders_are_carried_out(system: System) -> None:
+def _closed_while_orders_are_carried_out(system: System, up: Up) -> None:
     url, sandbox = system.env["DATABASE_URL"], system.sandbox
     sandbox.rm.put_jobs([job(n, f"A-{n}", **CLOSED) for n in range(1, 6)])
     assert system.sync("--full")["code"] == 0
@@ -179,7 +180,8 @@ def _closed_while_orders_are_carried_out(system: System) -> None:
         prune = ordered(system, RunKind.PRUNE, "prune", "run")
     wait_until(ends(url, resync), timeout_seconds=60)
     wait_until(ends(url, prune), timeout_seconds=90)
-    assert [state(url, resync), state(url, prune)] == ["done", "done"]
+    found = [of_run(url, run_id) for run_id in (resync, prune)]
+    assert [run.state for run in found] == ["done", "done"], [*found, "".join(up.err)]
 
 
 def _no_traceback(up: Up) -> None:
