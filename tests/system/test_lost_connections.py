@@ -78,26 +78,25 @@ def ordered(system: System, kind: RunKind, *words: str) -> int:
     db = Database(system.env["DATABASE_URL"])
 
     def newest() -> int:
-        with suppress(ServiceUnreachable), db.read() as conn:
-            run = runs.newest(conn, kind)
-            return run.run_id if run else 0
-        return -1
+        while True:
+            with suppress(ServiceUnreachable), db.read() as conn:
+                run = runs.newest(conn, kind)
+                return run.run_id if run else 0
 
     before = newest()
     wait_until(lambda: system.run(*words, "--no-wait").returncode == 0, timeout_seconds=60)
-    wait_until(lambda: newest() > before)
     found = newest()
     db.close()
+    assert found > before
     return found
 
 
 def of_run(url: str, run_id: int) -> Run:
     db = Database(url)
-    try:
-        with db.read() as conn:
-            return runs.existing(conn, run_id)
-    finally:
-        db.close()
+    with db.read() as conn:
+        run = runs.existing(conn, run_id)
+    db.close()
+    return run
 
 
 def live_runs(url: str) -> list[int]:
@@ -118,7 +117,7 @@ def nobody_connected(url: str) -> bool:
     }
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as conn:
-        return conn.execute(text(others[engine.dialect.name])).scalar_one() == 0
+        return bool(conn.execute(text(others[engine.dialect.name])).scalar_one() == 0)
 
 
 def ends(url: str, run_id: int) -> Callable[[], bool]:
