@@ -128,11 +128,17 @@ class _App(Celery):  # type: ignore[misc]  # Celery ships no types
 
 
 class CprTask(Task):  # type: ignore[misc]  # Celery ships no types
-    """What all tasks share: errors that we raise on purpose are logged as one line."""
+    """What all tasks share: errors that we raise on purpose are logged as one line.
+
+    No task is given up because the database was away.
+    """
 
     throws = (CprqueueError,)
-    max_retries = 3
-    default_retry_delay = 5
+    max_retries = None
+    # Whatever a task was at when its database went away: its message comes again until it is back.
+    autoretry_for = (DatabaseUnavailable,)
+    retry_backoff = True
+    retry_backoff_max = 30
 
     def on_failure(self, exc: BaseException, *_: Any) -> None:
         """Report a database that is away; other errors are on record in the tables."""

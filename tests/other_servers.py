@@ -20,7 +20,9 @@ from cprqueue.store.tables import metadata
 from cprqueue.store.views import VIEWS
 
 MSSQL = "CPR_TEST_MSSQL_URL"
-SERVERS = ("CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL", MSSQL)
+STARTED = ("CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL")
+"""Those that ``.ci/run`` starts."""
+SERVERS = (*STARTED, MSSQL)
 DATABASES = ("sqlite", *SERVERS)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cprqueue.bootstrap import application
 from cprqueue.celery import LONG_TASK_SECONDS, app
-from cprqueue.errors import AlreadyDone, AlreadyRunning, DatabaseUnavailable
+from cprqueue.errors import AlreadyDone, AlreadyRunning
 from cprqueue.services import wake_ups
 from workers import publish
 
@@ -18,7 +18,6 @@ BUSY_SECONDS = 2
     bind=True,
     soft_time_limit=LONG_TASK_SECONDS - 60,
     time_limit=LONG_TASK_SECONDS,
-    max_retries=None,
 )
 def fetch_jobs(self: Any, full: bool = False, run_id: int | None = None) -> str:
     """Fetch from RM and send one ``cpr.insert_job`` for each job.
@@ -36,8 +35,6 @@ def fetch_jobs(self: Any, full: bool = False, run_id: int | None = None) -> str:
         if run_id is None:
             return str(busy)
         raise self.retry(exc=busy, countdown=BUSY_SECONDS) from None
-    except DatabaseUnavailable as error:
-        raise self.retry(exc=error, countdown=BUSY_SECONDS * 5) from None
     here.fetch.close_when_recorded()
     publish.wake_ups(wake_ups.due(here.db))
     return f"run {run.run_id}: {run.emitted} jobs sent"

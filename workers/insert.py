@@ -17,7 +17,7 @@ from workers import publish
 LONGEST_COUNTDOWN_SECONDS = 60
 
 
-@app.task(name="cpr.insert_job", bind=True, max_retries=10)
+@app.task(name="cpr.insert_job", bind=True)
 def insert_job(
     self: Any,
     job: dict[str, Any],

@@ -17,7 +17,6 @@ LONG = {
     "soft_time_limit": LONG_TASK_SECONDS - 60,
     "time_limit": LONG_TASK_SECONDS,
     "bind": True,
-    "max_retries": None,
 }
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cprqueue.bootstrap import application
 from cprqueue.celery import LONG_TASK_SECONDS, app
+from cprqueue.errors import DatabaseUnavailable
 from cprqueue.services import wake_ups
 from workers import publish
 
@@ -20,9 +23,17 @@ def upsert_job(job_id: int | None = None) -> str:
 
 
 @app.task(
-    name="cpr.resync_job", soft_time_limit=LONG_TASK_SECONDS - 60, time_limit=LONG_TASK_SECONDS
+    name="cpr.resync_job",
+    bind=True,
+    soft_time_limit=LONG_TASK_SECONDS - 60,
+    time_limit=LONG_TASK_SECONDS,
 )
-def resync_job(job: str | int, run_id: int | None = None) -> str:
+def resync_job(self: Any, job: str | int, run_id: int | None = None) -> str:
     """Resync one job, by id or number, ahead of everything else."""
-    reports = application().resync.run(str(job), run_id)
+    resync = application().resync
+    order = run_id or resync.request(str(job))
+    try:
+        reports = resync.run(str(job), order)
+    except DatabaseUnavailable as error:
+        raise publish.again(self, error, job=job, run_id=order) from None
     return "; ".join(report.steps[-1].text for report in reports)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from cprqueue.domain.models import Desired, Observed, name_key
@@ -35,6 +35,11 @@ class Item:
     """True once this claim has sent something for the job, or observed something new."""
     sought: bool = False
     """True once this claim has looked for what a create did not give the id of."""
+
+    def become(self, other: Item) -> None:
+        """Take over every value of ``other``, an earlier copy of this item."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(other, field.name))
 
     @property
     def label(self) -> str:

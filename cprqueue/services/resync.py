@@ -26,7 +26,7 @@ from cprqueue.domain.push_plan import differences
 from cprqueue.domain.recording import Sighting, desired
 from cprqueue.domain.records import JobRecord
 from cprqueue.domain.states import LinkState, RunKind, RunState, VerificationKind
-from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
+from cprqueue.errors import CprqueueError, DatabaseUnavailable, UnreadableAnswer, UsageError
 from cprqueue.services.call_wait import TIMEOUT_SECONDS, CallWait, wait_for
 from cprqueue.services.push.push import Push
 from cprqueue.services.record import record_in
@@ -65,6 +65,7 @@ class Resync:
         """Resync the job with this id or number (all jobs that share the number).
 
         The reports stand in the run's detail, also when something fails or is stopped half way.
+        Raises DatabaseUnavailable, and the run stays open: call it again with the same ``run_id``.
         """
         run_id = run_id or self.request(job)
         with self.db.begin() as conn:
@@ -75,6 +76,8 @@ class Resync:
             with logs.bound(run_id=run_id, job=job):
                 sighting = self._asking(run_id)
                 reports.extend(self._one(found, sighting, wait) for found in self._find(job))
+        except DatabaseUnavailable:
+            raise
         except CprqueueError as error:
             reports.append(failed(job, str(error)))
         except BaseException:  # the end of the task's time, or a bug: nobody need wait for more
@@ -184,6 +187,8 @@ class Resync:
                 if time.monotonic() > deadline or not self._is_due(job.job_id):
                     break
                 time.sleep(0.2)  # another worker holds this very job and is about to end
+        except DatabaseUnavailable:
+            raise
         except CprqueueError as error:
             report.step(str(error) + wait.text, ok=False)
             return

@@ -1,4 +1,4 @@
-"""Engine, transactions and the database's clock."""
+"""Transactions, and the database's clock."""
 
 from __future__ import annotations
 
@@ -7,42 +7,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import (
-    URL,
-    ColumnElement,
-    Connection,
-    DateTime,
-    Engine,
-    FromClause,
-    create_engine,
-    event,
-    func,
-    literal,
-    select,
-)
-from sqlalchemy.engine import make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    NoSuchModuleError,
-    OperationalError,
-)
+from sqlalchemy import ColumnElement, Connection, DateTime, FromClause, func, literal, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import BigInteger
 
-from cprqueue.errors import DatabaseUnavailable, Overtaken, SettingsError
-from cprqueue.store import sqlite_file
+from cprqueue.errors import DatabaseUnavailable, Overtaken
+from cprqueue.store import engines, sqlite_file
+from cprqueue.store.transience import Trouble, codes_of, trouble
 
 T = TypeVar("T")
 
-BUSY_SECONDS = 30
+PAUSES = {Trouble.CLASH: 0.02, Trouble.LOST: 0.2}
+"""Seconds before another try, more with each: the winner finishes, or the server comes back."""
+
+TOO_MANY = ("too many c", "connection slots", "no more connections")
 
 
 class now_ms(FunctionElement[int]):  # noqa: N801  (named like the SQL function that it is)
@@ -119,55 +102,87 @@ class Database:
     """
 
     def __init__(self, url: str, *, durable: bool = False) -> None:
-        self.engine = _make_engine(url, durable=durable)
+        self.engine = engines.make(url, durable=durable)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Open one transaction; committed at the end of the block, rolled back on an error.
 
-        Raises DatabaseUnavailable where the database cannot be reached.
+        Raises DatabaseUnavailable where the database cannot be reached, goes away, or lets
+        another transaction go first. It may have committed all the same if it went away.
         """
         try:
             with self.engine.begin() as conn:
                 yield conn
         except DBAPIError as error:
-            if not _is_unreachable(error):
-                raise
-            raise self._unreachable(error) from None
+            self._raise_if_passing(error)
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that only reads: on SQLite it never waits for a writer."""
+        """Open a transaction that only reads: on SQLite it never waits for a writer.
+
+        Raises DatabaseUnavailable as ``begin`` does.
+        """
         try:
             with self.engine.connect().execution_options(reading=True) as conn:
                 yield conn
         except DBAPIError as error:
-            if not _is_unreachable(error):
-                raise
-            raise self._unreachable(error) from None
+            self._raise_if_passing(error)
+            raise
 
     def retrying(self, work: Callable[[Connection], T], *, tries: int = 5) -> T:
-        """Run ``work`` in a transaction of its own, again where the database asks for it.
+        """Run ``work`` in a transaction of its own, again where the error passes by itself.
 
-        For work that may lose a deadlock or a race for a row; ``work`` must be safe to repeat.
-        Raises Overtaken where it loses that race every time.
+        For work that may lose a deadlock, a race for a row or its connection; ``work`` must be
+        safe to repeat, also after a commit whose answer was lost. Raises Overtaken where it loses
+        that race every time, and what ``begin`` raises.
         """
         for attempt in range(1, tries):
             try:
                 with self.engine.begin() as conn:
                     return work(conn)
-            except DataError:
-                raise  # refused for what it holds, which another try does not change
-            except (DBAPIError, Overtaken):
-                time.sleep(0.02 * attempt)  # lets the winner finish
+            except Overtaken:
+                kind = Trouble.CLASH
+            except DBAPIError as error:
+                found = self._trouble(error)
+                if found is None and not isinstance(error, IntegrityError):
+                    raise
+                kind = found or Trouble.CLASH  # two first ones insert the same row: one wins
+            time.sleep(PAUSES[kind] * attempt)
         with self.begin() as conn:
             return work(conn)
 
-    def _unreachable(self, error: DBAPIError) -> DatabaseUnavailable:
-        reason = first_line(error)
-        cure = sqlite_file.cure(reason) if self.is_sqlite else "check DATABASE_URL and the server"
-        return DatabaseUnavailable(f"database {self.name}: {reason}: {cure}")
+    def _trouble(self, error: DBAPIError) -> Trouble | None:
+        if error.orig is None:
+            return None
+        found = trouble(self.engine.dialect.name, codes_of(error.orig))
+        return found or (Trouble.LOST if self._is_unreachable(error) else None)
+
+    def _is_unreachable(self, error: DBAPIError) -> bool:
+        """Tell whether an error without a code of its own means that the database is not there."""
+        if self.is_sqlite:  # a full disk, a damaged file
+            damaged = type(error.orig) is sqlite3.DatabaseError
+            return damaged or isinstance(error, OperationalError)
+        # ODBC drivers give a failed connection any class; it alone has no statement.
+        return error.connection_invalidated or error.statement is None
+
+    def _raise_if_passing(self, error: DBAPIError) -> None:
+        found = self._trouble(error)
+        if found is not None:
+            reason = first_line(error)
+            text = f"database {self.name}: {reason}: {self._cure(reason, found)}"
+            raise DatabaseUnavailable(text) from None
+
+    def _cure(self, reason: str, found: Trouble) -> str:
+        if self.is_sqlite:
+            return sqlite_file.cure(reason)
+        if any(words in reason.lower() for words in TOO_MANY):
+            return "let it take more connections: docs/operations.md says how many are needed"
+        if found is Trouble.CLASH:
+            return "another transaction was in the way: try again"
+        return "check DATABASE_URL and the server"
 
     @property
     def name(self) -> str:
@@ -190,67 +205,11 @@ def count(conn: Connection, table: FromClause, *where: ColumnElement[bool]) -> i
     return int(conn.execute(select(func.count()).select_from(table).where(*where)).scalar_one())
 
 
-def _make_engine(url: str, *, durable: bool) -> Engine:
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            return _sqlite_engine(url, parsed.database, durable=durable)
-        engine = create_engine(
-            parsed,
-            hide_parameters=True,
-            pool_pre_ping=True,
-            pool_recycle=1800,
-            isolation_level="READ COMMITTED",
-            connect_args=_connect_args(parsed),
-        )
-        if engine.dialect.is_async:
-            raise SettingsError("DATABASE_URL names an asynchronous driver: see .env.example")
-        return engine
-    except (NoSuchModuleError, ModuleNotFoundError) as error:
-        raise SettingsError(f"DATABASE_URL needs a driver that is not installed: {error}") from None
-    except (ArgumentError, ValueError):
-        raise SettingsError("DATABASE_URL is no database URL: see .env.example") from None
-
-
-def _connect_args(url: URL) -> dict[str, str]:
-    if url.get_backend_name() in ("mysql", "mariadb") and url.get_driver_name() == "pyodbc":
-        # Count the rows that an UPDATE found, as every other database does; by default this
-        # driver counts the rows that it changed, so a lock renewed in time would look lost.
-        return {"OPTION": "2"}
-    return {}
-
-
-def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
-    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
-    if path and path != ":memory:":
-        sqlite_file.watch(engine, Path(path).absolute())
-
-    @event.listens_for(engine, "connect")
-    def _connect(connection: DBAPIConnection, _record: object) -> None:
-        # The driver's own BEGIN is deferred, and a deferred one that later writes
-        # fails at once when another process writes: so we begin ourselves, to write.
-        connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(conn: Connection) -> None:
-        reading = conn.get_execution_options().get("reading")
-        conn.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _is_unreachable(error: DBAPIError) -> bool:
-    # ODBC drivers give a failed connection any class; it alone has no statement.
-    if type(error.orig) is sqlite3.DatabaseError:
-        return True  # the file is damaged, or is no database
-    return isinstance(error, OperationalError) or error.statement is None
-
-
 def first_line(error: DBAPIError) -> str:
     """Return the driver's own words, without statement and parameters."""
-    return str(error.orig).splitlines()[0][:200]
+    words = error.orig.args[1:2] if error.orig else ()  # pyodbc: a SQLSTATE, then the text
+    text = words[0] if words and isinstance(words[0], str) else str(error.orig)
+    return (text.splitlines() or [""])[0][:200]
 
 
 __all__ = ["Database", "clock", "count", "first_line", "moved_by", "now_ms"]

@@ -34,16 +34,15 @@ def hold(db: Database, name: str, *, limit: timedelta, busy: str) -> Iterator[Ca
     holder = str(uuid.uuid4())
 
     def renew() -> None:
-        with db.begin() as conn:
-            if not take(conn, name, holder, now=mended_clock(conn), limit=limit):
-                raise AlreadyRunning(busy)
+        taken = db.retrying(lambda c: take(c, name, holder, now=mended_clock(c), limit=limit))
+        if not taken:
+            raise AlreadyRunning(busy)
 
     renew()
     try:
         yield renew
     finally:
-        with db.begin() as conn:
-            release(conn, name, holder)
+        db.retrying(lambda conn: release(conn, name, holder))
 
 
 def take(conn: Connection, name: str, holder: str, *, now: datetime, limit: timedelta) -> bool:

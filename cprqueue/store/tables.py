@@ -42,13 +42,18 @@ class UtcDateTime(TypeDecorator[datetime]):
             return dialect.type_descriptor(mssql.DATETIME2(6))  # type: ignore[no-untyped-call]  # SQLAlchemy's stub lacks it
         return dialect.type_descriptor(DateTime())
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive values: they would be a guess."""
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Refuse naive values: they would be a guess.
+
+        MariaDB's ODBC driver cuts fractions of a second off a datetime, so it is given text.
+        """
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("naive datetime given to the database: say which time zone")
-        return value.astimezone(UTC).replace(tzinfo=None)
+        moment = value.astimezone(UTC).replace(tzinfo=None)
+        odbc = dialect.driver == "pyodbc" and dialect.name in ("mysql", "mariadb")
+        return moment.isoformat(" ", "microseconds") if odbc else moment
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Give back what was stored, marked as UTC."""

@@ -27,7 +27,7 @@ from cprqueue.clients.rm import BEGINNING, RestorationManager
 from cprqueue.domain.mapping import Unread
 from cprqueue.domain.models import Job
 from cprqueue.domain.states import RunKind, RunState
-from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError
+from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError, DatabaseUnavailable
 from cprqueue.services import gates
 from cprqueue.services.fetch.closing import close_finished
 from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file
@@ -116,8 +116,10 @@ class Fetch:
                 try:
                     yield run
                     self._sent(run)
-                except AlreadyRunning:
-                    raise  # the lock was lost: whoever has it may be at this very run
+                except (AlreadyRunning, DatabaseUnavailable):
+                    # The lock was lost, and whoever has it may be at this very run; or the
+                    # database was: the run goes on when its message comes again.
+                    raise
                 except CprqueueError as error:
                     self._failed(run, str(error))
                     raise

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -16,6 +17,8 @@ from cprqueue.domain.states import ErrorCode, Intent, LinkState, VerificationKin
 from cprqueue.store import clock_steps, events, leases, links, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import NO_INTENT, NO_LEASE, LinkValues
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,13 +43,41 @@ class Batch:
         """Open a transaction that renews the lease; items that it covers no more leave first."""
         before, self.rolled_back = boot_seconds(), True
         with self.db.begin() as conn:
-            until = clock_steps.mended_clock(conn) + self.lease_time
-            ours = leases.renew(conn, self.lease, until)
-            for job_id in self.items.keys() - ours:
-                del self.items[job_id]
+            self._renew(conn)
             yield conn
         self.rolled_back = False
         self.fence = Fence.of(before, self.lease_time)
+
+    def record(self, work: Callable[[Connection], T]) -> T:
+        """Do ``work`` as in ``recording``, again where it loses a deadlock or its connection.
+
+        For what may not be lost: an answer that only this process knows. Each time the items
+        and the counts are as they were at the beginning. Where even this fails, and nothing of
+        it is committed, the intents stand, and the next claim verifies.
+        """
+        items, copies = dict(self.items), [replace(item) for item in self.items.values()]
+        counts = self.pushed, self.parked, self.failed
+        before, self.rolled_back = boot_seconds(), True
+
+        def attempt(conn: Connection) -> T:
+            nonlocal before
+            before, self.items = boot_seconds(), dict(items)
+            self.pushed, self.parked, self.failed = counts
+            for item, copy in zip(items.values(), copies, strict=True):
+                item.become(copy)
+            self._renew(conn)
+            return work(conn)
+
+        found = self.db.retrying(attempt)
+        self.rolled_back = False
+        self.fence = Fence.of(before, self.lease_time)
+        return found
+
+    def _renew(self, conn: Connection) -> None:
+        until = clock_steps.mended_clock(conn) + self.lease_time
+        ours = leases.renew(conn, self.lease, until)
+        for job_id in self.items.keys() - ours:
+            del self.items[job_id]
 
     def keep_ours(self, items: Iterable[Item]) -> list[Item]:
         """Return those that are still under the lease, as of the last ``recording``."""

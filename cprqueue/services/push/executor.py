@@ -19,6 +19,7 @@ from cprqueue.domain.push_item import Item
 from cprqueue.domain.states import Intent
 from cprqueue.errors import (
     AccessStopped,
+    DatabaseUnavailable,
     LeaseExpired,
     OutOfCalls,
     RateLimited,
@@ -76,6 +77,8 @@ class Executor:
         """Read back what QuickBooks Time holds for these items; no answer postpones them."""
         try:
             verify.verify(self.qbt, batch, items)
+        except DatabaseUnavailable:
+            raise
         except (*AMBIGUOUS, Refused) as error:
             self._outcomes.postpone(batch, items, error)
         failpoints.point("verified")

@@ -40,7 +40,8 @@ class Outcomes:
 
     def record(self, batch: Batch, pairs: Pairs, results: list[ItemResult]) -> Pairs:
         """Record the results; return the writes that arrived late, whose jobs are now marked."""
-        with batch.recording() as conn:
+
+        def work(conn: Connection) -> Pairs:
             outcomes = list(zip(pairs, results, strict=True))
             # One that was there before was not made by us, so it is not ours to archive.
             lost = [row for row in outcomes if row[0][0].job_id not in batch.items]
@@ -56,15 +57,20 @@ class Outcomes:
                 if item.job_id in batch.items and not _moved(action, result):
                     self._record_failure(conn, batch, item, action, result)
             late_writes.mark(conn, late)
-        return late
+            return late
+
+        return batch.record(work)
 
     def record_no_answer(self, batch: Batch, pairs: Pairs, error: CprqueueError) -> Pairs:
         """Leave the intents, so that the next try verifies; return the writes that were late."""
-        with batch.recording() as conn:
+
+        def work(conn: Connection) -> Pairs:
             late = [pair for pair in pairs if pair[0].job_id not in batch.items]
             self._postpone(conn, batch, [item for item, _ in pairs], error)
             late_writes.mark(conn, late, under_way=self.retry_base * SETTLING)
-        return late
+            return late
+
+        return batch.record(work)
 
     def postpone(self, batch: Batch, items: list[Item], error: CprqueueError) -> None:
         """Give the items back for a later try."""

@@ -28,7 +28,7 @@ from cprqueue.clients.budget import Budget
 from cprqueue.domain.models import BATCH
 from cprqueue.domain.push_item import Item, read_item
 from cprqueue.domain.states import RunKind, RunState, VerificationKind
-from cprqueue.errors import AccessStopped, CprqueueError, OutOfCalls
+from cprqueue.errors import AccessStopped, CprqueueError, DatabaseUnavailable, OutOfCalls
 from cprqueue.services import gates
 from cprqueue.services.push import first_export
 from cprqueue.services.push.batch import Batch
@@ -180,7 +180,12 @@ class Push:
         return WakeUpResult(text=text, pushed=pushed, next_in=wait)
 
     def halted(self, error: CprqueueError) -> WakeUpResult:
-        """Decide what an error of a whole request means for the push."""
+        """Decide what an error of a whole request means for the push.
+
+        Raises DatabaseUnavailable again: the wake-up itself has to come again.
+        """
+        if isinstance(error, DatabaseUnavailable):
+            raise error
         if isinstance(error, AccessStopped):
             gates.stop_push(self.db, error, self.alert)
             return WakeUpResult(text=f"the push is stopped: {error}")

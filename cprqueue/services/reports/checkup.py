@@ -24,7 +24,7 @@ from cprqueue.errors import (
     UnreadableAnswer,
 )
 from cprqueue.services import gates
-from cprqueue.services.reports import warnings
+from cprqueue.services.reports import server_findings, warnings
 from cprqueue.services.reports.findings import (
     OK,
     PROBLEM,
@@ -80,6 +80,7 @@ class Checkup:
         if unusable:  # the database and the broker live there
             return
         yield self._database()
+        yield from server_findings.check(self.db if self.has_tables else None)
         yield self._broker()
         if missing:
             return
