@@ -23,7 +23,12 @@ def insert_job(
 ) -> None:
     """Record the job; wake up the push where QuickBooks Time should now hold something else."""
     value, moment = Job.from_message(job), datetime.fromisoformat(observed_at)
-    sighting = Sighting(run_id=run_id, complete=complete, observed_at=moment)
+    sighting = Sighting(
+        run_id=run_id,
+        complete=complete,
+        observed_at=moment,
+        braked=application().is_braked(run_id),
+    )
     try:
         due = record(application().db, application().rules, value, sighting)
     except Transient as error:

@@ -48,7 +48,7 @@ def get(office: Office, run_id: int) -> Any:
 def close(office: Office) -> datetime:
     with office.app.db.begin() as conn:
         now = clock(conn)
-        close_finished(conn, now=now)
+        close_finished(conn, office.app.push_limits, now=now)
     return now
 
 
