@@ -8,7 +8,7 @@ import typer
 
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli.console import print_json, say, show_table
-from cprqueue.domain.models import BATCH, Desired
+from cprqueue.domain.models import Desired
 from cprqueue.domain.push_plan import Compared, differences
 from cprqueue.domain.records import ClaimedLink
 from cprqueue.services import push_brake
@@ -50,7 +50,7 @@ def approve(run_id: RunId, json: Json = False) -> None:
     from cprqueue.cli import send
 
     ids = push_brake.approve(_ready().db, run_id)
-    send.send_wake_ups(ids[::BATCH])
+    send.send_wake_ups(ids)
     _report(run_id, ids, "approved", "due now", json=json)
 
 

@@ -65,8 +65,7 @@ def tripped(tally: Tally, managed: int, limits: PushLimits) -> str:
     """Say why the brake holds a fetch, in words that follow "would"; "" where it does not."""
     limit = limits.of(managed)
     if tally.changes > limit:
-        share = tally.changes / managed
-        return f"change {tally.changes} of {managed} jobcodes ({share:.0%}; the limit is {limit})"
+        return f"change {tally.changes} of {managed} jobcodes (the limit is {limit})"
     if tally.creates > limit and managed >= FREE_CREATIONS_BELOW:
         return f"create {tally.creates} jobcodes beside {managed} (the limit is {limit})"
     return ""

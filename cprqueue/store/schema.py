@@ -19,7 +19,7 @@ from cprqueue.store.database import Database, first_line
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a test compares it with the scripts."""
 
 TRIES = 5
