@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from random import Random
 
 from cprqueue import alerts, config, failpoints
@@ -20,7 +20,9 @@ from cprqueue.clients.token import Grant, Token
 from cprqueue.clients.transport import Transport
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.prune_plan import Limits
+from cprqueue.domain.push_brake import PushLimits
 from cprqueue.errors import AccessStopped
+from cprqueue.services import push_brake
 from cprqueue.services.fetch.fetch import Fetch
 from cprqueue.services.prune.archive import Archive
 from cprqueue.services.prune.prune import Prune
@@ -133,7 +135,24 @@ class Application:
     @cached_property
     def fetch(self) -> Fetch:
         """Fetches."""
-        return Fetch(self.db, self.rm, self.settings.var_dir, lock_limit=self.settings.lease)
+        return Fetch(
+            self.db,
+            self.rm,
+            self.settings.var_dir,
+            lock_limit=self.settings.lease,
+            push_limits=self.push_limits,
+        )
+
+    @cached_property
+    def is_braked(self) -> Callable[[int], bool]:
+        """Tell whether what a run makes due waits for its end; each run is looked up once."""
+        return lru_cache(maxsize=64)(partial(push_brake.is_braked, self.db))
+
+    @property
+    def push_limits(self) -> PushLimits:
+        """The brake on pushes."""
+        settings = self.settings
+        return PushLimits(fraction=settings.push_max_fraction, minimum=settings.push_min_limit)
 
     @cached_property
     def push(self) -> Push:
@@ -186,7 +205,13 @@ class Application:
     @cached_property
     def sweep(self) -> Sweep:
         """The sweep."""
-        return Sweep(db=self.db, qbt=self.qbt(), alert=self.alert, quiet=self.settings.lease)
+        return Sweep(
+            db=self.db,
+            qbt=self.qbt(),
+            alert=self.alert,
+            quiet=self.settings.lease,
+            push_limits=self.push_limits,
+        )
 
     @cached_property
     def archive(self) -> Archive:

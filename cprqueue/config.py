@@ -83,6 +83,8 @@ class Settings:
     prune_max_fraction: float = setting("PRUNE_MAX_FRACTION", values.fraction, 0.2)
     prune_min_limit: int = setting("PRUNE_MIN_LIMIT", values.whole(0), 10)
     prune_max_limit: int = setting("PRUNE_MAX_LIMIT", values.whole(0), 50)
+    push_max_fraction: float = setting("PUSH_MAX_FRACTION", values.fraction, 0.2)
+    push_min_limit: int = setting("PUSH_MIN_LIMIT", values.whole(0), 20)
     alert_urls: tuple[str, ...] = setting("ALERT_URLS", values.alert_urls, (), secret=True)
     timezone: str = setting("CPR_TIMEZONE", values.timezone, "UTC")
     log_format: str = setting("CPR_LOG_FORMAT", values.one_of("text", "json"), "text")
@@ -140,8 +142,6 @@ FILES = tuple(f"{name}_FILE" for name, f in SETTINGS.items() if not f.repr)
 
 NOT_YET = (
     "PRUNE_QUIET_DAYS",
-    "PUSH_MAX_FRACTION",
-    "PUSH_MIN_LIMIT",
     "ALERT_HEARTBEAT_URL",
     "CPR_WEB_USERS",
     "CPR_WEB_PORT",

@@ -10,11 +10,24 @@ import pytest
 
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.store.database import Database
+from tests import log_scan
 from tests.office import MakeOffice, Office, put_tables
 from tests.other_servers import new_database
 from tests.running import System
 
 pytest_plugins = ["tests.tsql.recording"]
+
+
+def pytest_configure() -> None:
+    """Collect what the tests log, from the first line on."""
+    log_scan.begin()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_private_is_logged() -> Iterator[None]:
+    """Fail the test in whose logs an address or a secret stands."""
+    yield
+    assert log_scan.end_of_test() == []
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ from cprqueue.services.push.push import WakeUpResult
 from cprqueue.services.record import record_in
 from cprqueue.store import jobs, links, runs, schema, sightings
 from cprqueue.store.database import Database, clock
+from tests import log_scan
 
 QUICK = {"QBT_RETRY_BASE_SECONDS": "0.005", "CPR_LEASE_SECONDS": "2", "CPR_TESTING": "1"}
 
@@ -95,6 +96,7 @@ class Office:
 
     def __init__(self, sandbox: Sandbox, var_dir: Path, **settings: str) -> None:
         self.sandbox = sandbox
+        log_scan.watch(sandbox)
         self.env = {**environment(sandbox.url), "CPR_VAR_DIR": str(var_dir), **QUICK, **settings}
         self.settings = config.load(self.env)
         if "QBT_RATE_LIMIT" in settings:  # the service allows as many as the office believes

@@ -20,6 +20,7 @@ from cprqueue.sandbox.server import Sandbox
 from cprqueue.services.prune import turns
 from cprqueue.store import plan_items, runs
 from cprqueue.store.database import Database
+from tests import log_scan
 from tests.office import broken, job
 from tests.real_processes import killed_at_the_end, wait_until
 from tests.running import System, errors
@@ -76,7 +77,7 @@ class Place:
     @contextmanager
     def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
         """Start a command."""
-        process = subprocess.Popen(
+        process = log_scan.Watched(
             [sys.executable, "-m", "cprqueue", *words],
             env=self.system.env,
             cwd=self.system.directory,

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
+from tests import log_scan
 from tests.real_processes import no_process_left_behind, wait_until
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +44,8 @@ PATIENT = {"timeout_seconds": 90.0}
 def _read(stream: IO[str], lines: list[str]) -> None:
     with stream:
         for line in stream:
-            lines.append(line)  # noqa: PERF402 - each line is to be seen when it comes
+            lines.append(line)
+            log_scan.collect([line])
 
 
 class Up:
@@ -87,6 +89,7 @@ class System:
         self.var = directory / "var"
         ours = {**environment(sandbox.url), "CPR_VAR_DIR": str(self.var)}
         self.env = clean_environment(**ours, **env)
+        log_scan.watch(sandbox)
 
     @contextmanager
     def up(self, *options: str) -> Iterator[Up]:
@@ -102,7 +105,7 @@ class System:
 
     def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "cprqueue", *words],
             env={**self.env, **env},
             cwd=self.directory,
@@ -111,6 +114,8 @@ class System:
             timeout=200,
             check=False,
         )
+        log_scan.collect(done.stderr.splitlines())
+        return done
 
     def sync(self, *options: str) -> dict[str, Any]:
         """Sync to the end; return what it printed, with ``code`` and ``error`` lines."""
@@ -125,7 +130,7 @@ class System:
 
 def celery(system: System, *words: str, **env: str) -> subprocess.Popen[str]:
     """Start a Celery command in the repository root, its output in one pipe."""
-    return subprocess.Popen(
+    return log_scan.Watched(
         [sys.executable, "-m", "celery", "-A", "cprqueue", *words],
         env={**system.env, **env},
         cwd=ROOT,

@@ -12,6 +12,7 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from cprqueue import log
+from tests.log_scan import leaks
 
 
 @pytest.fixture(autouse=True)
@@ -173,3 +174,8 @@ def test_what_is_printed_is_a_line_of_json(capsys: pytest.CaptureFixture[str]) -
         ("INFO", "hello"),
         ("ERROR", "RM_PASSWORD is not set"),
     ]
+
+
+def test_the_scan_of_the_logs_finds_addresses_and_secrets() -> None:
+    lines = ["fetch done job=12", "refused: ('12 Main Street', NULL)", "token=hidden", "12 Main"]
+    assert list(leaks(lines, ["12 Main Street", "9 Elm Ct"], ["hidden"])) == lines[1:3]

@@ -92,10 +92,10 @@ def test_what_the_environment_has_for_other_programs_is_left_alone(name: str) ->
 
 
 def test_a_setting_of_a_later_version_is_no_mistake_and_check_tells_of_it() -> None:
-    settings = config.load({"PUSH_MAX_FRACTION": "0.2"})
-    assert settings.without_effect == ("PUSH_MAX_FRACTION",)
+    settings = config.load({"CPR_WEB_PORT": "8080"})
+    assert settings.without_effect == ("CPR_WEB_PORT",)
     [found] = not_yet(settings.without_effect)
-    assert (found.state, found.text.split(":")[0]) == ("warning", "PUSH_MAX_FRACTION")
+    assert (found.state, found.text.split(":")[0]) == ("warning", "CPR_WEB_PORT")
 
 
 def test_what_belongs_to_others_or_is_blank_is_left_alone() -> None:

@@ -32,8 +32,11 @@ def insert_job(
     """
     value, moment = Job.from_message(job), datetime.fromisoformat(observed_at)
     number = run_id if number is None else number
-    sighting = Sighting(run_id=run_id, number=number, complete=complete, observed_at=moment)
     try:
+        braked = application().is_braked(run_id)
+        sighting = Sighting(
+            run_id=run_id, number=number, complete=complete, observed_at=moment, braked=braked
+        )
         due = record(application().db, application().rules, value, sighting)
     except Transient as error:
         wait = min(2**self.request.retries, LONGEST_COUNTDOWN_SECONDS)

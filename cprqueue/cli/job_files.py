@@ -103,7 +103,7 @@ def import_(
     Example:  cprqueue import var/cpr_all_jobs.json
     """
     app = _ready()
-    work = job_files.Import(app.db, app.rules)
+    work = job_files.Import(app.db, app.rules, app.push_limits)
     survey = work.open(file)
     with _record_bar(len(survey.last_index)) as recorded:
         done = work.run(file, survey, recorded=recorded)
@@ -124,10 +124,11 @@ def _record_bar(total: int) -> Iterator[Report]:
 def _imported(done: job_files.Imported) -> str:
     older = f", {done.older} older than the record" if done.older else ""
     due = f"; {len(done.due)} due for QuickBooks Time" if done.due else ""
+    held = f"; {done.held} held: see `cprqueue plan show {done.run_id}`" if done.held else ""
     return (
         f"{counted(done.jobs, 'job')}: {done.new} new, {done.changed} changed, "
         f"{done.unchanged} unchanged{older}; {done.active} active, {done.inactive} inactive"
-        f"{_unread(done.note)}{due}"
+        f"{_unread(done.note)}{due}{held}"
     )
 
 

@@ -66,11 +66,11 @@ class _Bars:
             completed=current.recorded,
             text=_WAITING.get(current.state, ""),
         )
-        all_active = current.in_sync + current.due + current.parked
+        all_active = current.in_sync + current.due + current.parked + current.held
         self._progress.update(
             self._push,
             total=all_active if sent else None,
-            completed=current.in_sync + current.parked,
+            completed=current.in_sync + current.parked + current.held,
             text=clean(current.stopped) or _tail(current),
         )
 
@@ -116,4 +116,5 @@ def _line(current: SyncProgress) -> str:
 
 
 def _tail(current: SyncProgress) -> str:
-    return f"{current.parked} parked, {counted(current.calls, 'call')}"
+    held = f"{current.held} held, " if current.held else ""
+    return f"{current.parked} parked, {held}{counted(current.calls, 'call')}"

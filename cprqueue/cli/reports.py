@@ -21,6 +21,7 @@ from cprqueue.cli.console import (
 )
 from cprqueue.cli.explained import show_choice, show_explanation
 from cprqueue.domain.records import ClaimedLink, Run
+from cprqueue.domain.states import LinkState
 from cprqueue.errors import UsageError
 from cprqueue.services.reports import explain as explaining
 from cprqueue.services.reports import overview
@@ -64,12 +65,19 @@ def _broker_warnings(broker: broker_state.Broker, due: int) -> list[str]:
     return []
 
 
+_PUSH_WORDS = {"in_sync": "in step", "due": "due", "parked": "parked", "held": "held"}
+
+
 def _status_rows(found: overview.Status, broker: broker_state.Broker) -> dict[str, str]:
     jobs = found.jobs
     lengths = ", ".join(f"{name} {n}" for name, n in broker.queues.items())
     return {
         "Jobs": f"{jobs['active']} active, {jobs['inactive']} inactive",
-        "Push": f"{jobs['in_sync']} in step, {jobs['due']} due, {jobs['parked']} parked",
+        "Push": ", ".join(
+            f"{jobs[name]} {word}"
+            for name, word in _PUSH_WORDS.items()
+            if jobs[name] or name != LinkState.HELD
+        ),
         "Queues": lengths or "not known: the broker does not answer",
         "Workers": ", ".join(broker.workers) or "none answers",
         "Calls": _calls(found, works=bool(broker.workers)),
@@ -104,7 +112,7 @@ def _last(run: Run | None) -> str:
 
 
 def failures(json: Json = False) -> None:
-    """List the jobs that are parked, or failed and are tried again, with the reason.
+    """List the jobs that are parked or held, or failed and are tried again, with the reason.
 
     Example:  cprqueue failures
     """
@@ -112,7 +120,7 @@ def failures(json: Json = False) -> None:
     if json:
         print_json([overview.failure_json(row) for row in found])
     elif not found:
-        say("no job is parked or failing")
+        say("no job is parked, held or failing")
     else:
         _show_failures(found)
 

@@ -146,10 +146,12 @@ def _verdict(end: SyncProgress) -> int:
     if not end.finished:
         say_error(f"run {end.run_id} is not finished; it goes on: see `cprqueue status`")
         return TIMED_OUT
+    if end.held:
+        held = f"{counted(end.held, 'job')} held: nothing of it is written"
+        note(f"{held}: see `cprqueue plan show {end.run_id}`")
     if end.parked:
         note(f"{counted(end.parked, 'job')} parked: see `cprqueue failures`")
-        return SOME_FAILED
-    return DONE
+    return SOME_FAILED if end.held or end.parked else DONE
 
 
 def _queued(end: SyncProgress) -> int:

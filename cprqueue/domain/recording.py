@@ -28,6 +28,7 @@ class Sighting:
     ``number`` is that of the asking (``sightings.next_number``): it alone says which of two
     sightings is newer, because a clock may be set back. ``event_run_id`` names the run in the
     job's history where it was no fetch (an import).
+    ``braked``: what it makes due waits until the run has closed, for the brake on pushes.
     """
 
     run_id: int
@@ -35,6 +36,12 @@ class Sighting:
     complete: bool
     observed_at: datetime
     event_run_id: int | None = None
+    braked: bool = False
+
+    @property
+    def source_run_id(self) -> int | None:
+        """The run that the job's history names; None where it was none."""
+        return self.run_id or self.event_run_id
 
 
 class Finding(StrEnum):
@@ -60,7 +67,8 @@ class Change:
     """What is to be written for one job.
 
     ``columns`` of its row; the ``event`` of its history, if any; what its link needs, and the
-    digest of what is desired then; the key of the number that it leaves to others, if any.
+    digest of what is desired then, and the run that has to close before it is pushed, if any;
+    the key of the number that it leaves to others, if any.
     """
 
     job_id: int
@@ -70,6 +78,7 @@ class Change:
     event_run_id: int | None = None
     link: LinkNeed | None = None
     desired_hash: str = ""
+    waits_for: int | None = None
     released: str | None = None
 
 
@@ -99,9 +108,10 @@ def decide(known: Recorded | None, job: Job, verdict: Verdict, sighting: Sightin
         finding=Finding.UNCHANGED if same else Finding.CHANGED,
         columns=columns | moment,
         event=f"changed: {verdict.rule}",
-        event_run_id=sighting.run_id or sighting.event_run_id,
+        event_run_id=sighting.source_run_id,
         link=_link_need(known, digest, active=verdict.active),
         desired_hash=digest,
+        waits_for=None if known.creation_allowed else _waits_for(sighting),
         released=known.name_key if left else None,
     )
 
@@ -144,10 +154,15 @@ def _first(job: Job, verdict: Verdict, sighting: Sighting) -> Change:
         finding=Finding.NEW,
         columns=_columns(job, verdict) | {"observed_at": sighting.observed_at, **runs},
         event=f"new: {verdict.rule}",
-        event_run_id=sighting.run_id or sighting.event_run_id,
+        event_run_id=sighting.source_run_id,
         link=LinkNeed.ADD if verdict.active else None,
         desired_hash=desired(job).digest(),
+        waits_for=_waits_for(sighting),
     )
+
+
+def _waits_for(sighting: Sighting) -> int | None:
+    return sighting.source_run_id if sighting.braked else None
 
 
 def _settled(known: Recorded) -> bool:

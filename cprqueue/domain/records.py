@@ -82,6 +82,13 @@ class Recorded(Record):
     name_key: str
     state: LinkState | None
     desired_hash: str | None
+    jobcode_id: int | None
+    due_run_id: int | None
+
+    @property
+    def creation_allowed(self) -> bool:
+        """True for a job whose jobcode is about to be created: no brake holds it."""
+        return self.state is LinkState.DUE and self.jobcode_id is None and self.due_run_id is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +96,7 @@ class Link(Record):
     """What a job has in QuickBooks Time, and when it is pushed next.
 
     ``observed_text`` is ``observed`` as it is stored: for whoever writes only where it still is so.
+    ``due_run_id``: the fetch on whose changes the brake has yet to decide, or that holds the job.
     """
 
     job_id: int
@@ -109,6 +117,7 @@ class Link(Record):
     verification: VerificationKind | None
     error_code: str | None
     error_reason: str | None
+    due_run_id: int | None
 
     @staticmethod
     def _decoded(row: RowMapping) -> Mapping[str, object]:

@@ -35,11 +35,12 @@ class RunKind(StrEnum):
 
 
 class LinkState(StrEnum):
-    """Whether a job is to be pushed; ``idle``: it is not active."""
+    """Whether a job is to be pushed; ``held``: a person decides; ``idle``: it is not active."""
 
     DUE = "due"
     IN_SYNC = "in_sync"
     PARKED = "parked"
+    HELD = "held"
     IDLE = "idle"
 
 
@@ -85,6 +86,8 @@ class ErrorCode(StrEnum):
     DOUBLED_NUMBER = "doubled_number"
     CONFLICT = "conflict"
     WAITING = "waiting"
+    HELD = "held"
+    DISMISSED = "dismissed"
     NO_ANSWER = "no_answer"
 
 

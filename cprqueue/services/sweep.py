@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from cprqueue.clients.qbtime import QuickBooksTime
+from cprqueue.domain.push_brake import PushLimits
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services import gates, wake_ups
 from cprqueue.services.fetch import closing
@@ -38,6 +39,7 @@ class Sweep:
     qbt: QuickBooksTime
     alert: gates.Alert
     quiet: timedelta
+    push_limits: PushLimits
 
     def run(self, *, waiting: Callable[[str], int], send: Send) -> list[WakeUp]:
         """Do all of it; return the wake-ups to send.
@@ -59,7 +61,7 @@ class Sweep:
         with self.db.begin() as conn:
             now = clock_steps.mended_clock(conn)
             clock_steps.mend_ahead(conn, lease=self.quiet)
-            closing.close_finished(conn, now=now)
+            closing.close_finished(conn, self.push_limits, now=now)
             _close_dead(conn, now)
             if claim_moment(conn, "tidy", now=now, moment=now + timedelta(hours=1)):
                 events.forget_before(conn, now - EVENTS_KEPT)

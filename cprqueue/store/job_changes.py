@@ -26,6 +26,8 @@ _RECORDED = (
         jobs.c.name_key,
         links_table.c.state,
         links_table.c.desired_hash,
+        links_table.c.jobcode_id,
+        links_table.c.due_run_id,
     )
     .select_from(jobs.outerjoin(links_table, jobs.c.job_id == links_table.c.job_id))
     .where(jobs.c.job_id == bindparam("id"))
@@ -61,7 +63,7 @@ def write(conn: Connection, known: Recorded | None, change: Change) -> list[int]
 
 
 def _write_link(conn: Connection, change: Change, now: datetime) -> list[int]:
-    job_id, digest = change.job_id, change.desired_hash
+    job_id, digest, waits_for = change.job_id, change.desired_hash, change.waits_for
     match change.link:
         case None:
             return []
@@ -69,13 +71,13 @@ def _write_link(conn: Connection, change: Change, now: datetime) -> list[int]:
             push_queue.set_idle(conn, [job_id])
             return []
         case LinkNeed.ADD:
-            push_queue.add(conn, job_id, digest, now=now)
+            push_queue.add(conn, job_id, digest, now=now, waits_for=waits_for)
         case LinkNeed.RESTORE:
             links.assume_archived(conn, job_id)
-            push_queue.set_due(conn, job_id, digest, now=now)
+            push_queue.set_due(conn, job_id, digest, now=now, waits_for=waits_for)
         case LinkNeed.PUSH:
-            push_queue.set_due(conn, job_id, digest, now=now)
-    return [job_id]
+            push_queue.set_due(conn, job_id, digest, now=now, waits_for=waits_for)
+    return [] if waits_for else [job_id]
 
 
 _AS_READ = ("sighting", "seen_run_id", "complete_run_id")

@@ -85,11 +85,11 @@ def note_active(
     values: push_queue.LinkValues = {**observed_columns(observed), "pushed_at": now}
     active_now = conn.execute(select(jobs.c.active).where(jobs.c.job_id == row.job_id)).scalar()
     values["verification"] = verification  # archiving may have taken the job's location away
-    if active_now:
+    if active_now and row.state is not LinkState.HELD:
         values |= push_queue.due_values(now)
     if row.lease not in (None, lease):
         values |= push_queue.NO_LEASE
-        if active_now:
+        if "next_attempt_at" in values:
             values["next_attempt_at"] = now + guard
     conn.execute(update(links).where(links.c.job_id == row.job_id).values(**values))
 
@@ -213,7 +213,7 @@ def counts(conn: Connection) -> dict[str, int]:
         .select_from(jobs.outerjoin(links, jobs.c.job_id == links.c.job_id))
         .group_by(jobs.c.active, links.c.state)
     )
-    result = {"active": 0, "in_sync": 0, "due": 0, "parked": 0, "inactive": 0}
+    result = {"active": 0, "in_sync": 0, "due": 0, "parked": 0, "held": 0, "inactive": 0}
     for active, state, number in conn.execute(statement):
         if not active:
             result["inactive"] += number

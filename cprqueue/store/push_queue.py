@@ -49,16 +49,21 @@ class LinkValues(TypedDict, total=False):
     verification: VerificationKind | None
     error_code: str | None
     error_reason: str | None
+    due_run_id: int | None
 
 
 FRESH: LinkValues = {"attempts": 0, "error_code": None, "error_reason": None}
+NOT_DUE: LinkValues = {"next_attempt_at": None, "due_run_id": None}
 NO_LEASE: LinkValues = {"lease": None, "lease_until": None}
 NO_INTENT: LinkValues = {"intent": None, "intent_at": None}
 
 
-def add(conn: Connection, job_id: int, desired_hash: str, *, now: datetime) -> None:
-    """Give a job its link row, due now."""
-    values = {"job_id": job_id, "desired_hash": desired_hash, **due_values(now)}
+def add(
+    conn: Connection, job_id: int, desired_hash: str, *, now: datetime, waits_for: int | None = None
+) -> None:
+    """Give a job its link row, due now; ``waits_for``: see ``set_due``."""
+    due = due_values(now) | {"due_run_id": waits_for}
+    values = {"job_id": job_id, "desired_hash": desired_hash, **due}
     conn.execute(insert(links), values)
 
 
@@ -69,14 +74,20 @@ def set_due(
     *,
     now: datetime,
     verification: VerificationKind | None = None,
+    waits_for: int | None = None,
 ) -> None:
     """Make the job due now; a lease that stands is kept, so that its holder can end.
 
     ``verification``: what to read back before anything is written; None leaves that as it is.
+    ``waits_for``: the fetch that has to close first, so that the brake decides on all of it.
     """
+    due = due_values(now)
+    if waits_for is not None:
+        del due["error_code"], due["error_reason"]  # that it was held stays known
     values = {
         "desired_hash": desired_hash,
-        **due_values(now),
+        **due,
+        "due_run_id": waits_for,
         **({"verification": verification} if verification else {}),
     }
     conn.execute(update(links).where(links.c.job_id == bindparam("id")), {"id": job_id, **values})
@@ -85,8 +96,8 @@ def set_due(
 def make_due(
     conn: Connection, job_id: int, *, now: datetime, verification: VerificationKind | None = None
 ) -> None:
-    """Make the job due now; what is desired stays as it is on record."""
-    own = update(links).where(links.c.job_id == job_id)
+    """Make the job due now; what is desired stays as it is on record, and a held job held."""
+    own = update(links).where(links.c.job_id == job_id, links.c.state != LinkState.HELD)
     conn.execute(
         own.values(**due_values(now), **({"verification": verification} if verification else {}))
     )
@@ -98,14 +109,18 @@ def due_values(now: datetime) -> LinkValues:
 
 def set_idle(conn: Connection, job_ids: Iterable[int]) -> None:
     """Take inactive jobs out of the push; their link stays."""
-    idle = update(links).values(state=LinkState.IDLE, next_attempt_at=None, **FRESH)
+    values: LinkValues = {"state": LinkState.IDLE, **NOT_DUE, **FRESH}
     for part in chunks(job_ids):
-        conn.execute(idle.where(links.c.job_id.in_(part)))
+        conn.execute(update(links).where(links.c.job_id.in_(part)).values(**values))
 
 
 def requeue(conn: Connection, *, now: datetime, job_ids: Sequence[int] | None = None) -> list[int]:
-    """Make parked jobs due, and waiting ones due now; all of them where no ids are given."""
-    waits = links.c.state.in_((LinkState.PARKED, LinkState.DUE))
+    """Make parked jobs due, and waiting ones due now; all of them where no ids are given.
+
+    What a brake holds, or has yet to decide on, stays as it is.
+    """
+    states = links.c.state.in_((LinkState.PARKED, LinkState.DUE))
+    waits = and_(states, links.c.due_run_id.is_(None))
     if job_ids is None:
         return _make_due_where(conn, waits, now=now)
     parts = [and_(waits, links.c.job_id.in_(part)) for part in chunks(job_ids)]
@@ -152,7 +167,8 @@ def unleased(now: datetime) -> ColumnElement[bool]:
 
 
 def claimable(now: datetime) -> ColumnElement[bool]:
-    return and_(links.c.state == LinkState.DUE, links.c.next_attempt_at <= now, unleased(now))
+    free = links.c.due_run_id.is_(None)
+    return and_(links.c.state == LinkState.DUE, links.c.next_attempt_at <= now, free, unleased(now))
 
 
 def due_now(conn: Connection, *, now: datetime, at_most: int = 51) -> tuple[int, datetime | None]:
@@ -177,10 +193,11 @@ def require_verification(
     The present holder cannot clear it, nor end the job: it may have read before this.
     """
     due = {"state": LinkState.DUE, "due_since": now, "next_attempt_at": at or now}
+    waiting = links.c.state.not_in((LinkState.IDLE, LinkState.HELD))
     for part in chunks(sorted(job_ids)):
         own = update(links).where(links.c.job_id.in_(part))
         conn.execute(own.values(verification=VerificationKind.REQUIRED))
-        conn.execute(own.where(links.c.state != LinkState.IDLE).values(**due))
+        conn.execute(own.where(waiting).values(**due))
 
 
 WITH_JOB = select(
@@ -237,14 +254,14 @@ def next_due_in(conn: Connection, *, now: datetime) -> timedelta | None:
     """Return how long until the next row that nobody holds is due; None if there is none."""
     moment = conn.execute(
         select(func.min(links.c.next_attempt_at)).where(
-            links.c.state == LinkState.DUE, unleased(now)
+            links.c.state == LinkState.DUE, links.c.due_run_id.is_(None), unleased(now)
         )
     ).scalar()
     return max(moment - now, timedelta(0)) if moment else None
 
 
 def failing(conn: Connection) -> list[ClaimedLink]:
-    """Return parked jobs, and due ones that have failed at least once."""
+    """Return parked and held jobs, and due ones that have failed at least once."""
     tried = and_(links.c.state == LinkState.DUE, links.c.error_code.is_not(None))
-    where = and_(jobs.c.active, or_(links.c.state == LinkState.PARKED, tried))
+    where = and_(jobs.c.active, or_(links.c.state.in_((LinkState.PARKED, LinkState.HELD)), tried))
     return select_with_jobs(conn, where, links.c.state.desc(), jobs.c.job_number)

@@ -242,6 +242,14 @@ def newest_few(
     return [Run.from_row(row) for row in found]
 
 
+def next_done(conn: Connection, kinds: tuple[RunKind, ...], *, after: int) -> Run | None:
+    """Return the first run of these kinds after this one that is done, or None."""
+    where = and_(runs.c.kind.in_(kinds), runs.c.state == RunState.DONE, runs.c.run_id > after)
+    first = select(func.min(runs.c.run_id)).where(where)
+    found = conn.execute(first).scalar()
+    return get(conn, found) if found is not None else None
+
+
 def _shown_by(run: Run) -> ColumnElement[bool]:
     """Select the jobs that the run has shown and that are on record since.
 
@@ -266,5 +274,5 @@ def push_counts(conn: Connection, run: Run) -> dict[str, int]:
         .group_by(links.c.state)
     )
     found = {state: int(number) for state, number in conn.execute(statement)}
-    shown = (LinkState.IN_SYNC, LinkState.DUE, LinkState.PARKED)
+    shown = (LinkState.IN_SYNC, LinkState.DUE, LinkState.PARKED, LinkState.HELD)
     return {state.value: found.get(state, 0) for state in shown}

@@ -155,6 +155,7 @@ links = Table(
     Column("look", Word(VerificationKind, 10), key="verification"),
     Column("error_code", Word(str, 40)),
     Column("error_reason", text_of(1000)),
+    Column("due_run_id", BigInteger, index=True),
     Index("ix_links_state_next_attempt_at", "state", "next_attempt_at"),
     Index("ix_links_lease", "lease"),
 )

@@ -229,7 +229,7 @@ def test_jobs_are_counted_by_the_state_of_their_push(db: Database) -> None:
     know(db, 6, 7, 8, progress="Lost Lead")
     with db.read() as conn:
         assert links.counts(conn) == {
-            "active": 5, "in_sync": 2, "due": 2, "parked": 1, "inactive": 3
+            "active": 5, "in_sync": 2, "due": 2, "parked": 1, "held": 0, "inactive": 3
         }  # fmt: skip
 
 

@@ -142,7 +142,9 @@ def test_a_run_that_has_not_asked_yet_has_shown_nothing(db: Database) -> None:
     run_id = create(db)
     with db.read() as conn:
         assert runs.recorded_count(conn, get(db, run_id)) == 0
-        assert runs.push_counts(conn, get(db, run_id)) == {"in_sync": 0, "due": 0, "parked": 0}
+        assert runs.push_counts(conn, get(db, run_id)) == dict.fromkeys(
+            ("in_sync", "due", "parked", "held"), 0
+        )
 
 
 def test_the_active_jobs_of_a_run_are_counted_by_the_state_of_their_push(db: Database) -> None:
@@ -158,5 +160,5 @@ def test_the_active_jobs_of_a_run_are_counted_by_the_state_of_their_push(db: Dat
         leases.write(conn, 2, "x", {"state": LinkState.PARKED})
     with db.read() as conn:
         row = get(db, run_id)
-        assert runs.push_counts(conn, row) == {"in_sync": 1, "due": 2, "parked": 1}
+        assert runs.push_counts(conn, row) == {"in_sync": 1, "due": 2, "parked": 1, "held": 0}
         assert runs.recorded_count(conn, row) == 5

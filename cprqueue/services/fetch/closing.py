@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from cprqueue.domain.push_brake import PushLimits
 from cprqueue.domain.records import Run
 from cprqueue.domain.states import RunKind, RunState
-from cprqueue.services import progress_values
+from cprqueue.services import progress_values, push_brake
 from cprqueue.services.fetch.unread import is_blind
 from cprqueue.store import events, jobs, push_queue, runs
 from cprqueue.store.chunks import chunks
@@ -66,8 +67,11 @@ def _requeue(conn: Connection, run: Run) -> list[LostFetch]:
     return [LostFetch(run_id=run.run_id, complete=run.complete)]
 
 
-def close_finished(conn: Connection, *, now: datetime) -> None:
-    """Close fetches that are recorded to the end; call those failed that got stuck."""
+def close_finished(conn: Connection, limits: PushLimits, *, now: datetime) -> None:
+    """Close fetches that are recorded to the end; call those failed that got stuck.
+
+    Then the brake decides on what they made due, in the same transaction.
+    """
     found = runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=20)
     moving = any(r.state is not RunState.QUEUED and r.moved >= now - STALLED_AFTER for r in found)
     for run in found:
@@ -80,6 +84,7 @@ def close_finished(conn: Connection, *, now: datetime) -> None:
             _wait(conn, run, now)
         elif run.moved < now - STALLED_AFTER:
             runs.finish(conn, run.run_id, RunState.FAILED, note=_stuck(run))
+    push_brake.settle(conn, limits, now=now)
 
 
 def _wait(conn: Connection, run: Run, now: datetime) -> None:

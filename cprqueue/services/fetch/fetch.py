@@ -26,9 +26,10 @@ from cprqueue.clients.job_list import says_nothing
 from cprqueue.clients.rm import BEGINNING, RestorationManager
 from cprqueue.domain.mapping import Unread
 from cprqueue.domain.models import Job
+from cprqueue.domain.push_brake import PushLimits
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError, DatabaseUnavailable
-from cprqueue.services import gates
+from cprqueue.services import gates, push_brake
 from cprqueue.services.fetch.closing import close_finished
 from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file
 from cprqueue.services.fetch.unread import note_unread
@@ -78,8 +79,15 @@ class Fetch:
     """Fetches from RM. ``var_dir`` is where the answers are kept."""
 
     def __init__(
-        self, db: Database, rm: RestorationManager, var_dir: Path, *, lock_limit: timedelta
+        self,
+        db: Database,
+        rm: RestorationManager,
+        var_dir: Path,
+        *,
+        lock_limit: timedelta,
+        push_limits: PushLimits,
     ) -> None:
+        self.push_limits = push_limits
         self.lock_limit = lock_limit
         self.db = db
         self.rm = rm
@@ -185,7 +193,7 @@ class Fetch:
     def close(self) -> bool:
         """Close runs that are recorded to the end or stalled; True while one is still open."""
         with self.db.begin() as conn:
-            close_finished(conn, now=clock(conn))
+            close_finished(conn, self.push_limits, now=clock(conn))
             return runs.newest(conn, RunKind.FETCH, RunState.RECORDING) is not None
 
     def close_when_recorded(self) -> bool:
@@ -206,7 +214,8 @@ def _start(conn: Connection, run_id: int | None, *, complete: bool) -> FetchRun:
     now, number = clock(conn), sightings.next_number(conn)
     if run_id is None:
         run_id = runs.create(conn, RunKind.FETCH, requested_by="beat")
-    complete = complete or runs.existing(conn, run_id).complete
+    run = runs.existing(conn, run_id)
+    complete = complete or run.complete
     since = None if complete else next_since(conn)
     begun = FetchRun(
         run_id=run_id,
@@ -224,6 +233,7 @@ def _start(conn: Connection, run_id: int | None, *, complete: bool) -> FetchRun:
         observed_at=now,
         sighting=number,
         recorded=0,
+        detail={push_brake.BRAKED: push_brake.applies(conn), **run.details},
     ):
         raise AlreadyDone(f"run {run_id} is over already")
     return begun

@@ -20,13 +20,15 @@ from cprqueue.clients.job_list import says_nothing
 from cprqueue.clients.rm import BEGINNING
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Job
+from cprqueue.domain.push_brake import PushLimits
 from cprqueue.domain.recording import Change, Sighting, decide
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import CprqueueError, UnreadableAnswer, UsageError
+from cprqueue.services import push_brake
 from cprqueue.services.fetch.fetch import Fetch, every, next_since
 from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file
 from cprqueue.services.fetch.unread import describe
-from cprqueue.store import job_changes, locks, runs, sightings
+from cprqueue.store import held_pushes, job_changes, locks, runs, sightings
 from cprqueue.store.database import Database, clock
 
 TOGETHER = 100
@@ -108,6 +110,7 @@ class Imported:
     active: int = 0
     inactive: int = 0
     unreadable: int = 0
+    held: int = 0
     due: set[int] = field(default_factory=set)
     note: str | None = None
 
@@ -134,9 +137,10 @@ class Import:
     is newer than the file stays as it is.
     """
 
-    def __init__(self, db: Database, rules: ActiveRules) -> None:
+    def __init__(self, db: Database, rules: ActiveRules, push_limits: PushLimits) -> None:
         self.db = db
         self.rules = rules
+        self.push_limits = push_limits
 
     def open(self, path: Path) -> Survey:
         """Read the whole file once. Raises UsageError, one line, for one that cannot be used."""
@@ -152,10 +156,16 @@ class Import:
         with self.db.begin() as conn:
             moment = min(datetime.fromtimestamp(path.stat().st_mtime, UTC), clock(conn))
             run_id = runs.create(conn, RunKind.IMPORT, requested_by=path.name)
-            runs.start(conn, run_id, observed_at=moment)
+            braked = push_brake.applies(conn)
+            runs.start(conn, run_id, observed_at=moment, detail={push_brake.BRAKED: braked})
             number = sightings.number_at(conn, moment)
         sighting = Sighting(
-            run_id=0, number=number, complete=False, observed_at=moment, event_run_id=run_id
+            run_id=0,
+            number=number,
+            complete=False,
+            observed_at=moment,
+            event_run_id=run_id,
+            braked=braked,
         )
         done = Imported(run_id=run_id, unreadable=survey.skipped, note=describe(survey.unread))
         try:
@@ -188,16 +198,19 @@ class Import:
 
     def _end(self, done: Imported, state: RunState, note: str | None) -> None:
         with self.db.begin() as conn:
+            before = runs.existing(conn, done.run_id).details
             runs.finish(
                 conn,
                 done.run_id,
                 state,
                 note=note,
-                detail=done.counts(),
+                detail={**before, **done.counts()},
                 emitted=done.jobs,
                 recorded=done.new + done.changed + done.unchanged,
                 skipped=done.unreadable,
             )
+            done.due.update(push_brake.settle(conn, self.push_limits, now=clock(conn)))
+            done.held = held_pushes.held_counts(conn).get(done.run_id, 0)
 
 
 def _parts(items: Iterator[Job]) -> Iterator[list[Job]]:

@@ -149,6 +149,7 @@ class Batch:
         now = clock(conn)
         values: LinkValues = {
             "state": LinkState.PARKED,
+            "due_run_id": None,
             "error_code": code,
             "error_reason": reason[:1000],
             "attempts": item.attempts + 1,
@@ -174,7 +175,7 @@ class Batch:
         values: LinkValues = {
             "state": LinkState.IN_SYNC,
             "pushed_at": now,
-            "next_attempt_at": None,
+            **push_queue.NOT_DUE,
             "lease_until": None,
             **push_queue.FRESH,
         }

@@ -156,6 +156,8 @@ class _Sentence:
             return f"{name} is {where}, in step since {since}."
         if link.state is LinkState.PARKED:
             return f"{name} is parked{self._meanwhile()}: {link.error_reason}."
+        if link.state is LinkState.HELD:
+            return f"{name} is held{self._meanwhile()}: {link.error_reason}."
         return f"{name} is due{self._meanwhile()}: {self._waits_for(link)}."
 
     def _inactive(self) -> str:
@@ -187,6 +189,8 @@ class _Sentence:
             return self.halt
         if link.lease and link.lease_until and link.lease_until > self.now:
             return "a worker is pushing it right now"
+        if link.due_run_id is not None:
+            return f"the fetch of run {link.due_run_id} that changed it has to end first"
         last = f"last answer: {link.error_reason}; " if link.error_reason else ""
         due_at = next_attempt_at(link)
         if due_at and due_at > self.now:

@@ -13,10 +13,11 @@ from cprqueue.store.database import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncProgress:
-    """The state at one moment. ``in_sync``, ``due`` and ``parked`` count the run's active jobs.
+    """The state at one moment.
 
-    ``calls``: to QuickBooks Time, by anybody, since ``calls_before``. ``stopped``: why nothing
-    at all is pushed, or "".
+    ``in_sync``, ``due``, ``parked`` and ``held`` count the run's active jobs. ``calls``: to
+    QuickBooks Time, by anybody, since ``calls_before``. ``stopped``: why nothing at all is
+    pushed, or "".
     """
 
     run_id: int
@@ -27,6 +28,7 @@ class SyncProgress:
     in_sync: int
     due: int
     parked: int
+    held: int
     calls: int
     stopped: str
 
@@ -37,7 +39,7 @@ class SyncProgress:
 
     def as_json(self) -> dict[str, object]:
         """Return what ``sync --json`` prints."""
-        names = ("run_id", "emitted", "recorded", "in_sync", "due", "parked", "calls")
+        names = ("run_id", "emitted", "recorded", "in_sync", "due", "parked", "held", "calls")
         return {name: value for name, value in asdict(self).items() if name in names}
 
 

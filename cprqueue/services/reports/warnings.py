@@ -10,7 +10,7 @@ from cprqueue.domain.records import Run
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services import gates, progress_values
 from cprqueue.services.reports.words import counted
-from cprqueue.store import namesakes, runs
+from cprqueue.store import held_pushes, namesakes, runs
 from cprqueue.store.database import clock
 
 NAMED = 5
@@ -25,6 +25,7 @@ def read(conn: Connection, tried: Run | None, succeeded: Run | None, *, parked: 
     return [
         *([closed] if closed else []),
         *_held_prune(conn),
+        *held_pushes_texts(conn),
         *_new_progress(conn, now - PROGRESS_IS_NEWS),
         *about_namesakes(conn),
         *_about_fetches(tried, succeeded, now),
@@ -39,6 +40,16 @@ def _held_prune(conn: Connection) -> list[str]:
     return [
         f"the prune of run {held.run_id} is held: `cprqueue prune show {held.run_id}`, then "
         f"`cprqueue prune approve {held.run_id}`, or drop it: `cprqueue undo {held.run_id}`"
+    ]
+
+
+def held_pushes_texts(conn: Connection) -> list[str]:
+    """Say what the brake on pushes holds, and the commands that decide on it."""
+    return [
+        f"{counted(number, 'job')} held, the change of run {run_id} is too large: "
+        f"`cprqueue plan show {run_id}`, then `cprqueue plan approve {run_id}` or "
+        f"`cprqueue plan dismiss {run_id}`"
+        for run_id, number in held_pushes.held_counts(conn).items()
     ]
 
 

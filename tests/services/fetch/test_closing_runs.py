@@ -50,7 +50,7 @@ def get(office: Office, run_id: int) -> Any:
 def close(office: Office) -> datetime:
     with office.app.db.begin() as conn:
         now = clock(conn)
-        close_finished(conn, now=now)
+        close_finished(conn, office.app.push_limits, now=now)
     return now
 
 
@@ -161,6 +161,7 @@ def fresh(office: Office, *, ago: timedelta = QUIET) -> list[str]:
 def test_a_new_progress_value_is_reported_once_from_the_second_fetch_on(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING")
     shown(office, job(1, "A-1"), job(2, "A-2", jobProgress="Invoiced"))
     assert (fresh(office), caplog.messages) == ([], []), "the first fetch knows no other"
     odd = job(3, "A-3", jobProgress="Gone Fishing")

@@ -60,7 +60,7 @@ def silent(_so_far: int) -> None:
 
 
 def imported(office: Office, path: Path) -> job_files.Imported:
-    work = job_files.Import(office.app.db, office.app.rules)
+    work = job_files.Import(office.app.db, office.app.rules, office.app.push_limits)
     return work.run(path, work.open(path), recorded=silent)
 
 
@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_used_is_said_to_be_so(
 ) -> None:
     path = tmp_path / "missing.json" if content is None else written(tmp_path, content)
     with pytest.raises(UsageError, match=words):
-        job_files.Import(office.app.db, office.app.rules).open(path)
+        job_files.Import(office.app.db, office.app.rules, office.app.push_limits).open(path)
 
 
 def test_a_file_older_than_the_record_changes_nothing(tmp_path: Path, office: Office) -> None:
@@ -119,7 +119,7 @@ def test_an_import_is_a_run_but_never_counts_as_a_fetch(tmp_path: Path, office: 
         (run,) = runs.newest_few(conn, RunKind.IMPORT, limit=2)
         assert (run.state, run.emitted, run.recorded, run.complete) == ("done", 1, 1, False)
         assert next_since(conn) == before
-        close_finished(conn, now=clock(conn))
+        close_finished(conn, office.app.push_limits, now=clock(conn))
     assert office.counts()["active"] == 3
     assert [office.row(n).seen_run_id for n in (1, 9)] == [1, 0]
 
