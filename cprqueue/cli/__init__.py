@@ -56,6 +56,7 @@ def _register() -> None:
         demo,
         job_files,
         migrate,
+        plan,
         prune,
         remove_all,
         reports,
@@ -68,6 +69,7 @@ def _register() -> None:
 
     app.command(rich_help_panel=SYNC)(up.up)
     app.command(hidden=True)(migrate.migrate)
+    app.add_typer(plan.plan, name="plan", rich_help_panel=SYNC)
     app.command(rich_help_panel=SYNC)(sync.sync)
     app.command(rich_help_panel=SYNC)(job_files.fetch)
     app.command("import", rich_help_panel=SYNC)(job_files.import_)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from cprqueue.domain.mapping import Unread
 from cprqueue.domain.models import Desired, Job, Observed, Verdict, name_key
 from cprqueue.domain.push_actions import Park
 from cprqueue.domain.push_forecast import Member
@@ -90,14 +91,23 @@ class Members:
         if change.link is LinkNeed.RESTORE and item.observed.jobcode_id is not None:
             item.observed = replace(item.observed, active=False)
 
-    def let_vanish(self) -> None:
-        """Make inactive what neither the last complete fetch nor this answer has shown."""
-        before = self.known.complete_run_id
-        for job_id, link in self._links.items():
+    def let_vanish(self, unread: Sequence[Unread]) -> None:
+        """Make inactive what neither the last complete fetch nor this answer has shown.
+
+        What could not be read was shown all the same; where it may be any job, none vanishes.
+        """
+        before, ids = self.known.complete_run_id, {item.job_id for item in unread}
+        keys = {name_key(item.job_number) for item in unread if item.job_id is None}
+        names = {known.name_key for known in self.known.jobs.values()}
+        blind = any(
+            item.is_job and item.job_id is None and name_key(item.job_number) not in names
+            for item in unread
+        )
+        for job_id, link in self._links.items() if before is not None and not blind else ():
             known = self.known.jobs[job_id]
-            if before is None or job_id in self.numbers or not known.active:
-                continue
-            if known.complete_run_id < before and known.seen_run_id < before:
+            shown = job_id in self.numbers or job_id in ids or known.name_key in keys
+            seen = max(known.complete_run_id, known.seen_run_id) >= (before or 0)
+            if known.active and not shown and not seen:
                 self._leave_out(link, active=False, rule=f"inactive: {VANISHED}")
                 self._released.add(known.name_key)
 

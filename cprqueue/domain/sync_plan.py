@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from cprqueue.domain.mapping import Unread
 from cprqueue.domain.models import PAGE, Address, Job, Json, Observed, Verdict, name_key
 from cprqueue.domain.plan_members import Known, Members
 from cprqueue.domain.push_forecast import Forecast, Member
@@ -72,17 +73,15 @@ def make_plan(
     account: Model,
     sighting: Sighting,
     *,
-    blind: bool = False,
+    unread: Sequence[Unread] = (),
 ) -> SyncPlan:
     """Return what a sync would do to ``account`` with this complete answer of RM.
 
-    ``jobs``: each job of the answer once, in its order. ``blind``: something in the answer could
-    not be read and may be any job, so that none counts as vanished by it.
+    ``jobs``: each job of the answer once, in its order; ``unread``: what in it is no job.
     """
     members = Members(known=known, account=account)
     members.record(jobs, sighting)
-    if not blind:
-        members.let_vanish()
+    members.let_vanish(unread)
     members.keep_the_others()
     after = account.copy()
     forecast = Forecast(members=members.found, model=after, young=known.young)

@@ -11,7 +11,6 @@ from hypothesis import event, given, settings
 
 from cprqueue.domain.mapping import read_jobcode, read_location
 from cprqueue.domain.models import Address, Job, Observed
-from cprqueue.domain.plan_members import Known
 from cprqueue.domain.push_model import Model, model_of
 from cprqueue.domain.push_plan import observe
 from cprqueue.domain.recording import Sighting
@@ -61,7 +60,9 @@ def plan(world: World, jobs: list[Job]) -> SyncPlan:
     with world.db.read() as conn:
         known, now = read_known(conn), clock(conn)
     judged = [(job, RULES.judge(job)) for job in jobs]
-    return make_plan(judged, known, model(world), Sighting(run_id=1, complete=False, observed_at=now))
+    return make_plan(
+        judged, known, model(world), Sighting(run_id=1, complete=False, observed_at=now)
+    )
 
 
 def shown(account: Model, observed: Observed, address: Address) -> Observed:
