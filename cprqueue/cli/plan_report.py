@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from cprqueue.cli.console import say, show_table, writing
+from cprqueue.cli.console import clean, say, show_table, writing
 from cprqueue.domain.models import Address, Json
 from cprqueue.domain.states import Intent
 from cprqueue.domain.sync_plan import PlannedJob, Step
@@ -74,7 +74,13 @@ def show(made: Made, jobs: Sequence[PlannedJob], *, all_rows: bool) -> None:
 def _row(job: PlannedJob) -> tuple[str, ...]:
     actions = ", ".join(step.replace("_", " ") for step in job.actions) or "leave"
     label = job.job_number or f"RM job {job.job_id}"
-    return label, actions, _words(job.before), _words(job.after), job.reason
+    return label, actions, _words(job.before), _words(_news(job)), job.reason
+
+
+def _news(job: PlannedJob) -> dict[str, Json]:
+    """Return what is after it; of a jobcode that is created, the address alone."""
+    known = ("name", "active", "assigned_to_all") if Step.CREATE in job.actions else ()
+    return {name: value for name, value in job.after.items() if name not in known}
 
 
 def _words(fields: Mapping[str, Json]) -> str:
@@ -134,5 +140,5 @@ def _cell(value: Json) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         value = "; ".join(map(str, value))
-    text = str(value) if value is not None else ""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+    text = clean(str(value)) if value is not None else ""
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
