@@ -117,11 +117,11 @@ class Forecast:
 
     def _adopt(self, batch: Batch) -> None:
         without = [i for i in batch.values() if i.observed.jobcode_id is None and i.certain]
-        for item in push_round.first_of_each_number(i for i in without if not i.fully_verified):
+        for item in (item for item in without if not item.fully_verified):
             free = self._free(item.key)
             places = {p.id: p for code in free for p in self.model.near(code.id)}
             found = find_adoptable(item, free, places.values())
-            if found is not None:
+            if found and push_round.may_adopt(item, self._claimants([item.key])):
                 self._observe(item, found[0])
                 item.verification = None if self.young and found[1] else VerificationKind.FULL
 

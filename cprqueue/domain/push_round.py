@@ -35,12 +35,15 @@ class Round:
         return bool(self.done or self.parked or self.waits)
 
 
-def first_of_each_number(items: Iterable[Item]) -> list[Item]:
-    """Return of each number the job that came first: two would adopt one and the same jobcode."""
-    first: dict[str, Item] = {}
-    for item in sorted(items, key=lambda item: item.seniority):
-        first.setdefault(item.key, item)
-    return list(first.values())
+def may_adopt(item: Item, rivals: Iterable[naming.Claimant]) -> bool:
+    """Tell whether a job without a jobcode may adopt one: unless another of its number came first."""
+    return not any(
+        rival.desired_key == item.key
+        and rival.jobcode_id is None
+        and not rival.parked
+        and rival.seniority < item.seniority
+        for rival in rivals
+    )
 
 
 def find_claimants(

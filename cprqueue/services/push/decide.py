@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
@@ -35,8 +36,7 @@ class Decider:
         """
         _adopt(batch)
         with self.db.read() as conn:
-            keys = [item.key for item in batch.items.values()]
-            rivals = push_round.find_claimants(keys, lambda some: jobs.claimants(conn, some))
+            rivals = _claimants_of(conn, batch.items.values())
         rulings = push_round.rule_each(batch.items.values(), rivals)
         _take_over(batch, rulings)
         decided = push_round.decide_each(batch.items.values(), rulings)
@@ -61,17 +61,24 @@ class Decider:
 
 def _adopt(batch: Batch) -> None:
     without = [i for i in batch.items.values() if i.observed.jobcode_id is None and i.certain]
-    unverified = push_round.first_of_each_number(i for i in without if not i.fully_verified)
+    unverified = [item for item in without if not item.fully_verified]
     with batch.db.read() as conn:
         found = verify.find_adoptable(conn, unverified)
-    if not found:
+        adopting = [item for item in unverified if item.job_id in found]
+        rivals = _claimants_of(conn, adopting) if adopting else []
+    adopting = [item for item in adopting if push_round.may_adopt(item, rivals)]
+    if not adopting:
         return
     with batch.recording() as conn:
-        for item in batch.keep_ours(unverified):
-            if item.job_id in found:
-                observed, sure = found[item.job_id]
-                verification = None if sure else VerificationKind.FULL
-                record_observed(conn, batch, item, observed, verification=verification)
+        for item in batch.keep_ours(adopting):
+            observed, sure = found[item.job_id]
+            verification = None if sure else VerificationKind.FULL
+            record_observed(conn, batch, item, observed, verification=verification)
+
+
+def _claimants_of(conn: Connection, items: Iterable[Item]) -> list[naming.Claimant]:
+    keys = [item.key for item in items]
+    return push_round.find_claimants(keys, lambda some: jobs.claimants(conn, some))
 
 
 def _take_over(batch: Batch, rulings: Rulings) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import Phase, event, given, settings
+from hypothesis import strategies as st
 
 from cprqueue.domain.mapping import read_jobcode, read_location
 from cprqueue.domain.models import Address, Job, Observed
@@ -71,14 +73,51 @@ def shown(account: Model, observed: Observed, address: Address) -> Observed:
     return observe(code, near, ours=observed.location_id, address=address)
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
-@given(start=starts())
-def test_the_plan_is_what_the_push_does(db: Database, start: Start) -> None:
+EDITS = ("rename", "archive", "restore", "unassign", "link", "unlink", "move")
+
+
+def edit(world: World, position: int, what: str) -> None:
+    """Change a jobcode by hand; nothing happens where that is not allowed."""
+    codes, places = (world.state()[name] for name in ("jobcodes", "locations"))
+    if position >= len(codes):
+        return
+    code, place = codes[position]["id"], places[position]["id"] if position < len(places) else 0
+    with suppress(ValueError):
+        match what:
+            case "rename":
+                world.account.change_jobcode(code, name=f"by hand {code}")
+            case "archive" | "restore":
+                world.account.change_jobcode(code, active=what == "restore")
+            case "unassign":
+                world.account.change_jobcode(code, assigned_to_all=False)
+            case "link":
+                world.add_location(Address("3 Fir Ct"), code)
+            case "unlink":
+                world.account.change_location(place, linked_objects={"jobcodes": []})
+            case "move":
+                world.account.change_location(place, addr1="4 Ash Way")
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+)
+@given(
+    start=starts(),
+    edits=st.lists(st.tuples(st.integers(0, 5), st.sampled_from(EDITS)), max_size=3),
+)
+def test_the_plan_is_what_the_push_does(
+    db: Database, start: Start, edits: list[tuple[int, str]]
+) -> None:
     start = replace(start, fates=[])
     world = build(db, start)
-    world.snapshot()  # which corrects the record by what was changed by hand
+    for position, what in edits:
+        edit(world, position, what)
     jobs = answer(world, start)
     made, before = plan(world, jobs), model(world)
+    world.snapshot()  # which finds what was changed by hand
     for job in jobs:
         active = RULES.judge(job).active
         world.record(job.job_id, job_desired(job), active=active)
