@@ -24,6 +24,7 @@ from cprqueue.domain.push_brake import PushLimits
 from cprqueue.errors import AccessStopped
 from cprqueue.services import push_brake
 from cprqueue.services.fetch.fetch import Fetch
+from cprqueue.services.plan.plan import Planner
 from cprqueue.services.prune.archive import Archive
 from cprqueue.services.prune.prune import Prune
 from cprqueue.services.prune.remove_all import RemoveAll
@@ -33,6 +34,7 @@ from cprqueue.services.push.push import Push
 from cprqueue.services.resync import Resync
 from cprqueue.services.snapshot.snapshot import Pause, Snapshot
 from cprqueue.services.sweep import Sweep
+from cprqueue.store import existing
 from cprqueue.store.database import Database
 
 
@@ -71,8 +73,11 @@ class Application:
     @cached_property
     def budget(self) -> Budget:
         """The call budget."""
+        return self._budget(self.db)
+
+    def _budget(self, db: Database) -> Budget:
         return Budget(
-            self.db,
+            db,
             limit=self.settings.qbt_rate_limit,
             window=self.settings.qbt_rate_window,
             rng=self.rng,
@@ -108,6 +113,12 @@ class Application:
 
     def qbt_before_tables(self) -> QuickBooksTime:
         """Build a client that reads the account before there are tables: for `check`."""
+        return self._reader(lambda: self.settings.qbt_access_token, nullcontext)
+
+    def _reader(
+        self, token: Callable[[], str], spend: Callable[[], AbstractContextManager[None]]
+    ) -> QuickBooksTime:
+        """Build a client that does not renew its token."""
         settings = self.settings.require_services()
 
         def renew(_refused: str) -> str:
@@ -115,14 +126,17 @@ class Application:
 
         return QuickBooksTime(
             Transport("QuickBooks Time", settings.qbt_base_url),
-            token=lambda: settings.qbt_access_token,
+            token=token,
             renew=renew,
-            spend=nullcontext,
+            spend=spend,
         )
 
     @cached_property
     def token(self) -> Token:
         """The access token, renewed where the settings allow it."""
+        return self._token(self.durable_db)
+
+    def _token(self, db: Database) -> Token:
         settings = self.settings
         grant = Grant(
             access_token=settings.qbt_access_token,
@@ -130,7 +144,7 @@ class Application:
             client_secret=settings.qbt_client_secret,
             refresh_token=settings.qbt_refresh_token,
         )
-        return Token(self.durable_db, Transport("QuickBooks Time", settings.qbt_base_url), grant)
+        return Token(db, Transport("QuickBooks Time", settings.qbt_base_url), grant)
 
     @cached_property
     def fetch(self) -> Fetch:
@@ -153,6 +167,17 @@ class Application:
         """The brake on pushes."""
         settings = self.settings
         return PushLimits(fraction=settings.push_max_fraction, minimum=settings.push_min_limit)
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Plans of a sync; they write nothing, and need no database."""
+        db = existing.opened(self.settings.database_url)
+        budget, token = self._budget(db), self._token(db)
+
+        def client(pause: Pause) -> QuickBooksTime:
+            return self._reader(token.stored, lambda: budget.call(pause=pause))
+
+        return Planner(db=db, rm=self.rm, client=client, rules=self.rules, budget=budget)
 
     @cached_property
     def push(self) -> Push:

@@ -43,7 +43,9 @@ def commands() -> dict[str, Any]:
     top: Any = get_command(cli.app)
     for name, command in top.commands.items():
         inner = getattr(command, "commands", None)
-        found |= {f"{name} {k}": v for k, v in inner.items()} if inner else {name: command}
+        found |= {f"{name} {k}": v for k, v in (inner or {}).items()}
+        if not inner or command.invoke_without_command:
+            found[name] = command
     return {name: command for name, command in found.items() if not command.hidden}
 
 

@@ -54,9 +54,9 @@ def _register() -> None:
         backup,
         check,
         demo,
-        held_pushes,
         job_files,
         migrate,
+        plan,
         prune,
         remove_all,
         reports,
@@ -69,6 +69,7 @@ def _register() -> None:
 
     app.command(rich_help_panel=SYNC)(up.up)
     app.command(hidden=True)(migrate.migrate)
+    app.add_typer(plan.plan, name="plan", rich_help_panel=SYNC)
     app.command(rich_help_panel=SYNC)(sync.sync)
     app.command(rich_help_panel=SYNC)(job_files.fetch)
     app.command("import", rich_help_panel=SYNC)(job_files.import_)
@@ -80,10 +81,6 @@ def _register() -> None:
     app.command(rich_help_panel=SHOW)(reports.explain)
     app.command(rich_help_panel=SHOW)(check.check)
     app.command(rich_help_panel=ARCHIVE)(prune.snapshot)
-    plan = typer.Typer(no_args_is_help=True, help="Decide on what the brake on pushes holds.")
-    for command in (held_pushes.show, held_pushes.approve, held_pushes.dismiss):
-        plan.command()(command)
-    app.add_typer(plan, name="plan", rich_help_panel=ARCHIVE)
     app.add_typer(prune.prune, name="prune", rich_help_panel=ARCHIVE)
     app.command(rich_help_panel=ARCHIVE)(undo.undo)
     app.command("remove-all", rich_help_panel=ARCHIVE)(remove_all.remove_all)

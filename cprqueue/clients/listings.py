@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from cprqueue.clients.qbtime import QuickBooksTime
-from cprqueue.domain.mapping import read_jobcode
+from cprqueue.domain.mapping import read_jobcode, read_location
 from cprqueue.domain.models import BATCH, Jobcode, Json, Location, name_key
 from cprqueue.errors import UnreadableAnswer
 
@@ -65,6 +65,15 @@ OVERLAP = timedelta(minutes=5)
 
 
 ANY = {"active": "both", "type": "all"}
+
+
+def everything(
+    qbt: QuickBooksTime, alive: Callable[[], None] = lambda: None
+) -> tuple[list[Jobcode], list[Location]]:
+    """Read every jobcode of any kind and every location, archived ones too."""
+    both = {"active": "both"}
+    jobcodes = read_all(qbt, "jobcodes", read_jobcode, ANY, alive)
+    return jobcodes, read_all(qbt, "locations", read_location, both, alive)
 
 
 def changed_jobcodes(qbt: QuickBooksTime, since: datetime, *, now: datetime) -> list[Jobcode]:

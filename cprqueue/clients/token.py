@@ -156,6 +156,12 @@ class Token:
             app_state.swap(conn, self._name, pair, fresh, now=clock(conn))
         return self._read()["access_token"]
 
+    def stored(self) -> str:
+        """Return the token on record, or the settings' own; nothing is renewed or written."""
+        with self.db.read() as conn:
+            pair = app_state.get(conn, self._name) if self.grant.renewable else None
+        return str(pair["access_token"]) if isinstance(pair, dict) else self.grant.access_token
+
     def expires_at(self) -> datetime | None:
         """Return when the token ends, where that can be known."""
         if not self.grant.renewable:

@@ -40,6 +40,20 @@ def observe_for(item: Item, code: Jobcode, places: Iterable[Location]) -> Observ
     return observe(code, near, ours=ours, address=item.desired.address)
 
 
+def find_adoptable(
+    item: Item, free: Iterable[Jobcode], places: Iterable[Location]
+) -> tuple[Observed, bool] | None:
+    """Return what is observed of the jobcode to adopt for a job that has none, if there is one.
+
+    And whether that is sure: no location is shared with another jobcode.
+    """
+    code = choose(free, item.desired.name)
+    if code is None:
+        return None
+    observed = observe_for(item, code, places)
+    return observed, not any(spare.others for spare in observed.spares)
+
+
 def observe_changes(
     item: Item, codes: Mapping[int, Jobcode], places: Sequence[Location], free: Sequence[Jobcode]
 ) -> Observed | None:

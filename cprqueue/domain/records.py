@@ -92,6 +92,14 @@ class Recorded(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownJob(Recorded):
+    """The same of every known job, with the fetch that showed it first."""
+
+    job_id: int
+    first_run_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link(Record):
     """What a job has in QuickBooks Time, and when it is pushed next.
 

@@ -8,36 +8,39 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from cprqueue.domain.recording import Change, LinkNeed
-from cprqueue.domain.records import JobRecord, Recorded
+from cprqueue.domain.records import JobRecord, KnownJob, Recorded
 from cprqueue.errors import Overtaken
 from cprqueue.store import events, links, push_queue
 from cprqueue.store.database import clock
 from cprqueue.store.tables import jobs
 from cprqueue.store.tables import links as links_table
 
-_RECORDED = (
-    select(
-        jobs.c.content_hash,
-        jobs.c.sighting,
-        jobs.c.seen_run_id,
-        jobs.c.complete_run_id,
-        jobs.c.active,
-        jobs.c.rule,
-        jobs.c.name_key,
-        links_table.c.state,
-        links_table.c.desired_hash,
-        links_table.c.jobcode_id,
-        links_table.c.due_run_id,
-    )
-    .select_from(jobs.outerjoin(links_table, jobs.c.job_id == links_table.c.job_id))
-    .where(jobs.c.job_id == bindparam("id"))
-)
+_RECORDED = select(
+    jobs.c.content_hash,
+    jobs.c.sighting,
+    jobs.c.seen_run_id,
+    jobs.c.complete_run_id,
+    jobs.c.active,
+    jobs.c.rule,
+    jobs.c.name_key,
+    links_table.c.state,
+    links_table.c.desired_hash,
+    links_table.c.jobcode_id,
+    links_table.c.due_run_id,
+).select_from(jobs.outerjoin(links_table, jobs.c.job_id == links_table.c.job_id))
+_RECORDED_OF_ONE = _RECORDED.where(jobs.c.job_id == bindparam("id"))
 
 
 def recorded(conn: Connection, job_id: int) -> Recorded | None:
     """Return what the record says of the job, with its link's state; None if unknown."""
-    row = conn.execute(_RECORDED, {"id": job_id}).mappings().first()
+    row = conn.execute(_RECORDED_OF_ONE, {"id": job_id}).mappings().first()
     return Recorded.from_row(row) if row else None
+
+
+def known(conn: Connection) -> dict[int, KnownJob]:
+    """Return the same of every job, by job id."""
+    statement = _RECORDED.add_columns(jobs.c.job_id, jobs.c.first_run_id)
+    return {row["job_id"]: KnownJob.from_row(row) for row in conn.execute(statement).mappings()}
 
 
 def write(conn: Connection, known: Recorded | None, change: Change) -> list[int]:

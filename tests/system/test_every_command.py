@@ -13,6 +13,7 @@ from tests.office import Office, written
 from tests.running import System
 
 COMMANDS = (
+    "plan --json",
     "status --json",
     "failures",
     "history",

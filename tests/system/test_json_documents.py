@@ -78,6 +78,7 @@ def require_documented(system: System, words: str, title: str = "", code: int = 
 
 
 def test_every_document_has_the_keys_of_the_page(system: System) -> None:
+    require_documented(system, "plan", code=1)  # one would be parked
     with system.up("--no-beat", "--no-flower"):
         require_documented(system, "sync", code=1)  # one is parked
         assert require_documented(system, "failures")

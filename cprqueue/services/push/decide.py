@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 
 from sqlalchemy import Connection
 
-from cprqueue.domain import naming, push_plan
+from cprqueue.domain import naming, push_round
 from cprqueue.domain.push_item import Item
+from cprqueue.domain.push_round import Round, Rulings, Todo
 from cprqueue.domain.retry import backoff
 from cprqueue.domain.states import ErrorCode, VerificationKind
 from cprqueue.services.push import verify
@@ -18,10 +19,6 @@ from cprqueue.services.push.batch import Batch
 from cprqueue.services.push.observing import record_observed
 from cprqueue.store import jobs, links
 from cprqueue.store.database import Database, clock
-
-Rulings = dict[int, naming.Ruling]
-Todo = push_plan.Verify | push_plan.Write
-ENDS = (push_plan.Done, push_plan.Park, push_plan.Wait)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,31 +36,21 @@ class Decider:
         """
         _adopt(batch)
         with self.db.read() as conn:
-            rivals = _claimants_of(conn, [item.key for item in batch.items.values()])
-        rulings: Rulings = {
-            item.job_id: naming.rule(item.claimant, item.desired.name, rivals)
-            for item in batch.items.values()
-        }
+            rivals = _claimants_of(conn, batch.items.values())
+        rulings = push_round.rule_each(batch.items.values(), rivals)
         _take_over(batch, rulings)
-        decided = [(item, _next(item, rulings[item.job_id])) for item in batch.items.values()]
-        self._end(batch, decided)
-        return {i.job_id: action for i, action in decided if not isinstance(action, ENDS)}
+        decided = push_round.decide_each(batch.items.values(), rulings)
+        if decided.ends:
+            self._end(batch, decided)
+        return decided.todo
 
-    def _end(self, batch: Batch, decided: list[tuple[Item, push_plan.Step]]) -> None:
+    def _end(self, batch: Batch, decided: Round) -> None:
         """Record who is done, parked, or has to wait for another job."""
-        done = [item for item, action in decided if isinstance(action, push_plan.Done)]
-        parked = [(item, action) for item, action in decided if isinstance(action, push_plan.Park)]
-        waits = [(item, action) for item, action in decided if isinstance(action, push_plan.Wait)]
-        # Whoever waits stays in the batch while another one in it may still make way.
-        if any(isinstance(action, push_plan.ChangeJobcode) for _, action in decided):
-            waits = []
-        if not (done or parked or waits):
-            return
         with batch.recording() as conn:
-            batch.end(conn, batch.keep_ours(done))
-            for item, park in parked:
+            batch.end(conn, batch.keep_ours(decided.done))
+            for item, park in decided.parked:
                 batch.park(conn, item, park.code, park.reason)
-            for item, wait in waits:
+            for item, wait in decided.waits:
                 self._wait(conn, batch, item, wait.reason)
 
     def _wait(self, conn: Connection, batch: Batch, item: Item, reason: str) -> None:
@@ -72,23 +59,26 @@ class Decider:
         batch.postpone(conn, item, ErrorCode.WAITING, reason, at=at, attempts=attempts)
 
 
-def _next(item: Item, ruling: naming.Ruling) -> push_plan.Step:
-    return push_plan.next_action(item.desired, item.observed, certain=item.certain, ruling=ruling)
-
-
 def _adopt(batch: Batch) -> None:
     without = [i for i in batch.items.values() if i.observed.jobcode_id is None and i.certain]
     unverified = [item for item in without if not item.fully_verified]
     with batch.db.read() as conn:
         found = verify.find_adoptable(conn, unverified)
-    if not found:
+        adopting = [item for item in unverified if item.job_id in found]
+        rivals = _claimants_of(conn, adopting) if adopting else []
+    adopting = [item for item in adopting if push_round.may_adopt(item, rivals)]
+    if not adopting:
         return
     with batch.recording() as conn:
-        for item in batch.keep_ours(unverified):
-            if item.job_id in found:
-                observed, sure = found[item.job_id]
-                verification = None if sure else VerificationKind.FULL
-                record_observed(conn, batch, item, observed, verification=verification)
+        for item in batch.keep_ours(adopting):
+            observed, sure = found[item.job_id]
+            verification = None if sure else VerificationKind.FULL
+            record_observed(conn, batch, item, observed, verification=verification)
+
+
+def _claimants_of(conn: Connection, items: Iterable[Item]) -> list[naming.Claimant]:
+    keys = [item.key for item in items]
+    return push_round.find_claimants(keys, lambda some: jobs.claimants(conn, some))
 
 
 def _take_over(batch: Batch, rulings: Rulings) -> None:
@@ -109,16 +99,3 @@ def _take_over(batch: Batch, rulings: Rulings) -> None:
             if job_id in batch.items and row is not None:
                 links.unlink(conn, ruling.job_id)
                 record_observed(conn, batch, item, row.observed, verification=VerificationKind.FULL)
-
-
-def _claimants_of(conn: Connection, keys: Sequence[str]) -> list[naming.Claimant]:
-    """Return every job that claims these names, and those that claim theirs, and so on."""
-    found: dict[int, naming.Claimant] = {}
-    asked: set[str] = set()
-    todo = set(keys)
-    while todo - asked:
-        claimants = jobs.claimants(conn, sorted(todo - asked))
-        asked |= todo
-        found |= {claimant.job_id: claimant for claimant in claimants}
-        todo = {c.desired_key for c in found.values() if c.observed_key in asked and c.desired_key}
-    return list(found.values())

@@ -6,7 +6,6 @@ line that the tests do it at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
@@ -14,8 +13,9 @@ from random import Random
 from cprqueue import failpoints
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain import push_plan
-from cprqueue.domain.models import BATCH, ItemResult
+from cprqueue.domain.models import ItemResult
 from cprqueue.domain.push_item import Item
+from cprqueue.domain.push_round import ROUNDS, Todo, first_request
 from cprqueue.domain.states import Intent
 from cprqueue.errors import (
     AccessStopped,
@@ -30,12 +30,9 @@ from cprqueue.errors import (
 )
 from cprqueue.services.push import late_writes, verify
 from cprqueue.services.push.batch import Batch
-from cprqueue.services.push.decide import Decider, Todo
+from cprqueue.services.push.decide import Decider
 from cprqueue.services.push.outcomes import Outcomes, Pairs
 from cprqueue.store.database import Database
-
-ROUNDS = 14
-"""Most requests for one claim; a job needs five at the most."""
 
 AMBIGUOUS = (ServiceUnreachable, ServiceFailed, UnreadableAnswer)
 NOT_DONE = (AccessStopped, RateLimited, OutOfCalls)
@@ -64,8 +61,7 @@ class Executor:
 
     def _do_first(self, batch: Batch, actions: dict[int, Todo]) -> None:
         """Do the actions that come first, in one request."""
-        rank = min(action.rank for action in actions.values())
-        chosen = _once_each(actions, rank)[:BATCH]
+        chosen = first_request(actions)
         items = [batch.items[job_id] for job_id in chosen if job_id in batch.items]
         pairs = [(i, a) for i in items if not isinstance(a := actions[i.job_id], push_plan.Verify)]
         if pairs:
@@ -153,18 +149,3 @@ class Executor:
         self.verify(batch, [item for item, _ in pairs])
         kept = batch.keep_ours(item for item, _ in pairs)
         return [(i, a) for i, a in pairs if i in kept and i.observed.location_id is None]
-
-
-def _once_each(actions: Mapping[int, Todo], rank: int) -> list[int]:
-    """Choose the jobs with an action of this rank, one for each location.
-
-    A location's links are replaced as a whole, so a second change in the same request would
-    bring back what the first took off.
-    """
-    chosen, seen = [], set()
-    for job_id, action in actions.items():
-        place = getattr(action, "location_id", None)
-        if action.rank == rank and (place is None or place not in seen):
-            chosen.append(job_id)
-            seen.add(place)
-    return chosen

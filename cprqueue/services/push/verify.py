@@ -22,6 +22,7 @@ from cprqueue.clients.listings import (
     read_all,
 )
 from cprqueue.clients.qbtime import QuickBooksTime
+from cprqueue.domain import adoption
 from cprqueue.domain.adoption import choose, observe_changes, observe_for
 from cprqueue.domain.mapping import read_location
 from cprqueue.domain.models import Jobcode, Location, Observed, name_key
@@ -143,11 +144,5 @@ def find_adoptable(conn: Connection, items: Sequence[Item]) -> dict[int, tuple[O
     managed = links.with_jobcodes(conn, list(codes))
     free = [code for code in codes.values() if code.id not in managed]
     young = clock(conn) - run.began < YOUNG
-    found: dict[int, tuple[Observed, bool]] = {}
-    for item in items:
-        code = choose(free, item.desired.name)
-        if code is not None:
-            observed = observe_for(item, code, places.values())
-            shared = any(spare.others for spare in observed.spares)
-            found[item.job_id] = (observed, young and not shared)
-    return found
+    found = {item.job_id: adoption.find_adoptable(item, free, places.values()) for item in items}
+    return {job_id: (what[0], young and what[1]) for job_id, what in found.items() if what}

@@ -17,9 +17,8 @@ from sqlalchemy import Connection
 
 from cprqueue import failpoints
 from cprqueue import log as logs
-from cprqueue.clients.listings import read_all
+from cprqueue.clients.listings import everything
 from cprqueue.clients.qbtime import QuickBooksTime
-from cprqueue.domain.mapping import read_jobcode, read_location
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AccessStopped, AlreadyRunning, CprqueueError, Transient
 from cprqueue.services import gates
@@ -136,9 +135,7 @@ class Snapshot:
 
     def _fill(self, run_id: int, alive: Callable[[], None], stop_asked: Callable[[], bool]) -> None:
         qbt = self.client(self._patience(alive, stop_asked))
-        both = {"active": "both"}
-        jobcodes = read_all(qbt, "jobcodes", read_jobcode, {**both, "type": "all"}, alive)
-        locations = read_all(qbt, "locations", read_location, both, alive)
+        jobcodes, locations = everything(qbt, alive)
         rows = exports.rows_of(jobcodes, locations)
         with self.db.begin() as conn:
             exports.forget(conn, [run_id])
