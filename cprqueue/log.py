@@ -15,11 +15,13 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
+
+from cprqueue import streams
 
 RUNS = "cprqueue.run"
 """The logger of the lines that a run begins and ends with."""
@@ -106,8 +108,10 @@ def set_up(log_format: str, level: int = logging.INFO) -> None:
 
     ``log_format``: "text" or "json". Where nothing but JSON may come, ``log_prints`` as well.
     """
+    as_json = log_format == "json"
+    streams.protect_error(lost_as_json if as_json else streams.lost_lines)
     handler = logging.StreamHandler(_real(sys.stderr))
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     handler.addFilter(_shorten)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -128,11 +132,16 @@ def log_prints(*, out: bool = False) -> None:
         sys.stdout = _Printed(sys.stdout, logging.INFO)
 
 
+def json_line(text: str, *, level: int = logging.INFO, **names: object) -> str:
+    """Return a line of JSON, as a logger would write it."""
+    known = {"name": __name__, "levelno": level, "levelname": logging.getLevelName(level)}
+    return JsonFormatter().format(logging.makeLogRecord({**known, "msg": text, **names}))
+
+
 def write_line(text: str, *_: object) -> None:
     """Write a JSON line without any lock or buffer, as a signal handler must."""
-    known = {"name": __name__, "levelno": logging.INFO, "levelname": "INFO", "msg": text}
-    line = JsonFormatter().format(logging.makeLogRecord(known))
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{line}\n".encode())
+    with suppress(OSError):
+        os.write(2, f"{json_line(text)}\n".encode())
 
 
 class _Printed:
@@ -153,6 +162,11 @@ class _Printed:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+
+def lost_as_json(number: int) -> str:
+    """Return the line that says how many lines were lost, as JSON."""
+    return json_line(streams.lost_lines(number), level=logging.WARNING)
 
 
 def _real(stream: Any) -> Any:
