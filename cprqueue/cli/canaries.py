@@ -135,11 +135,11 @@ def ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | N
 
 
 def _answers(conn: Any, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer]:
-    from celery.utils.nodenames import default_nodename
+    from celery.utils.nodenames import host_format
 
     from cprqueue.celery import app
 
-    nodes = {default_nodename(programs.node(queue)): queue for queue in queues}
+    nodes = {host_format(programs.node(queue)): queue for queue in queues}
     found = app.control.broadcast(
         "cprqueue_canary",
         destination=list(nodes),

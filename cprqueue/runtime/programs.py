@@ -75,7 +75,7 @@ def _worker(
     processes = PROCESSES.get(queue, 1)
     if queue == "upsert" and settings.database_url.startswith("sqlite"):
         processes = 1  # SQLite has one writer, and this one writes fifty jobs at a time
-    options = ("-Q", queue, "-n", f"{node(queue)}@%h", "-c", str(processes))
+    options = ("-Q", queue, "-n", node(queue), "-c", str(processes))
     if queue == "fetch":
         # A download may take long. SIGQUIT cuts it off and puts its message back at once.
         env = {**env, "REMAP_SIGTERM": "SIGQUIT"}
@@ -89,11 +89,11 @@ def _worker(
 
 
 def node(queue: str) -> str:
-    """Return what a worker of this process's ``up`` is called, before ``@`` and the host.
+    """Return what a worker of this process's ``up`` is called, for Celery's ``host_format``.
 
     Several systems may share a broker: the process id makes the names unique on one host.
     """
-    return f"{queue}-{os.getpid()}"
+    return f"{queue}-{os.getpid()}@%h"
 
 
 def _beat(settings: config.Settings, env: Mapping[str, str], stop_seconds: float) -> Program:

@@ -1,0 +1,111 @@
+"""Hung is not alive: a worker that takes no messages is restarted, a busy one is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from celery import Celery
+
+from cprqueue.celery import QUEUES
+from cprqueue.runtime import broker
+from cprqueue.sandbox.server import Sandbox
+from cprqueue.services import canaries
+from cprqueue.store.database import Database
+from tests.office import broken
+from tests.other_servers import url_of
+from tests.real_processes import marked, wait_until
+from tests.running import PATIENT, System
+from tests.silent_proxy import SilentProxy, silent_proxy
+
+pytestmark = pytest.mark.xdist_group("hung")
+JOBS = 40
+QUICK = {"CPR_TEST_CANARY_SECONDS": "1"}
+
+
+@pytest.fixture
+def restless(tmp_path: Path) -> Iterator[System]:
+    with Sandbox(jobs=JOBS) as sandbox:
+        yield System(tmp_path, sandbox, **QUICK)
+
+
+def main_process(system: System, queue: str) -> int:
+    mark = f"\0-Q\0{queue}\0".encode()
+    found = [p for p in marked(system.directory) if mark in Path(f"/proc/{p}/cmdline").read_bytes()]
+    return min(found)
+
+
+def test_a_stopped_and_a_deaf_worker_are_restarted_and_a_busy_one_is_not(restless: System) -> None:
+    slow = {"service": "rm", "path": "/api/Jobs", "kind": "drip", "seconds": 12}
+    restless.sandbox.faults.set([slow])
+    with restless.up("--no-flower", "--no-beat") as up:
+        app = Celery(broker=broker.broker_url(restless.var))
+        restless.run("sync", "--no-wait")
+        os.kill(main_process(restless, "upsert"), signal.SIGSTOP)
+        app.control.cancel_consumer("insert")
+        app.send_task("cpr.sweep", queue="maintenance")  # has each queue hold a message
+        wait_until(lambda: up.heard("upsert is back"), **PATIENT)
+        wait_until(lambda: up.heard("insert is back"), **PATIENT)
+        print("".join(up.err))
+        assert up.heard("upsert hangs and is ended: no answer to")
+        assert up.heard("insert hangs and is ended: it takes none of the messages in its queue")
+        done = restless.sync()
+        assert done["due"] == 0, done
+        assert not up.heard("fetch hangs"), "it was only busy"
+        assert not up.heard("Traceback")
+
+        app.send_task("cpr.sweep", queue="maintenance")
+        db = Database(f"sqlite:///{restless.var / 'cprqueue.db'}")
+        wait_until(lambda: set(canaries.last(db)) == set(QUEUES))
+        db.close()
+        app.close()
+
+
+@contextmanager
+def valkey(directory: Path) -> Iterator[str]:
+    """Run a server of the test's own; its socket's path."""
+    path = directory / "valkey.sock"
+    command = [broker._server_binary(), "--port", "0", "--unixsocket", str(path), "--save", ""]
+    with subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_until(path.exists)
+            yield str(path)
+        finally:
+            server.kill()
+
+
+@contextmanager
+def proxied(kind: str, directory: Path) -> Iterator[tuple[SilentProxy, str]]:
+    """Run a proxy before a broker; with the URL of both."""
+    if kind == "redis":
+        with valkey(directory) as path, silent_proxy(path) as proxy:
+            yield proxy, f"redis://127.0.0.1:{proxy.port}/0"
+        return
+    parts = urlsplit(url_of("CPR_TEST_RABBITMQ_URL"))
+    assert parts.hostname
+    assert parts.port
+    with silent_proxy((parts.hostname, parts.port)) as proxy:
+        yield proxy, f"amqp://{parts.username}:{parts.password}@127.0.0.1:{proxy.port}//"
+
+
+@pytest.mark.xdist_group("rabbitmq")
+@pytest.mark.parametrize("kind", ["redis", "amqp"])
+def test_where_all_connections_go_silent_the_work_goes_on(
+    kind: str, restless: System, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with proxied(kind, tmp_path_factory.mktemp("broker")) as (proxy, url):
+        restless.env["CELERY_BROKER_URL"] = url
+        with restless.up("--no-flower", "--no-beat") as up:
+            proxy.silence()
+            began = time.monotonic()
+            wait_until(lambda: all(up.heard(f"{q} is back") for q in QUEUES), **PATIENT)
+            print(f"back after {time.monotonic() - began:.0f} s")
+            assert restless.sync()["due"] == 0
+    assert broken(restless.sandbox) == []
