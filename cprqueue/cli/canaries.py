@@ -10,6 +10,7 @@ patience doubles with each restart that did not help.
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ ANSWER_SECONDS = 5.0
 MISSES = 3
 STARTING = 4  # times as many for a worker that is not ready yet
 MOST_DOUBLINGS = 5
+LONGEST_ROUND = 6  # times the patience for an answer
 QUEUES = frozenset(programs.QUEUES)
 
 Restart = Callable[[str, int, str], None]
@@ -122,8 +124,28 @@ class Canaries:
 def ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
     """Ask these workers of ours; return what they answered in time, by queue.
 
-    None where the broker delivers nothing, so that no silence says anything about a worker.
+    None where the broker delivers nothing, so that no silence says anything about a worker: also
+    where our own connection goes silent, which is waited for in a thread that is given up then.
     """
+    outcome: queue.SimpleQueue[dict[str, Answer] | Exception | None] = queue.SimpleQueue()
+
+    def asking() -> None:
+        try:
+            outcome.put(_ask(queues, patience_seconds))
+        except Exception as error:  # noqa: BLE001  (raised in the thread that waits)
+            outcome.put(error)
+
+    threading.Thread(target=asking, name="canary", daemon=True).start()
+    try:
+        found = outcome.get(timeout=LONGEST_ROUND * patience_seconds)
+    except queue.Empty:
+        return None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
     try:
         with broker_state.connection() as conn:
             answers = _answers(conn, queues, patience_seconds)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from celery import Celery
@@ -19,11 +15,8 @@ from cprqueue.runtime import broker
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import canaries
 from cprqueue.store.database import Database
-from tests.office import broken
-from tests.other_servers import url_of
 from tests.real_processes import marked, wait_until
 from tests.running import PATIENT, System
-from tests.silent_proxy import SilentProxy, silent_proxy
 
 pytestmark = pytest.mark.xdist_group("hung")
 JOBS = 40
@@ -53,7 +46,6 @@ def test_a_stopped_and_a_deaf_worker_are_restarted_and_a_busy_one_is_not(restles
         app.send_task("cpr.sweep", queue="maintenance")  # has each queue hold a message
         wait_until(lambda: up.heard("upsert is back"), **PATIENT)
         wait_until(lambda: up.heard("insert is back"), **PATIENT)
-        print("".join(up.err))
         assert up.heard("upsert hangs and is ended: no answer to")
         assert up.heard("insert hangs and is ended: it takes none of the messages in its queue")
         done = restless.sync()
@@ -66,46 +58,3 @@ def test_a_stopped_and_a_deaf_worker_are_restarted_and_a_busy_one_is_not(restles
         wait_until(lambda: set(canaries.last(db)) == set(QUEUES))
         db.close()
         app.close()
-
-
-@contextmanager
-def valkey(directory: Path) -> Iterator[str]:
-    """Run a server of the test's own; its socket's path."""
-    path = directory / "valkey.sock"
-    command = [broker._server_binary(), "--port", "0", "--unixsocket", str(path), "--save", ""]
-    with subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL) as server:
-        try:
-            wait_until(path.exists)
-            yield str(path)
-        finally:
-            server.kill()
-
-
-@contextmanager
-def proxied(kind: str, directory: Path) -> Iterator[tuple[SilentProxy, str]]:
-    """Run a proxy before a broker; with the URL of both."""
-    if kind == "redis":
-        with valkey(directory) as path, silent_proxy(path) as proxy:
-            yield proxy, f"redis://127.0.0.1:{proxy.port}/0"
-        return
-    parts = urlsplit(url_of("CPR_TEST_RABBITMQ_URL"))
-    assert parts.hostname
-    assert parts.port
-    with silent_proxy((parts.hostname, parts.port)) as proxy:
-        yield proxy, f"amqp://{parts.username}:{parts.password}@127.0.0.1:{proxy.port}//"
-
-
-@pytest.mark.xdist_group("rabbitmq")
-@pytest.mark.parametrize("kind", ["redis", "amqp"])
-def test_where_all_connections_go_silent_the_work_goes_on(
-    kind: str, restless: System, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with proxied(kind, tmp_path_factory.mktemp("broker")) as (proxy, url):
-        restless.env["CELERY_BROKER_URL"] = url
-        with restless.up("--no-flower", "--no-beat") as up:
-            proxy.silence()
-            began = time.monotonic()
-            wait_until(lambda: all(up.heard(f"{q} is back") for q in QUEUES), **PATIENT)
-            print(f"back after {time.monotonic() - began:.0f} s")
-            assert restless.sync()["due"] == 0
-    assert broken(restless.sandbox) == []
