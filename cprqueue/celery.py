@@ -197,7 +197,7 @@ app = build(settings)
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     level = loglevel if isinstance(loglevel, int) else logging.INFO
-    log.set_up(settings.log_format, level)
+    log.set_up(settings.log_format, level, crash_directory=settings.var_dir)
     logging.getLogger(READY).setLevel(logging.INFO)
     # Each task's receipt and end are events in Flower; a line each would drown the log.
     if level > logging.DEBUG:

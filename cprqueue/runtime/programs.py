@@ -129,7 +129,7 @@ def _flower(
     words = (f"--{name}={value}" for name, value in options.items())
     return Program(
         name="flower",
-        argv=(sys.executable, "-m", "celery", "-A", "cprqueue", "flower", *words),
+        argv=_serve("flower", *words),
         # Its API asks for a password or for this: loopback and read-only are the guard here.
         env={"FLOWER_UNAUTHENTICATED_API": "true", **env},
         ready_line="Visit me at",

@@ -36,7 +36,7 @@ def main_process(system: System, queue: str) -> int:
 
 
 def test_a_stopped_and_a_deaf_worker_are_restarted_and_a_busy_one_is_not(restless: System) -> None:
-    slow = {"service": "rm", "path": "/api/Jobs", "kind": "drip", "seconds": 12}
+    slow = {"service": "rm", "path": "/api/Jobs", "kind": "drip", "seconds": 8}
     restless.sandbox.faults.set([slow])
     with restless.up("--no-flower", "--no-beat") as up:
         app = Celery(broker=broker.broker_url(restless.var))
@@ -48,6 +48,7 @@ def test_a_stopped_and_a_deaf_worker_are_restarted_and_a_busy_one_is_not(restles
         wait_until(lambda: up.heard("insert is back"), **PATIENT)
         assert up.heard("upsert hangs and is ended: no answer to")
         assert up.heard("insert hangs and is ended: it takes none of the messages in its queue")
+        restless.sandbox.client.clear_faults()
         done = restless.sync()
         assert done["due"] == 0, done
         assert not up.heard("fetch hangs"), "it was only busy"
