@@ -19,7 +19,7 @@ from typing import Any
 from celery import Celery, Task, signals
 from kombu import Exchange, Queue
 
-from cprqueue import bootstrap, config, log, private_files
+from cprqueue import bootstrap, config, log, private_files, streams
 from cprqueue.errors import CprqueueError, DatabaseUnavailable, SettingsError
 from cprqueue.runtime import broker, kombu_patch, task_labels
 
@@ -43,6 +43,9 @@ VISIBILITY_SECONDS = 600
 
 LONG_TASK_SECONDS = 3600
 """Limit of the tasks that may rightly take long; they are safe to run twice meanwhile."""
+
+CANARY = "cprqueue.canary"
+"""The task that shows that a queue moves; it goes to any of them."""
 
 READY = "cprqueue.ready"
 
@@ -108,6 +111,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
             "workers.insert",
             "workers.upsert",
             "workers.maintenance",
+            "workers.canary",
             "celerybeat-schedule",
         ],
     }
@@ -121,8 +125,14 @@ class _App(Celery):  # type: ignore[misc]  # Celery ships no types
             options |= {"argsrepr": shown, "kwargsrepr": ""}
         return super().send_task(name, args, kwargs, **options)
 
+    def Worker(self, *args: Any, **options: Any) -> Any:  # noqa: N802  (Celery's name)
+        """Make a worker that goes on where nobody can read what it prints."""
+        streams.protect_output()
+        return super().Worker(*args, **options)
+
     def Beat(self, **options: Any) -> Any:  # noqa: N802  (Celery's name)
         """Make beat, without its banner where lines are JSON."""
+        streams.protect_output()
         beat = self.subclass_with_self("celery.apps.beat:Beat")
         return beat(**options | ({"quiet": True} if settings.log_format == "json" else {}))
 
@@ -168,6 +178,7 @@ def build(settings: config.Settings) -> Celery:
 
 def _load() -> config.Settings:
     ours = bool(logging.getLogger().handlers)  # Celery's own commands set up no log before
+    streams.fill_descriptors()
     try:
         if not ours:
             log.set_up(config.log_format(), logging.WARNING)
@@ -192,7 +203,7 @@ app = build(settings)
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     level = loglevel if isinstance(loglevel, int) else logging.INFO
-    log.set_up(settings.log_format, level)
+    log.set_up(settings.log_format, level, crash_directory=settings.var_dir)
     logging.getLogger(READY).setLevel(logging.INFO)
     # Each task's receipt and end are events in Flower; a line each would drown the log.
     if level > logging.DEBUG:

@@ -15,11 +15,14 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from cprqueue import crashes, streams
 
 RUNS = "cprqueue.run"
 """The logger of the lines that a run begins and ends with."""
@@ -71,9 +74,13 @@ def fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 class TextFormatter(logging.Formatter):
-    """``2026-11-26 12:00:01+0000 INFO cprqueue.services.push: jobs pushed count=50``"""
+    """``2026-11-26 12:00:01+0000 INFO cprqueue.services.push: jobs pushed count=50``
 
-    def __init__(self) -> None:
+    With a directory for ``crashes`` a traceback is a file there, and the line names it.
+    """
+
+    def __init__(self, crashes: Path | None = None) -> None:
+        self._crashes = crashes
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S%z")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
@@ -82,7 +89,20 @@ class TextFormatter(logging.Formatter):
         return f"{super().formatMessage(record)} {extra}".rstrip()
 
     def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info and self._crashes is not None:
+            record = _in_one_line(record, self.formatException(record.exc_info), self._crashes)
         return without_password(super().format(record))
+
+
+def _in_one_line(record: logging.LogRecord, trace: str, directory: Path) -> logging.LogRecord:
+    short = logging.makeLogRecord(vars(record))
+    path = crashes.save(without_password(trace), [directory])
+    error = record.exc_info[1] if record.exc_info else None
+    what = f"{type(error).__name__}: {error}" if error is not None else ""
+    lines = (str(text).partition("\n")[0][:300] for text in (record.getMessage(), what))
+    short.msg = f"{': '.join(filter(None, lines))}: the whole error is in {path}"
+    short.args, short.exc_info, short.exc_text = (), None, None
+    return short
 
 
 class JsonFormatter(logging.Formatter):
@@ -101,13 +121,18 @@ class JsonFormatter(logging.Formatter):
         return without_password(json.dumps(entry, default=str, ensure_ascii=False))
 
 
-def set_up(log_format: str, level: int = logging.INFO) -> None:
+def set_up(
+    log_format: str, level: int = logging.INFO, *, crash_directory: Path | None = None
+) -> None:
     """Send all logs and warnings of this process to standard error.
 
+    ``crash_directory``: where tracebacks go, instead of into a log of text.
     ``log_format``: "text" or "json". Where nothing but JSON may come, ``log_prints`` as well.
     """
+    as_json = log_format == "json"
+    streams.protect_error(lost_as_json if as_json else streams.lost_lines)
     handler = logging.StreamHandler(_real(sys.stderr))
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter(crash_directory))
     handler.addFilter(_shorten)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -128,11 +153,16 @@ def log_prints(*, out: bool = False) -> None:
         sys.stdout = _Printed(sys.stdout, logging.INFO)
 
 
+def json_line(text: str, *, level: int = logging.INFO, **names: object) -> str:
+    """Return a line of JSON, as a logger would write it."""
+    known = {"name": __name__, "levelno": level, "levelname": logging.getLevelName(level)}
+    return JsonFormatter().format(logging.makeLogRecord({**known, "msg": text, **names}))
+
+
 def write_line(text: str, *_: object) -> None:
     """Write a JSON line without any lock or buffer, as a signal handler must."""
-    known = {"name": __name__, "levelno": logging.INFO, "levelname": "INFO", "msg": text}
-    line = JsonFormatter().format(logging.makeLogRecord(known))
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{line}\n".encode())
+    with suppress(OSError):
+        os.write(2, f"{json_line(text)}\n".encode())
 
 
 class _Printed:
@@ -153,6 +183,11 @@ class _Printed:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+
+def lost_as_json(number: int) -> str:
+    """Return the line that says how many lines were lost, as JSON."""
+    return json_line(streams.lost_lines(number), level=logging.WARNING)
 
 
 def _real(stream: Any) -> Any:

@@ -1,7 +1,7 @@
-"""``python -m cprqueue.serve``: a worker or beat as ``up`` starts them.
+"""``python -m cprqueue.serve``: a worker, beat or Flower as ``up`` starts them.
 
-They are the same as those of ``celery -A cprqueue worker`` and ``beat``. But Celery's command
-line loads all of its commands with their plugins (Flower, a prompt) into each process: 0.4 s of
+Worker and beat are those of ``celery -A cprqueue worker`` and ``beat``. But Celery's command line
+loads all of its commands with their plugins (Flower, a prompt) into each process: 0.4 s of
 a processor each, and a whole system starts six. With two processors ``up`` is ready about a
 second sooner without.
 """
@@ -12,18 +12,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from celery import concurrency
-from celery.utils.nodenames import default_nodename, host_format
-
-from cprqueue.celery import app
-
 LOG_LEVEL = "INFO"
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the program that ``words`` name to its end; return its exit code."""
-    found = _parser().parse_args(words)
-    return _beat(found.schedule) if found.program == "beat" else _worker(found)
+    """Run the program that ``words`` name to its end; return its exit code.
+
+    Whatever goes wrong on the way ends it in one line, as it does a command.
+    """
+    try:
+        if words[:1] == ["flower"]:
+            return _flower(words)
+        found = _parser().parse_args(words)
+        return _beat(found.schedule) if found.program == "beat" else _worker(found)
+    except Exception as error:  # noqa: BLE001 - nothing of it is swallowed
+        from cprqueue.cli import failing
+
+        return failing.end(error, as_json=False)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,6 +44,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _worker(found: argparse.Namespace) -> int:
+    from celery import concurrency
+    from celery.utils.nodenames import default_nodename, host_format
+
+    from cprqueue.celery import app
+
     worker = app.Worker(
         hostname=host_format(default_nodename(found.name)),
         pool_cls=concurrency.get_implementation(app.conf.worker_pool),
@@ -54,7 +64,17 @@ def _worker(found: argparse.Namespace) -> int:
 
 
 def _beat(schedule: str) -> int:
+    from cprqueue.celery import app
+
     app.Beat(loglevel=LOG_LEVEL, schedule=schedule, quiet=True).run()
+    return 0
+
+
+def _flower(words: Sequence[str]) -> int:
+    """Run Flower through Celery's command line, which alone knows its options."""
+    from cprqueue.celery import app
+
+    app.start(argv=words)
     return 0
 
 

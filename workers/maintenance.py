@@ -25,6 +25,7 @@ def sweep() -> str:
     """Let whatever waits for a lost message or a dead worker go on; wake up for what is due."""
     due = application().sweep.run(waiting=publish.messages_in, send=publish.task)
     publish.wake_ups(due)
+    publish.canaries()
     return f"{len(due)} batches are due"
 
 

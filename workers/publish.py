@@ -10,7 +10,7 @@ from typing import Any
 from kombu.exceptions import OperationalError
 
 from cprqueue import errors, failpoints
-from cprqueue.celery import app
+from cprqueue.celery import CANARY, QUEUES, app
 from cprqueue.domain.models import Job
 from cprqueue.domain.retry import countdown_seconds
 from cprqueue.services.wake_ups import WakeUp
@@ -18,6 +18,7 @@ from cprqueue.services.wake_ups import WakeUp
 log = logging.getLogger(__name__)
 
 BATCH_OF_MESSAGES = 500
+CANARY_SECONDS = 50
 
 
 def wake_ups(chosen: Iterable[WakeUp]) -> None:
@@ -59,6 +60,15 @@ def jobs(found: Iterable[Job], **sighting: object) -> None:
                 kwargsrepr="",
                 producer=producer,
             )
+
+
+def canaries() -> None:
+    """Send a canary message to each queue in which nothing waits."""
+    with _or_the_sweep():
+        for queue in QUEUES:
+            if not messages_in(queue):
+                kwargs = {"queue": queue}
+                app.send_task(CANARY, kwargs=kwargs, queue=queue, expires=CANARY_SECONDS)
 
 
 def messages_in(queue: str) -> int:

@@ -39,7 +39,7 @@ def ask() -> Broker:
 
     try:
         with connection() as conn:
-            lengths = {name: _length(conn, name) for name in QUEUES}
+            lengths = {name: length(conn, name) for name in QUEUES}
             answers = app.control.ping(timeout=PING_SECONDS, connection=conn)
     except ServiceUnreachable as error:
         return Broker(problem=str(error))
@@ -79,7 +79,7 @@ def _away(error: BaseException) -> str:
     return f"the broker {url} does not answer ({reason}): start it, or correct CELERY_BROKER_URL"
 
 
-def _length(conn: Any, queue: str) -> int:
+def length(conn: Any, queue: str) -> int:
     """Return how many messages wait; a queue that nobody has used yet is empty."""
     with conn.channel() as channel:
         try:

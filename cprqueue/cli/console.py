@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cprqueue import streams
 from cprqueue.errors import UsageError
 from cprqueue.services.reports import words
 
@@ -78,18 +79,10 @@ document_printed = False
 
 
 def prepare_streams() -> None:
-    """Make standard output and error take any text, and none of our files take their place.
-
-    A descriptor that was closed (``>&-``) would be given to the next file that is opened.
-    """
+    """Make standard output and error take any text, and none of our files take their place."""
     global document_printed
     document_printed = False
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
-            os.set_inheritable(opened, True)
+    streams.fill_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

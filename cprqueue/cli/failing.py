@@ -6,7 +6,6 @@ that of an error of ours is saved in a file.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 from typer.exceptions import Abort, TyperException
 
-from cprqueue import config, log
+from cprqueue import config, crashes, log
 from cprqueue.cli import console
 from cprqueue.errors import CprqueueError
 from cprqueue.store.database import first_line
@@ -94,17 +93,9 @@ def _usage(error: TyperException) -> str:
 
 
 def _save(error: BaseException) -> str:
-    """Write the traceback to a file for this user alone; return its path."""
+    """Save the traceback; return the path of its file."""
     text = log.without_password("".join(traceback.format_exception(error)))
-    for directory in _directories():
-        try:
-            descriptor, path = tempfile.mkstemp(prefix="crash-", suffix=".txt", dir=directory)
-            with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:  # noqa: PTH123 - a descriptor
-                file.write(f"{' '.join(sys.argv)}\n\n{text}")
-        except OSError:
-            continue  # a full disk, or a directory that is not there: the next one
-        return path
-    return "nothing: no file could be written"
+    return crashes.save(text, _directories())
 
 
 def _directories() -> Iterator[Path]:

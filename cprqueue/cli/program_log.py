@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+import queue
 import re
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
+from cprqueue import log, streams
 from cprqueue.runtime import programs
 from cprqueue.runtime.supervisor import Event
 
-log = logging.getLogger(__name__)
+LAST_LINES = 10
+BACKLOG_LINES = 10_000  # more than that unread: lines are counted instead of kept
+CLOSING_SECONDS = 2.0
 
 _LEVEL = re.compile(r'[-\d]{10} \S+ ([A-Z]+) |\{.*?"level": "([A-Z]+)"')  # how a line begins
 _NOISE = (
@@ -32,7 +38,8 @@ class ProgramLog:
     """Prints what happens to standard error, each line with its program's name in front.
 
     ``as_json``: what programs log as JSON stays JSON, with the name in it. A line that cannot
-    be written is lost, and counted: the work goes on.
+    be written is lost, and counted: the work goes on. What is too noisy to be shown is kept
+    until the program's end: where it dies twice in a row, its last lines are printed.
     """
 
     def __init__(self, *, as_json: bool, on_all_ready: Callable[[], None]) -> None:
@@ -40,14 +47,17 @@ class ProgramLog:
         self._on_all_ready = on_all_ready
         self._all_ready = False
         self._flower_warns = False
-        self._lost = 0
-        log.setLevel(logging.INFO)
+        self._hidden: dict[str, deque[str]] = {}
+        self._writer = _Writer(log.lost_as_json if as_json else streams.lost_lines)
 
     def __call__(self, event: Event) -> None:
         """Take one event of the supervisor."""
         if event.kind == "output":
             self._pass_on(event.program, event.detail)
+        elif event.kind == "hung":
+            self.say(f"{event.program} hangs and is ended: {event.detail}")
         elif event.kind == "died":
+            self._show_hidden(event)
             self.say(f"{event.program} died: {event.detail}")
         elif event.kind == "restarting":
             self.say(f"{event.program} is started again in {event.delay_seconds or 0:.1f} s")
@@ -59,34 +69,40 @@ class ProgramLog:
 
     def say(self, text: str) -> None:
         """Print a line of ``up`` itself."""
-        if self._as_json:
-            log.info(text)
-        else:
-            self._write(text)
+        self._writer.put(log.json_line(text, name=__name__) if self._as_json else text)
+
+    def close(self) -> None:
+        """Wait until all is printed, or nobody reads it."""
+        self._writer.close()
 
     def _pass_on(self, program: str, line: str) -> None:
-        if not line.strip() or any(words in line for words in _NOISE):
-            return
-        if program == "flower" and not self._is_warning(line):
-            return
-        if program == "broker" and not any(words in line for words in _BROKER_SHOWN):
-            return
-        if not self._as_json:
-            self._write(f"{program:<12}| {line}")
-        elif _is_json(line):
-            self._write(f'{{"program": "{program}", {line[1:]}')
-        else:
-            log.warning("%s", line, extra={"program": program})
+        if self._is_shown(program, line):
+            self._print(program, line)
+        elif line.strip():
+            self._hidden.setdefault(program, deque(maxlen=LAST_LINES)).append(line)
 
-    def _write(self, line: str) -> None:
-        told = f"{self._lost} lines before this one could not be written\n" if self._lost else ""
-        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-        try:
-            text = line if self._as_json else f"{told}{line}"
-            os.write(2, f"{text}\n".encode(encoding, "backslashreplace"))
-            self._lost = 0
-        except OSError:
-            self._lost += 1
+    def _is_shown(self, program: str, line: str) -> bool:
+        if not line.strip() or any(words in line for words in _NOISE):
+            return False
+        if program == "flower":
+            return self._is_warning(line)
+        return program != "broker" or any(words in line for words in _BROKER_SHOWN)
+
+    def _show_hidden(self, event: Event) -> None:
+        """Print a program's last lines at its second death in a row, its 4th, its 8th ..."""
+        lines = self._hidden.pop(event.program, ())
+        if event.failures > 1 and event.failures.bit_count() == 1:
+            for line in lines:
+                self._print(event.program, line)
+
+    def _print(self, program: str, line: str) -> None:
+        line = log.without_password(line)
+        if not self._as_json:
+            self._writer.put(f"{program:<12}| {line}")
+        elif _is_json(line):
+            self._writer.put(f'{{"program": "{program}", {line[1:]}')
+        else:
+            self._writer.put(log.json_line(line, level=logging.WARNING, program=program))
 
     def _is_warning(self, line: str) -> bool:
         """Tell whether a line is, or continues, a warning: Flower's start takes several lines."""
@@ -94,6 +110,32 @@ class ProgramLog:
         if found:
             self._flower_warns = (found[1] or found[2]) not in ("DEBUG", "INFO")
         return self._flower_warns
+
+
+class _Writer:
+    """Prints lines from a thread of its own: a reader who stops reading stops nothing else."""
+
+    def __init__(self, told: streams.Told) -> None:
+        self._stream = streams.Lossy(2, told)
+        self._lines: queue.Queue[str | None] = queue.Queue(BACKLOG_LINES)
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def put(self, line: str) -> None:
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._stream.lose(1)
+
+    def close(self) -> None:
+        with suppress(queue.Full):
+            self._lines.put(None, timeout=CLOSING_SECONDS)
+            self._thread.join(CLOSING_SECONDS)
+
+    def _write(self) -> None:
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        while (line := self._lines.get()) is not None:
+            self._stream.write(f"{line}\n".encode(encoding, "backslashreplace"))
 
 
 def _is_json(line: str) -> bool:

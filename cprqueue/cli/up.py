@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Annotated
 
 import typer
 
 from cprqueue import config, log
 from cprqueue.cli import console
+from cprqueue.cli.canaries import Canaries
 from cprqueue.cli.program_log import ProgramLog
 from cprqueue.errors import AlreadyRunning, ServiceUnreachable, UsageError
 from cprqueue.runtime import broker, programs
-from cprqueue.runtime.supervisor import Program, Supervisor
+from cprqueue.runtime.supervisor import Event, Program, Supervisor
 from cprqueue.store import schema
 from cprqueue.store.database import Database
 
@@ -31,11 +32,27 @@ def up(
     if config.log_format(environ) == "json":
         log.log_prints()  # so that an error of ours is a line of JSON as well
     settings = config.load(environ).require_services()
-    if beat:  # before the port: a second `up` finds that taken too
-        _raise_if_up(settings)
-    port = free_port(flower_port) if flower else None
-    programs_to_run = _prepare(settings, environ, beat=beat, flower_port=port)
+    settings.make_var_dir()
+    try:
+        with _alone(settings, beat=beat):
+            port = free_port(flower_port) if flower else None
+            programs_to_run = _prepare(settings, environ, beat=beat, flower_port=port)
+            code = _run(programs_to_run, port, as_json=settings.log_format == "json")
+    except AlreadyRunning as error:
+        raise UsageError(str(error)) from None
+    raise typer.Exit(code)
 
+
+def _alone(settings: config.Settings, *, beat: bool) -> AbstractContextManager[None]:
+    """Return the lock to hold from before the first look at what else runs; up to the end.
+
+    Whoever brings neither a broker nor a beat may work beside others.
+    """
+    exclusive = beat or settings.broker_is_embedded
+    return programs.only_one(settings.var_dir) if exclusive else nullcontext()
+
+
+def _run(programs_to_run: list[Program], port: int | None, *, as_json: bool) -> int:
     def all_ready() -> None:
         with suppress(console.OutputClosed, console.OutputFailed):  # nobody reads it
             console.say("ready")
@@ -43,9 +60,20 @@ def up(
             program_log.say(f"Flower: http://{programs.FLOWER_ADDRESS}:{port}/")
         program_log.say("Ctrl-C ends everything")
 
-    program_log = ProgramLog(as_json=settings.log_format == "json", on_all_ready=all_ready)
+    def take(event: Event) -> None:
+        canaries.take(event)
+        program_log(event)
+
+    program_log = ProgramLog(as_json=as_json, on_all_ready=all_ready)
+    supervisor = Supervisor(programs_to_run, on_event=take)
+    canaries = Canaries(restart=supervisor.restart, say=program_log.say)
     program_log.say(f"starting {', '.join(program.name for program in programs_to_run)}")
-    raise typer.Exit(Supervisor(programs_to_run, on_event=program_log).run())
+    canaries.start()
+    try:
+        return supervisor.run()
+    finally:
+        canaries.end()
+        program_log.close()
 
 
 def free_port(port: int) -> int:
@@ -62,18 +90,6 @@ def free_port(port: int) -> int:
         return int(trial.getsockname()[1])
 
 
-def _raise_if_up(settings: config.Settings) -> None:
-    lock = settings.var_dir / "beat" / "lock"
-    if not lock.exists():
-        return
-    try:
-        programs.raise_if_locked(lock)
-    except AlreadyRunning:
-        raise UsageError(
-            f"another `cprqueue up`, with a beat, is using {settings.var_dir}: end that one first"
-        ) from None
-
-
 def _prepare(
     settings: config.Settings,
     environ: Mapping[str, str],
@@ -81,16 +97,10 @@ def _prepare(
     beat: bool,
     flower_port: int | None,
 ) -> list[Program]:
-    """Do what has to be done once before the programs start: locks, broker, tables."""
-    settings.make_var_dir()
+    """Do what has to be done once before the programs start: broker, tables."""
     if full := settings.full_disk():
         raise ServiceUnreachable(full)
-    try:
-        programs_to_run = programs.all_programs(
-            settings, environ, beat=beat, flower_port=flower_port
-        )
-    except AlreadyRunning as error:
-        raise UsageError(str(error)) from None
+    programs_to_run = programs.all_programs(settings, environ, beat=beat, flower_port=flower_port)
     if not settings.broker_is_embedded:
         broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS)
     db = Database(settings.database_url)

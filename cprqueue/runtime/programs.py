@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import cprqueue
@@ -24,6 +25,8 @@ FLOWER_ADDRESS = "127.0.0.1"
 FLOWER_TASKS = 20_000  # Flower's own default, 100,000, takes about 400 MB
 SAVE_FLOWER_MS = 60_000
 FORGET_WORKERS_SECONDS = 3600
+
+UP_PATIENCE_SECONDS = 1.0  # one that was just killed needs a moment to be gone
 
 READY_LINE = "cprqueue.ready"  # what cprqueue.celery logs once a worker or beat is at work
 
@@ -72,9 +75,7 @@ def _worker(
     processes = PROCESSES.get(queue, 1)
     if queue == "upsert" and settings.database_url.startswith("sqlite"):
         processes = 1  # SQLite has one writer, and this one writes fifty jobs at a time
-    # Several systems may share a broker: the process id makes the names unique on one host.
-    name = f"{queue}-{os.getpid()}@%h"
-    options = ("-Q", queue, "-n", name, "-c", str(processes))
+    options = ("-Q", queue, "-n", node(queue), "-c", str(processes))
     if queue == "fetch":
         # A download may take long. SIGQUIT cuts it off and puts its message back at once.
         env = {**env, "REMAP_SIGTERM": "SIGQUIT"}
@@ -85,6 +86,14 @@ def _worker(
         ready_line=READY_LINE,
         stop_seconds=stop_seconds,
     )
+
+
+def node(queue: str) -> str:
+    """Return what a worker of this process's ``up`` is called, for Celery's ``host_format``.
+
+    Several systems may share a broker: the process id makes the names unique on one host.
+    """
+    return f"{queue}-{os.getpid()}@%h"
 
 
 def _beat(settings: config.Settings, env: Mapping[str, str], stop_seconds: float) -> Program:
@@ -120,12 +129,33 @@ def _flower(
     words = (f"--{name}={value}" for name, value in options.items())
     return Program(
         name="flower",
-        argv=(sys.executable, "-m", "celery", "-A", "cprqueue", "flower", *words),
+        argv=_serve("flower", *words),
         # Its API asks for a password or for this: loopback and read-only are the guard here.
         env={"FLOWER_UNAUTHENTICATED_API": "true", **env},
         ready_line="Visit me at",
         stop_seconds=stop_seconds,
     )
+
+
+@contextmanager
+def only_one(var_dir: Path) -> Iterator[None]:
+    """Hold the lock of ``up`` on this directory for the block; no program inherits it.
+
+    Raises AlreadyRunning, naming the process that holds it. It ends with this process, however
+    that ends.
+    """
+    path = var_dir / "lock"
+    descriptor = supervised.take_lock(path, patience_seconds=UP_PATIENCE_SECONDS)
+    if descriptor is None:
+        raise AlreadyRunning(
+            f"another `cprqueue up` (pid {supervised.holder(path)}) is using {var_dir} for its "
+            "broker or beat: end that one first"
+        )
+    supervised.sign(descriptor)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def raise_if_locked(path: Path) -> None:

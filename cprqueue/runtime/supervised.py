@@ -49,10 +49,21 @@ def take_lock(path: Path, *, patience_seconds: float = LOCK_PATIENCE_SECONDS) ->
     return descriptor
 
 
+def sign(descriptor: int) -> None:
+    """Write this process's id into the lock that it holds, for ``holder``."""
+    with contextlib.suppress(OSError):  # a full disk: the lock holds, it only has no name
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def holder(path: Path) -> str:
+    """Return the process id of whoever holds the lock, as it wrote itself down."""
+    return path.read_text(encoding="ascii", errors="replace").strip() or "unknown"
+
+
 def locked_by(path: Path) -> str:
-    """Return one line that names the holder of the lock, as it wrote itself down."""
-    holder = path.read_text(encoding="ascii", errors="replace").strip() or "unknown"
-    return f"another process (pid {holder}) is using {path.parent}; stop it first"
+    """Return one line that names the holder of the lock."""
+    return f"another process (pid {holder(path)}) is using {path.parent}; stop it first"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -86,9 +97,7 @@ def _hold_across_exec(path: Path) -> bool:
     descriptor = take_lock(path)
     if descriptor is None:
         return False
-    with contextlib.suppress(OSError):  # a full disk: the lock holds, it only has no name
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+    sign(descriptor)
     os.set_inheritable(descriptor, True)
     return True
 

@@ -9,6 +9,7 @@ WHAT = {
     "cpr.snapshot_and_prune": "this month's, if it is owed",
     "cpr.snapshot_export": "read QuickBooks Time",
     "cpr.upsert_job": "whatever is due",
+    "cprqueue.canary": "does the queue move?",
 }
 
 

@@ -6,19 +6,23 @@ import contextlib
 import math
 import queue
 import random
-import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import FrameType
 
 from cprqueue.runtime.supervisor import process as processes
-from cprqueue.runtime.supervisor.values import STEADY_SECONDS, Event, Kind, Program, restart_delay
+from cprqueue.runtime.supervisor import signals
+from cprqueue.runtime.supervisor.values import (
+    HUNG_STOP_SECONDS,
+    STEADY_SECONDS,
+    Event,
+    Kind,
+    Program,
+    restart_delay,
+)
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _BACKLOG_LINES = 50_000  # more than that unread: lines are counted instead of kept
 
 
@@ -67,7 +71,7 @@ class Supervisor:
         Signals are only caught in the main thread; no other thread may start the programs,
         for they die with the thread that started them.
         """
-        with self._signals_caught():
+        with signals.caught(lambda: self._actions.put(self._saw_signal)):
             try:
                 while self._advance():
                     self._wait_for_action()
@@ -80,12 +84,20 @@ class Supervisor:
         """Ask ``run`` to end everything and return; from any thread, any number of times."""
         self._actions.put(self._begin_to_stop)
 
+    def restart(self, name: str, pid: int, reason: str) -> None:
+        """End a process that hangs, so that it is started again; from any thread.
+
+        SIGTERM first, SIGKILL some seconds later. Nothing happens where ``pid`` is gone already.
+        """
+        self._actions.put(partial(self._end_hung, name, pid, reason))
+
     # What to do now, and how long nothing will be due.
 
     def _advance(self) -> bool:
         if self._stopping:
             self._end_next_wave()
             return bool(self._alive())
+        self._kill_overdue()
         for child in self._due():  # first programs without a ready line ...
             self._start(child)
         for child in self._due():  # ... then the others, without waiting for another event
@@ -150,7 +162,7 @@ class Supervisor:
 
     def _saw_end(self, child: _Child, process: subprocess.Popen[bytes]) -> None:
         self._emit_left_out(child, process)
-        child.process, child.ready = None, False
+        child.process, child.ready, child.kill_at = None, False, None
         cause = processes.cause_of_death(process.returncode)
         if self._stopping:
             self._emit("stopped", child, process.pid, cause)
@@ -158,16 +170,33 @@ class Supervisor:
             self._plan_restart(child, process.pid, cause)
 
     def _plan_restart(self, child: _Child, pid: int | None, cause: str) -> None:
-        self._emit("died", child, pid, cause)
         uptime = time.monotonic() - child.started_at
         delay = restart_delay(child.failures, uptime, self._rng)
         child.failures = 1 if uptime >= STEADY_SECONDS else child.failures + 1
+        self._emit("died", child, pid, cause)
         child.start_at = time.monotonic() + delay
         event = Event(kind="restarting", program=child.program.name, delay_seconds=delay)
         self._on_event(event)
 
     def _emit(self, kind: Kind, child: _Child, pid: int | None, detail: str = "") -> None:
-        self._on_event(Event(kind=kind, program=child.program.name, pid=pid, detail=detail))
+        event = Event(
+            kind=kind, program=child.program.name, pid=pid, detail=detail, failures=child.failures
+        )
+        self._on_event(event)
+
+    def _end_hung(self, name: str, pid: int, reason: str) -> None:
+        for child in self._alive():
+            is_it = child.program.name == name and child.process and child.process.pid == pid
+            if is_it and child.kill_at is None and child.process:
+                self._emit("hung", child, pid, reason)
+                child.process.terminate()
+                child.kill_at = time.monotonic() + HUNG_STOP_SECONDS
+
+    def _kill_overdue(self) -> None:
+        for child in self._alive():
+            if child.kill_at is not None and child.kill_at <= time.monotonic() and child.process:
+                processes.kill_group(child.process.pid)
+                child.kill_at = math.inf
 
     # The end of everything.
 
@@ -201,23 +230,6 @@ class Supervisor:
         for child in self._alive():
             if child.process:
                 child.process.wait()
-
-    @contextlib.contextmanager
-    def _signals_caught(self) -> Iterator[None]:
-        """Turn signals into actions; one that was ignored (nohup, ``&``) stays ignored."""
-        here = threading.current_thread() is threading.main_thread()
-        before = {number: signal.getsignal(number) for number in _SIGNALS if here}
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, self._on_signal)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._actions.put(self._saw_signal)  # SimpleQueue.put may be called in a handler
 
     def _queue_line(self, child: _Child, process: subprocess.Popen[bytes], line: str) -> None:
         """Called in the reading thread: keep the line for ``on_event``, or count it."""

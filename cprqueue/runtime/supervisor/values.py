@@ -11,8 +11,9 @@ from typing import Literal
 FIRST_DELAY_SECONDS = 0.5
 MAX_DELAY_SECONDS = 30.0
 STEADY_SECONDS = 60.0  # who ran this long begins again with a short delay
+HUNG_STOP_SECONDS = 5.0  # from SIGTERM to SIGKILL for what hangs
 
-Kind = Literal["started", "ready", "all_ready", "output", "died", "restarting", "stopped"]
+Kind = Literal["started", "ready", "all_ready", "output", "hung", "died", "restarting", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,9 @@ class Event:
     """Something that happened to one program, or (``all_ready``, once) to all.
 
     ``detail`` is the line for ``output``, and the exit code or signal in words for ``died``
-    (unexpectedly) and ``stopped`` (as asked). ``delay_seconds`` is set for ``restarting``,
-    which announces the restart; ``started`` follows when it happens.
+    (unexpectedly) and ``stopped`` (as asked), and the reason for ``hung``. ``delay_seconds`` is
+    set for ``restarting``, which announces the restart; ``started`` follows when it happens.
+    ``failures``: how often it has died in a row, without a steady minute between.
     """
 
     kind: Kind
@@ -51,6 +53,7 @@ class Event:
     pid: int | None = None
     detail: str = ""
     delay_seconds: float | None = None
+    failures: int = 0
 
 
 def restart_delay(failures: int, uptime_seconds: float, rng: random.Random) -> float:

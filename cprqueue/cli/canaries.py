@@ -1,0 +1,191 @@
+"""``up`` asks each of its workers again and again to answer, and restarts one that hangs.
+
+The question is a message: a worker's main process takes it from the broker and answers through
+the broker, also while its pool is busy with long work. A worker hangs that leaves several of
+them in a row unanswered (it is stopped, or waits for a socket that stays silent), or that
+answers, has nothing to do, and leaves what waits in its queue. Where the broker itself delivers
+nothing, nobody is restarted. A restart costs nothing: leases expire, messages come again; the
+patience doubles with each restart that did not help.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cprqueue import config
+from cprqueue.cli import broker_state
+from cprqueue.errors import ServiceUnreachable
+from cprqueue.runtime import programs
+from cprqueue.runtime.supervisor import Event
+
+EVERY_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
+MISSES = 3
+STARTING = 4  # times as many for a worker that is not ready yet
+MOST_DOUBLINGS = 5
+LONGEST_ROUND = 6  # times the patience for an answer
+QUEUES = frozenset(programs.QUEUES)
+
+Restart = Callable[[str, int, str], None]
+"""Restarts a program by its name and process id, for a reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a worker said: whether it carries something out, and how many tasks it took so far.
+
+    ``waiting``: how many messages are in its queue.
+    """
+
+    busy: bool
+    taken: int
+    waiting: int
+
+
+@dataclass(slots=True)
+class Worker:
+    """What is known of one worker's process."""
+
+    pid: int
+    restarts: int = 0
+    ready: bool = False
+    missed: int = 0
+    idle: int = 0
+    taken: int | None = None
+
+    def judge(self, answer: Answer | None) -> str:
+        """Take the outcome of one round; return why the worker hangs, or ""."""
+        patience = MISSES * 2 ** min(self.restarts, MOST_DOUBLINGS)
+        if answer is None:
+            self.missed += 1
+            limit = patience if self.ready else patience * STARTING
+            return f"no answer to {self.missed} canary messages" if self.missed >= limit else ""
+        idle = bool(answer.waiting) and not answer.busy and answer.taken == self.taken
+        self.idle = self.idle + 1 if idle else 0
+        self.missed, self.taken = 0, answer.taken
+        if not idle:
+            self.restarts = 0
+        return "it takes none of the messages in its queue" if self.idle >= patience else ""
+
+
+@dataclass(slots=True)
+class Canaries:
+    """Watches the workers from a thread of its own; ``take`` gets the supervisor's events."""
+
+    restart: Restart
+    say: Callable[[str], None]
+    _workers: dict[str, Worker] = field(default_factory=dict)
+    _restarts: dict[str, int] = field(default_factory=dict)
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, event: Event) -> None:
+        """Learn which processes there are."""
+        if event.kind == "started" and event.program in QUEUES and event.pid:
+            again = self._restarts.get(event.program, 0)
+            self._workers[event.program] = Worker(event.pid, restarts=again)
+        elif event.kind == "ready" and event.program in self._workers:
+            self._workers[event.program].ready = True
+        elif event.kind in ("died", "stopped"):
+            self._workers.pop(event.program, None)
+
+    def start(self) -> None:
+        """Begin to ask."""
+        threading.Thread(target=self._run, name="canaries", daemon=True).start()
+
+    def end(self) -> None:
+        """Ask no more."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        every = float(config.test_hook("CPR_TEST_CANARY_SECONDS") or EVERY_SECONDS)
+        while not self._ended.wait(every):
+            try:
+                self._judge(dict(self._workers), min(every, ANSWER_SECONDS))
+            except Exception as error:  # noqa: BLE001  (said; the next round may go well)
+                self.say(f"the workers cannot be asked: {type(error).__name__}")
+
+    def _judge(self, workers: Mapping[str, Worker], patience: float) -> None:
+        answers = ask(tuple(workers), patience)
+        if answers is None:
+            return
+        for name, worker in workers.items():
+            reason = worker.judge(answers.get(name))
+            if reason:
+                worker.restarts += 1
+                self._workers.pop(name, None)
+                self.restart(name, worker.pid, reason)
+            self._restarts[name] = worker.restarts
+
+
+def ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
+    """Ask these workers of ours; return what they answered in time, by queue.
+
+    None where the broker delivers nothing, so that no silence says anything about a worker: also
+    where our own connection goes silent, which is waited for in a thread that is given up then.
+    """
+    outcome: queue.SimpleQueue[dict[str, Answer] | Exception | None] = queue.SimpleQueue()
+
+    def asking() -> None:
+        try:
+            outcome.put(_ask(queues, patience_seconds))
+        except Exception as error:  # noqa: BLE001  (raised in the thread that waits)
+            outcome.put(error)
+
+    threading.Thread(target=asking, name="canary", daemon=True).start()
+    try:
+        found = outcome.get(timeout=LONGEST_ROUND * patience_seconds)
+    except queue.Empty:
+        return None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
+    try:
+        with broker_state.connection() as conn:
+            answers = _answers(conn, queues, patience_seconds)
+            if not answers and not _delivers(conn, patience_seconds):
+                return None
+            return answers
+    except ServiceUnreachable:
+        return None
+
+
+def _answers(conn: Any, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer]:
+    from celery.utils.nodenames import host_format
+
+    from cprqueue.celery import app
+
+    nodes = {host_format(programs.node(queue)): queue for queue in queues}
+    found = app.control.broadcast(
+        "cprqueue_canary",
+        destination=list(nodes),
+        reply=True,
+        timeout=patience_seconds,
+        limit=len(nodes),
+        connection=conn,
+    )
+    return {
+        nodes[node]: Answer(waiting=broker_state.length(conn, nodes[node]), **said)
+        for reply in found or ()
+        for node, said in reply.items()
+        if node in nodes and "taken" in said
+    }
+
+
+def _delivers(conn: Any, patience_seconds: float) -> bool:
+    """Tell whether a message of our own comes back."""
+    import uuid
+
+    with conn.SimpleBuffer(f"cprqueue.canary.{uuid.uuid4()}") as own:
+        own.put("canary")
+        try:
+            own.get(timeout=patience_seconds)
+        except own.Empty:
+            return False
+        return True

@@ -1,0 +1,30 @@
+"""Canary messages: which queues have a worker that takes messages, and when it last took one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cprqueue.store import app_state
+from cprqueue.store.database import Database, clock
+
+PREFIX = "canary."
+
+
+def note(db: Database, queue: str) -> None:
+    """Record that a worker of ``queue`` took a canary message now, by the database's clock."""
+    with db.begin() as conn:
+        now = clock(conn)
+        app_state.put(conn, PREFIX + queue, now.isoformat(), now=now)
+
+
+def last(db: Database) -> dict[str, datetime]:
+    """Return when each queue's canary was last taken; a queue without one is missing.
+
+    A busy queue gets none: the sweep sends one only where nothing else waits.
+    """
+    with db.read() as conn:
+        found = app_state.with_prefix(conn, PREFIX)
+    return {
+        name.removeprefix(PREFIX): datetime.fromisoformat(str(moment))
+        for name, moment in found.items()
+    }
