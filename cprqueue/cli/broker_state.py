@@ -12,14 +12,11 @@ from typing import Any
 
 from cprqueue import log
 from cprqueue.errors import ServiceUnreachable
+from cprqueue.runtime import broker_link
+from cprqueue.settings import broker_address
 
-CONNECT_SECONDS = 2
+CONNECT_SECONDS = broker_link.QUICK_SECONDS
 PING_SECONDS = 1.0
-QUICK = {
-    "socket_timeout": CONNECT_SECONDS,
-    "socket_connect_timeout": CONNECT_SECONDS,
-    "retry_on_timeout": False,
-}
 NOT_RUNNING = "the embedded broker is not running: start `cprqueue up`"
 NOBODY_LISTENS = ("Connection refused", "No such file")
 
@@ -56,8 +53,9 @@ def connection() -> Iterator[Any]:
 
     from cprqueue.celery import app
 
-    options = QUICK if app.conf.broker_url.startswith(("redis", "valkey", "sentinel")) else {}
-    conn = app.connection_for_write(connect_timeout=CONNECT_SECONDS, transport_options=options)
+    conn = app.connection_for_write(
+        connect_timeout=CONNECT_SECONDS, transport_options=_options(app.conf.broker_url)
+    )
     try:
         with conn:
             conn.ensure_connection(max_retries=1, timeout=CONNECT_SECONDS, interval_start=0.1)
@@ -70,13 +68,22 @@ def _away(error: BaseException) -> str:
     """Return the reason that was observed, in the library's own words."""
     from cprqueue.celery import app, settings
 
-    cause = error.__cause__ or error
-    reason = log.without_password(str(cause).partition("\n")[0].strip(" .")) or type(cause).__name__
+    told = broker_link.reason(error, settings.broker_url)
     if settings.broker_is_embedded:
-        gone = any(words in reason for words in NOBODY_LISTENS)
-        return NOT_RUNNING if gone else f"the embedded broker does not answer: {reason}"
-    url = log.without_password(app.conf.broker_url)
-    return f"the broker {url} does not answer ({reason}): start it, or correct CELERY_BROKER_URL"
+        gone = any(words in told for words in NOBODY_LISTENS)
+        return NOT_RUNNING if gone else f"the embedded broker does not answer: {told}"
+    url, cure = (
+        log.without_password(app.conf.broker_url),
+        broker_link.cure(told, settings.broker_url),
+    )
+    return f"the broker {url} does not answer ({told}): {cure}"
+
+
+def _options(url: str) -> dict[str, Any]:
+    """Return short limits; what is sent has to be taken by the broker, or it raises."""
+    address = broker_address.read(url)
+    sending = {"confirm_publish": True} if address.amqp else {"retry_on_timeout": False}
+    return broker_link.transport_options(address, seconds=CONNECT_SECONDS) | sending
 
 
 def _length(conn: Any, queue: str) -> int:

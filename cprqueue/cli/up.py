@@ -92,7 +92,7 @@ def _prepare(
     except AlreadyRunning as error:
         raise UsageError(str(error)) from None
     if not settings.broker_is_embedded:
-        broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS)
+        broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS, programs.QUEUES)
     db = Database(settings.database_url)
     try:
         schema.upgrade(db)
