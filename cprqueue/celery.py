@@ -41,7 +41,7 @@ ROUTES = {
 VISIBILITY_SECONDS = 600
 """A message whose worker died comes back after this. Longer than any time limit."""
 
-SILENCE_SECONDS = 15
+SILENCE_SECONDS = 10
 """How often a worker asks its broker for a sign of life; after two that fail it connects anew."""
 
 LONG_TASK_SECONDS = 3600
@@ -193,6 +193,10 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     level = loglevel if isinstance(loglevel, int) else logging.INFO
     log.set_up(settings.log_format, level)
     logging.getLogger(READY).setLevel(logging.INFO)
+    # Told at each lost connection: whether running tasks are cut off then is decided above.
+    logging.getLogger("py.warnings").addFilter(
+        lambda record: "CPendingDeprecationWarning" not in record.getMessage()
+    )
     # Each task's receipt and end are events in Flower; a line each would drown the log.
     if level > logging.DEBUG:
         logging.getLogger("celery").setLevel(max(level, logging.WARNING))

@@ -1,4 +1,4 @@
-"""A RabbitMQ of a test's own, to be brought into states in which the shared one would serve nobody."""
+"""A RabbitMQ of a test's own, for states in which the shared one would serve nobody."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -71,9 +70,9 @@ class RabbitMq:
             timeout=60,
         ).stdout
 
-    def url(self, vhost: str, user: str = "guest", password: str = "guest") -> str:
+    def url(self, vhost: str, user: str = "guest:guest") -> str:
         """Return the URL of a virtual host."""
-        return f"amqp://{user}:{password}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
+        return f"amqp://{user}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
 
     def new_vhost(self, name: str, *options: str) -> str:
         """Make a virtual host that guest may use; return its URL."""
@@ -106,12 +105,3 @@ def own_rabbitmq(directory: Path) -> Iterator[RabbitMq]:
         yield made
         server.terminate()
         server.wait(30)
-
-
-if __name__ == "__main__":
-    import tempfile, time
-    with tempfile.TemporaryDirectory() as d, own_rabbitmq(Path(d)) as s:
-        print(d, s.port, s.mapper, flush=True)
-        import json
-        Path("/tmp/broker-rmq.json").write_text(json.dumps({"env": s.env, "port": s.port, "dir": d}))
-        time.sleep(float(sys.argv[1]))

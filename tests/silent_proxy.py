@@ -16,14 +16,14 @@ from pathlib import Path
 class Proxy:
     """Forwards each connection to ``port`` of this machine while ``open`` is set."""
 
-    def __init__(self, port: int, certificates: Path | None = None) -> None:
+    def __init__(self, port: int, certificates: Path | None, host: str) -> None:
         self.target, self.open = port, threading.Event()
         self.open.set()
         self.context = None
         if certificates:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.listener = socket.create_server((host, 0), backlog=128)
         self.port = self.listener.getsockname()[1]
         self.ends: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -75,9 +75,11 @@ def _pass_on(source: socket.socket, target: socket.socket, open_: threading.Even
 
 
 @contextmanager
-def proxy_to(port: int, certificates: Path | None = None) -> Iterator[Proxy]:
+def proxy_to(
+    port: int, certificates: Path | None = None, host: str = "127.0.0.1"
+) -> Iterator[Proxy]:
     """Run a proxy for the block."""
-    made = Proxy(port, certificates)
+    made = Proxy(port, certificates, host)
     try:
         yield made
     finally:

@@ -5,6 +5,7 @@ Every question has a short time limit: a broker that is away is an answer, not a
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ def ask() -> Broker:
 
     try:
         with connection() as conn:
+            raise_if_blocked(conn)
             lengths = {name: _length(conn, name) for name in QUEUES}
             answers = app.control.ping(timeout=PING_SECONDS, connection=conn)
     except ServiceUnreachable as error:
@@ -64,19 +66,25 @@ def connection() -> Iterator[Any]:
         raise ServiceUnreachable(_away(error)) from None
 
 
+def raise_if_blocked(conn: Any) -> None:
+    """Send RabbitMQ a message for nobody: one that is short of memory or disk takes none.
+
+    Whoever asks the workers then would hear nothing, and call that "no worker".
+    """
+    if conn.transport.driver_type == "amqp":
+        conn.Producer().publish("", routing_key=f"nobody-{uuid.uuid4()}")
+
+
 def _away(error: BaseException) -> str:
     """Return the reason that was observed, in the library's own words."""
     from cprqueue.celery import app, settings
 
-    told = broker_link.reason(error, settings.broker_url)
+    told = broker_link.described(error, settings.broker_url)
+    cure = broker_link.cure(told, settings.broker_url)
     if settings.broker_is_embedded:
         gone = any(words in told for words in NOBODY_LISTENS)
-        return NOT_RUNNING if gone else f"the embedded broker does not answer: {told}"
-    url, cure = (
-        log.without_password(app.conf.broker_url),
-        broker_link.cure(told, settings.broker_url),
-    )
-    return f"the broker {url} does not answer ({told}): {cure}"
+        return NOT_RUNNING if gone else f"the embedded broker {told}: {cure}"
+    return f"the broker {log.without_password(app.conf.broker_url)} {told}: {cure}"
 
 
 def _options(url: str) -> dict[str, Any]:

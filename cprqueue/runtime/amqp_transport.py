@@ -9,6 +9,7 @@ worker waited for ever in ``Channel.close``, and a publisher's messages went now
 * who publishes on a connection that has not been heard of for QUIET_SECONDS asks for a sign of
   life first, so at most the messages of those seconds are lost, which the sweep makes good;
 * amqps verifies the certificate and the host's name, as ``settings.broker_address`` reads it;
+* a task that takes longer than RabbitMQ's consumer_timeout costs its worker a new connection;
 * a queue is a classic one, whatever the virtual host makes by default: quorum queues refuse the
   prefetch that Celery asks for, and a worker would connect anew for ever.
 """
@@ -23,11 +24,12 @@ from typing import Any, ClassVar
 
 from amqp import spec
 from amqp import transport as wire
-from amqp.exceptions import PreconditionFailed
+from amqp.exceptions import PreconditionFailed, RecoverableConnectionError
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 ANSWER_SECONDS = 10.0
 QUIET_SECONDS = 5.0
+CONSUMER_TIMEOUT = "delivery acknowledgement"
 QUEUE_TYPE = {"x-queue-type": "classic"}
 
 
@@ -103,6 +105,16 @@ class Channel(_Answered, pyamqp.Channel):  # type: ignore[misc]
             cure = f"`rabbitmqctl delete_queue -p {vhost} {queue}` deletes it, then start again"
             error.reply_text = f"{error.reply_text}: {cure}; what it held is sent again"
             raise
+
+    def _on_close(self, code: int, text: str, *where: Any) -> None:
+        try:
+            super()._on_close(code, text, *where)
+        except PreconditionFailed:
+            if CONSUMER_TIMEOUT not in text:
+                raise
+            # A worker would end. As a lost connection it makes a new one, the task goes on, and
+            # its message comes again, which every task is made for.
+            raise RecoverableConnectionError("a task takes longer than consumer_timeout") from None
 
     def _basic_publish(self, *arguments: Any, **more: Any) -> Any:
         if self.connection is not None and self.connection.is_quiet():

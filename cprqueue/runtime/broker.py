@@ -83,9 +83,8 @@ def wait_until_answering(url: str, timeout_seconds: float, queues: Iterable[str]
 
 
 def _away(url: str, shown: str, error: BaseException) -> errors.ServiceUnreachable:
-    told, kind = broker_link.reason(error, url), type(error.__cause__ or error).__name__
-    cure = broker_link.cure(told, url)
-    return errors.ServiceUnreachable(f"the broker {shown} does not answer: {kind}: {told}: {cure}")
+    told = broker_link.described(error, url)
+    return errors.ServiceUnreachable(f"the broker {shown} {told}: {broker_link.cure(told, url)}")
 
 
 def _options(data: Path, socket: Path) -> tuple[str, ...]:

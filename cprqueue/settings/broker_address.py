@@ -57,6 +57,12 @@ def read(text: str) -> Address:
     return Address(url=";".join(urls), scheme=scheme, options=options)
 
 
+def files(text: str) -> list[str]:
+    """Return the files and directories that a URL names; it may be empty."""
+    options = read(text).options if text else {}
+    return [value for name, value in options.items() if name in FILES]
+
+
 def _scheme(url: str) -> str:
     return url.split("://", 1)[0].lower()
 
