@@ -17,11 +17,11 @@ from mmap import mmap
 from typing import Any
 
 from celery import Celery, Task, signals
-from kombu import Exchange, Queue
 
 from cprqueue import bootstrap, config, log, private_files, streams
 from cprqueue.errors import CprqueueError, DatabaseUnavailable, SettingsError
-from cprqueue.runtime import broker, kombu_patch, task_labels
+from cprqueue.runtime import amqp_transport, broker, broker_link, kombu_patch, task_labels
+from cprqueue.settings import broker_address
 
 QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
 
@@ -40,6 +40,9 @@ ROUTES = {
 
 VISIBILITY_SECONDS = 600
 """A message whose worker died comes back after this. Longer than any time limit."""
+
+SILENCE_SECONDS = 10
+"""How often a worker asks its broker for a sign of life; after two that fail it connects anew."""
 
 LONG_TASK_SECONDS = 3600
 """Limit of the tasks that may rightly take long; they are safe to run twice meanwhile."""
@@ -63,25 +66,26 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
 
     What is not here is Celery's default on purpose.
     """
-    redis = settings.broker_url == "" or settings.broker_url.startswith(("redis", "valkey"))
-    transport: dict[str, Any] = {}
-    if redis:
-        transport = {
+    address = broker_address.read(settings.broker_url or broker.broker_url(settings.var_dir))
+    transport = broker_link.transport_options(address)
+    if not address.amqp:
+        transport |= {
             "visibility_timeout": VISIBILITY_SECONDS,
             # By default lost messages are restored every 100 s only.
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
-            # Without these a publisher hangs for as long as the broker does.
-            "socket_timeout": 10,
-            "socket_connect_timeout": 3,
+            # A connection that has fallen silent is found within twice this.
+            "health_check_interval": SILENCE_SECONDS,
             "socket_keepalive": not settings.broker_is_embedded,
         }
     return {
-        "broker_url": settings.broker_url or broker.broker_url(settings.var_dir),
+        "broker_url": address.url,
+        "broker_use_ssl": broker_link.tls(address),
+        "broker_heartbeat": SILENCE_SECONDS,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_transport_options": transport,
-        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
+        "task_queues": broker_link.task_queues(QUEUES),
         "task_routes": ROUTES,
         "task_default_queue": "maintenance",
         "task_create_missing_queues": False,
@@ -171,6 +175,7 @@ def _report_lost_database(error: BaseException) -> None:
 def build(settings: config.Settings) -> Celery:
     """Build the app from settings."""
     kombu_patch.install()
+    amqp_transport.install()
     made = _App("cprqueue", task_cls=CprTask)
     made.conf.update(celery_settings(settings))
     return made
@@ -205,6 +210,10 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     level = loglevel if isinstance(loglevel, int) else logging.INFO
     log.set_up(settings.log_format, level, crash_directory=settings.var_dir)
     logging.getLogger(READY).setLevel(logging.INFO)
+    # Told at each lost connection: whether running tasks are cut off then is decided above.
+    logging.getLogger("py.warnings").addFilter(
+        lambda record: "CPendingDeprecationWarning" not in record.getMessage()
+    )
     # Each task's receipt and end are events in Flower; a line each would drown the log.
     if level > logging.DEBUG:
         logging.getLogger("celery").setLevel(max(level, logging.WARNING))

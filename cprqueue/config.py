@@ -20,7 +20,7 @@ from sqlalchemy import URL
 
 from cprqueue import alerts, private_files
 from cprqueue.errors import SettingsError
-from cprqueue.settings import dotenv_file, values
+from cprqueue.settings import broker_address, dotenv_file, values
 from cprqueue.settings.reader import PREFIXES, SettingReader, unknown, unknown_names
 
 T = TypeVar("T")
@@ -263,6 +263,9 @@ def _contradictions(settings: Settings, environ: Mapping[str, str]) -> Iterator[
         )
     if settings.rm_base_url == settings.qbt_base_url:
         yield "RM_BASE_URL and QBT_BASE_URL are the same: they are two services"
+    for path in broker_address.files(settings.broker_url):
+        if not Path(path).exists():
+            yield f"CELERY_BROKER_URL names {path}: there is no such file"
     yield from _too_many_calls(settings)
     for number, address in enumerate(settings.alert_urls, 1):
         if not alerts.is_understood(address):

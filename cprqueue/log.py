@@ -206,7 +206,7 @@ def _shorten(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     library = type(error).__module__.partition(".")[0]
     if record.name.startswith(("celery", "kombu")) and (
-        library in _BROKER_LIBRARIES or isinstance(error, ConnectionError)
+        library in _BROKER_LIBRARIES or isinstance(error, OSError)
     ):
         record.msg, record.args = record.getMessage().partition("\n")[0], ()
         record.exc_info = record.exc_text = None

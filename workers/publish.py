@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from kombu.exceptions import OperationalError
+from kombu.exceptions import BatchPublishError, OperationalError
 
 from cprqueue import errors, failpoints
-from cprqueue.celery import CANARY, QUEUES, app
+from cprqueue.celery import CANARY, QUEUES, app, settings
 from cprqueue.domain.models import Job
 from cprqueue.domain.retry import countdown_seconds
+from cprqueue.runtime import broker_link
 from cprqueue.services.wake_ups import WakeUp
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def jobs(found: Iterable[Job], **sighting: object) -> None:
     """
     with (
         _reachable(),
-        app.producer_or_acquire() as producer,
+        app.connection_for_write() as connection,  # one of the pool may have died in it
+        app.amqp.Producer(connection) as producer,
         producer.batch(max_size=BATCH_OF_MESSAGES),
     ):
         for job in found:
@@ -108,15 +110,18 @@ def _reachable() -> Iterator[None]:
     try:
         yield
     except _away() as error:
-        kind = type(error.__cause__ or error).__name__
-        raise errors.ServiceUnreachable(f"the broker is away: {kind}") from None
+        told = broker_link.described(error, settings.broker_url)
+        raise errors.ServiceUnreachable(f"the broker {told}") from None
 
 
 def _away() -> tuple[type[BaseException], ...]:
-    """Return what a lost broker raises; not every OSError is one."""
-    known = app.connection_for_write().connection_errors
+    """Return what a lost broker raises, or one that refuses; not every OSError is one."""
+    used = app.connection_for_write()
+    known = (*used.connection_errors, *used.channel_errors)
     return (
         OperationalError,
+        BatchPublishError,
         ConnectionError,
+        TimeoutError,
         *(kind for kind in known if not issubclass(OSError, kind)),
     )

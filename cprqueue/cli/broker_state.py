@@ -5,6 +5,7 @@ Every question has a short time limit: a broker that is away is an answer, not a
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,14 +13,11 @@ from typing import Any
 
 from cprqueue import log
 from cprqueue.errors import ServiceUnreachable
+from cprqueue.runtime import broker_link
+from cprqueue.settings import broker_address
 
-CONNECT_SECONDS = 2
+CONNECT_SECONDS = broker_link.QUICK_SECONDS
 PING_SECONDS = 1.0
-QUICK = {
-    "socket_timeout": CONNECT_SECONDS,
-    "socket_connect_timeout": CONNECT_SECONDS,
-    "retry_on_timeout": False,
-}
 NOT_RUNNING = "the embedded broker is not running: start `cprqueue up`"
 NOBODY_LISTENS = ("Connection refused", "No such file")
 
@@ -39,6 +37,7 @@ def ask() -> Broker:
 
     try:
         with connection() as conn:
+            raise_if_blocked(conn)
             lengths = {name: length(conn, name) for name in QUEUES}
             answers = app.control.ping(timeout=PING_SECONDS, connection=conn)
     except ServiceUnreachable as error:
@@ -56,8 +55,9 @@ def connection() -> Iterator[Any]:
 
     from cprqueue.celery import app
 
-    options = QUICK if app.conf.broker_url.startswith(("redis", "valkey", "sentinel")) else {}
-    conn = app.connection_for_write(connect_timeout=CONNECT_SECONDS, transport_options=options)
+    conn = app.connection_for_write(
+        connect_timeout=CONNECT_SECONDS, transport_options=_options(app.conf.broker_url)
+    )
     try:
         with conn:
             conn.ensure_connection(max_retries=1, timeout=CONNECT_SECONDS, interval_start=0.1)
@@ -66,17 +66,32 @@ def connection() -> Iterator[Any]:
         raise ServiceUnreachable(_away(error)) from None
 
 
+def raise_if_blocked(conn: Any) -> None:
+    """Send RabbitMQ a message for nobody: one that is short of memory or disk takes none.
+
+    Whoever asks the workers then would hear nothing, and call that "no worker".
+    """
+    if conn.transport.driver_type == "amqp":
+        conn.Producer().publish("", routing_key=f"nobody-{uuid.uuid4()}")
+
+
 def _away(error: BaseException) -> str:
     """Return the reason that was observed, in the library's own words."""
     from cprqueue.celery import app, settings
 
-    cause = error.__cause__ or error
-    reason = log.without_password(str(cause).partition("\n")[0].strip(" .")) or type(cause).__name__
+    told = broker_link.described(error, settings.broker_url)
+    cure = broker_link.cure(told, settings.broker_url)
     if settings.broker_is_embedded:
-        gone = any(words in reason for words in NOBODY_LISTENS)
-        return NOT_RUNNING if gone else f"the embedded broker does not answer: {reason}"
-    url = log.without_password(app.conf.broker_url)
-    return f"the broker {url} does not answer ({reason}): start it, or correct CELERY_BROKER_URL"
+        gone = any(words in told for words in NOBODY_LISTENS)
+        return NOT_RUNNING if gone else f"the embedded broker {told}: {cure}"
+    return f"the broker {log.without_password(app.conf.broker_url)} {told}: {cure}"
+
+
+def _options(url: str) -> dict[str, Any]:
+    """Return short limits; what is sent has to be taken by the broker, or it raises."""
+    address = broker_address.read(url)
+    sending = {"confirm_publish": True} if address.amqp else {"retry_on_timeout": False}
+    return broker_link.transport_options(address, seconds=CONNECT_SECONDS) | sending
 
 
 def length(conn: Any, queue: str) -> int:

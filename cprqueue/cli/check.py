@@ -80,8 +80,15 @@ def parts(app: Application) -> Parts:
         qbt=lambda has_tables: app.qbt(urgent=True) if has_tables else app.qbt_before_tables(),
         token=lambda: app.token,
         broker_problem=_broker_problem,
+        broker=_broker,
         alert=app.alert,
     )
+
+
+def _broker() -> Iterator[Finding]:
+    from cprqueue.cli import broker_checks  # which imports Celery's app: slow
+
+    return broker_checks.findings()
 
 
 def _broker_problem() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cprqueue.celery import app
-from cprqueue.cli.broker_state import connection
+from cprqueue.cli.broker_state import connection, raise_if_blocked
 from cprqueue.domain.models import BATCH
 from cprqueue.errors import ServiceUnreachable
 
@@ -50,6 +50,7 @@ def require_workers(queues: Iterable[str]) -> None:
 def _served(limit: int | None) -> set[str]:
     """Return the queues of the first ``limit`` workers that answer, or of all."""
     with connection() as conn:
+        raise_if_blocked(conn)
         asked = app.control.inspect(timeout=ANSWER_SECONDS, limit=limit, connection=conn)
         answers: dict[str, list[dict[str, Any]]] = asked.active_queues() or {}
     return {str(queue["name"]) for queues in answers.values() for queue in queues}

@@ -102,7 +102,7 @@ def _prepare(
         raise ServiceUnreachable(full)
     programs_to_run = programs.all_programs(settings, environ, beat=beat, flower_port=flower_port)
     if not settings.broker_is_embedded:
-        broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS)
+        broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS, programs.QUEUES)
     db = Database(settings.database_url)
     try:
         schema.upgrade(db)

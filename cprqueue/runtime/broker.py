@@ -13,14 +13,15 @@ import hashlib
 import os
 import stat
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
-from kombu.connection import Connection
+from amqp.exceptions import PreconditionFailed
 from kombu.exceptions import KombuError
 
-from cprqueue import errors, log
-from cprqueue.runtime import broker_start, supervised
+from cprqueue import errors
+from cprqueue.runtime import broker_link, broker_start, supervised
 from cprqueue.runtime.supervisor import Program
 
 _START = (sys.executable, "-I", "-S", broker_start.__file__)
@@ -60,27 +61,30 @@ def broker_url(var_dir: Path) -> str:
     return f"redis+socket://{quote(str(_socket_path(var_dir)))}"
 
 
-def wait_until_answering(url: str, timeout_seconds: float) -> None:
+def wait_until_answering(url: str, timeout_seconds: float, queues: Iterable[str] = ()) -> None:
     """Return once the broker at ``url`` (any that kombu knows) accepts a connection.
 
-    Raises ServiceUnreachable after ``timeout_seconds``, or at once where it refuses the user,
-    with the last reason; passwords in the URL are left out of the text.
+    Declares ``queues`` on it. Raises ServiceUnreachable after ``timeout_seconds``, or at once
+    where it refuses the user, with the last reason, and SettingsError where it has such a queue
+    with other arguments; no text holds a password.
     """
-    with Connection(url, connect_timeout=2) as connection:
+    with broker_link.connection(url) as connection:
         try:
             connection.ensure_connection(
                 timeout=max(timeout_seconds, 0.001), interval_start=0.1, interval_step=0
             )  # (kombu takes a timeout of 0 for "for ever")
+            with connection.channel() as channel:
+                for queue in broker_link.task_queues(queues):
+                    queue(channel).declare()
+        except PreconditionFailed as error:
+            raise errors.SettingsError(f"the broker refuses a queue: {error.reply_text}") from None
         except (*connection.connection_errors, *connection.channel_errors, KombuError) as error:
-            raise _away(connection, error.__cause__ or error) from None
+            raise _away(url, connection.as_uri(), error) from None
 
 
-def _away(connection: Connection, cause: BaseException) -> errors.ServiceUnreachable:
-    reason = (log.without_password(str(cause)).splitlines() or [""])[0][:200]
-    return errors.ServiceUnreachable(
-        f"the broker {connection.as_uri()} does not answer: {type(cause).__name__}: {reason}: "
-        "start it, or correct CELERY_BROKER_URL"
-    )
+def _away(url: str, shown: str, error: BaseException) -> errors.ServiceUnreachable:
+    told = broker_link.described(error, url)
+    return errors.ServiceUnreachable(f"the broker {shown} {told}: {broker_link.cure(told, url)}")
 
 
 def _options(data: Path, socket: Path) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp")
+from cprqueue.settings import broker_address
 
 
 def texts(text: str) -> tuple[str, ...]:
@@ -136,27 +136,8 @@ def database_url(text: str) -> str:
 
 def broker_url(text: str) -> str:
     """Read a broker's URL, or several for its failover, separated by ``;``."""
-    for one in texts(text):
-        scheme = url(one).split("://", 1)[0].lower()
-        if scheme not in BROKER_SCHEMES:
-            raise ValueError(f"begins with {scheme}://: it must be redis:// or amqp://")
-        if scheme != "redis+socket":
-            _raise_if_cut_short(one, numbered=scheme in ("redis", "rediss"))
+    broker_address.read(text)
     return text
-
-
-def _raise_if_cut_short(text: str, *, numbered: bool) -> None:
-    """Refuse what kombu would read wrongly; in its own errors a piece of the password stands."""
-    try:
-        parts = urlsplit(text)
-        wrong = parts.port == 0 or "@" in parts.path + parts.query + parts.fragment
-    except ValueError:
-        wrong = True
-    if wrong:
-        cure = "in a password write / as %2F, ? as %3F, # as %23, @ as %40"
-        raise ValueError(f"has a host or port that cannot be: {cure}")
-    if numbered and not re.fullmatch("[0-9]*", parts.path.strip("/")):
-        raise ValueError("names a database that is no number: end it with /0")
 
 
 def service_url(text: str) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +14,7 @@ import pytest
 
 from cprqueue import config, errors
 from cprqueue.clients.transport import Transport
+from tests.certificates import make_certificates
 
 HOST = "rm.example.test"
 OURS = "Bearer ours"
@@ -34,19 +33,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make an authority of our own and a certificate by it; return their directory."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed: certificates are not tested")
-    made = tmp_path_factory.mktemp("certificates")
-    (made / "names").write_text(f"subjectAltName=DNS:{HOST},DNS:localhost,IP:127.0.0.1\n")
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    sign = "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem"
-    for words in (
-        ["req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Ours"],
-        ["req", *new_key, "-keyout", "key.pem", "-out", "request", "-subj", f"/CN={HOST}"],
-        [*sign.split(), "-extfile", "names"],
-    ):
-        subprocess.run(["openssl", *words], cwd=made, check=True, capture_output=True)
-    return made
+    return make_certificates(tmp_path_factory.mktemp("certificates"), HOST, "localhost")
 
 
 class Echo(BaseHTTPRequestHandler):

@@ -50,7 +50,7 @@ class Parts:
     """What is checked; each is built only when it is checked, because that may fail too.
 
     ``qbt`` is told whether the tables are there: the call budget lives in them.
-    ``broker_problem`` says what is wrong with the broker, or "".
+    ``broker_problem`` says why the broker does not answer, or ""; ``broker`` checks all of it.
     """
 
     db: Callable[[], Database]
@@ -58,6 +58,7 @@ class Parts:
     qbt: Callable[[bool], QuickBooksTime]
     token: Callable[[], Token]
     broker_problem: Callable[[], str]
+    broker: Callable[[], Iterator[Finding]]
     alert: Callable[[str, str], None]
 
 
@@ -81,7 +82,7 @@ class Checkup:
             return
         yield self._database()
         yield from server_findings.check(self.db if self.has_tables else None)
-        yield self._broker()
+        yield from self.parts.broker()
         if missing:
             return
         yield self._rm()
@@ -139,15 +140,6 @@ class Checkup:
         text = f"{db.name} has the tables of {'a newer' if newer else 'an older'} version"
         cure = schema.NEWER if newer else cure
         return Finding(name="database", state=PROBLEM, text=text, cure=cure)
-
-    def _broker(self) -> Finding:
-        problem = self.parts.broker_problem()
-        if not problem:
-            return Finding(name="broker", state=OK, text="answers")
-        if self.settings.broker_is_embedded:
-            text, cure = "the embedded one is not running", "`cprqueue up` starts it"
-            return Finding(name="broker", state=WARNING, text=text, cure=cure)
-        return Finding(name="broker", state=UNREACHABLE, text=problem)
 
     # --- RestorationManager ---
 
