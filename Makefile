@@ -68,6 +68,13 @@ clean: ## remove what the tools made; keep var/, where the data is
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# `make test PYTHON=python3.13`: an environment of another Python is made anew.
+ifeq ($(origin PYTHON),command line)
+ifneq ($(shell .venv/bin/python -V 2>/dev/null),$(shell $(PYTHON) -V 2>/dev/null))
+.PHONY: .venv/pyvenv.cfg
+endif
+endif
+
 # The environment is made anew where its Python is gone or too old. Everything that can be
 # missing on a bare machine is said in one line, with the cure.
 .venv/pyvenv.cfg:

@@ -15,7 +15,7 @@ from random import Random
 from cprqueue import alerts, config, failpoints
 from cprqueue.clients.budget import Budget
 from cprqueue.clients.qbtime import QuickBooksTime
-from cprqueue.clients.rm import RestorationManager
+from cprqueue.clients.rm import CURES, RestorationManager
 from cprqueue.clients.token import Grant, Token
 from cprqueue.clients.transport import Transport
 from cprqueue.domain.active import ActiveRules
@@ -88,7 +88,7 @@ class Application:
         """The client for RestorationManager."""
         settings = self.settings.require_services()
         return RestorationManager(
-            Transport("RestorationManager", settings.rm_base_url, total_seconds=60),
+            Transport("RestorationManager", settings.rm_base_url, total_seconds=60, cures=CURES),
             username=settings.rm_username,
             password=settings.rm_password,
             secret=settings.rm_api_secret,

@@ -1,8 +1,8 @@
 """The Celery app: explicit settings, queues and routes.
 
-``celery -A cprqueue worker``, ``beat``, ``flower`` and ``call`` find it from the repository
-root. Messages carry work; the database is the truth. There is no result backend: outcomes
-stand in the tables.
+``celery -A cprqueue worker``, ``beat``, ``flower`` and ``call`` find it from any directory, where
+cprqueue is installed. Beat alone loads the timetable (``runtime.timetable``). Messages carry
+work; the database is the truth. There is no result backend: outcomes stand in the tables.
 """
 
 from __future__ import annotations
@@ -116,7 +116,6 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
             "workers.upsert",
             "workers.maintenance",
             "workers.canary",
-            "celerybeat-schedule",
         ],
     }
 

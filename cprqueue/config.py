@@ -20,7 +20,7 @@ from sqlalchemy import URL
 
 from cprqueue import alerts, private_files
 from cprqueue.errors import SettingsError
-from cprqueue.settings import broker_address, dotenv_file, values
+from cprqueue.settings import broker_address, dotenv_file, places, values
 from cprqueue.settings.reader import PREFIXES, SettingReader, unknown, unknown_names
 
 T = TypeVar("T")
@@ -109,7 +109,8 @@ class Settings:
             f"{name} is not set: put it into .env" for name, value in needed.items() if not value
         ]
         if problems:
-            raise SettingsError(*problems)
+            hint = places.no_dotenv() if len(problems) == len(needed) else ()
+            raise SettingsError(*hint, *problems)
         return self
 
     def make_var_dir(self) -> None:
@@ -251,10 +252,12 @@ def _contradictions(settings: Settings, environ: Mapping[str, str]) -> Iterator[
         yield f"{present} is set, {' and '.join(missing)} not: set all three, or none"
     low, high = settings.prune_min_limit, settings.prune_max_limit
     if low > high:
-        name = (
-            "PRUNE_MAX_LIMIT" if environ.get("PRUNE_MAX_LIMIT", "").strip() else "PRUNE_MIN_LIMIT"
-        )
-        yield f"{name}: PRUNE_MIN_LIMIT ({low}) is above PRUNE_MAX_LIMIT ({high}): change one"
+        both = {"PRUNE_MIN_LIMIT": low, "PRUNE_MAX_LIMIT": high}
+        given = sorted(both, key=lambda name: not environ.get(name, "").strip())
+        shown = (f"{name} is {both[name]}{_default(name, environ)}" for name in given)
+        cure = f"set PRUNE_MIN_LIMIT to {high} or less, or PRUNE_MAX_LIMIT to {low} or more"
+        yield f"{' and '.join(shown)}: {cure}"
+    yield from places.missing_directory(settings.database_url, "DATABASE_URL", settings.var_dir)
     if settings.lease < LEAST_LEASE and not environ.get(TESTING):
         yield (
             f"CPR_LEASE_SECONDS is {settings.lease.total_seconds():g}: write "
@@ -270,6 +273,10 @@ def _contradictions(settings: Settings, environ: Mapping[str, str]) -> Iterator[
     for number, address in enumerate(settings.alert_urls, 1):
         if not alerts.is_understood(address):
             yield f"ALERT_URLS number {number} is not understood by Apprise: see its documentation"
+
+
+def _default(name: str, environ: Mapping[str, str]) -> str:
+    return "" if environ.get(name, "").strip() else " (its default)"
 
 
 def _too_many_calls(settings: Settings) -> Iterator[str]:

@@ -302,8 +302,14 @@ def test_a_secret_is_set_once() -> None:
             "QBT_CLIENT_ID is set, QBT_REFRESH_TOKEN not",
         ),
         ({"QBT_REFRESH_TOKEN": "hush"}, "QBT_REFRESH_TOKEN is set, QBT_CLIENT_ID and QBT_CL"),
-        ({"PRUNE_MIN_LIMIT": "80"}, "PRUNE_MIN_LIMIT: PRUNE_MIN_LIMIT (80) is above PRUNE_MAX"),
-        ({"PRUNE_MAX_LIMIT": "5"}, "PRUNE_MAX_LIMIT: PRUNE_MIN_LIMIT (10) is above PRUNE_MAX"),
+        (
+            {"PRUNE_MIN_LIMIT": "80"},
+            "is 80 and PRUNE_MAX_LIMIT is 50 (its default): set PRUNE_MIN_LIMIT to 50 or less, or",
+        ),
+        (
+            {"PRUNE_MAX_LIMIT": "5"},
+            "PRUNE_MAX_LIMIT is 5 and PRUNE_MIN_LIMIT is 10 (its default): set",
+        ),
         ({"CPR_LEASE_SECONDS": "1"}, "CPR_LEASE_SECONDS is 1: write 80 or more, because one"),
         ({"ALERT_URLS": "mailto://x"}, "ALERT_URLS number 1 is not understood by Apprise"),
         ({"ALERT_URLS": "json://a;hush://b"}, "ALERT_URLS number 2 is not understood"),
@@ -314,6 +320,8 @@ def test_a_secret_is_set_once() -> None:
             "allow 400 calls in 4000 s",  # all of them may come in the same 300 s
         ),
         ({"RM_BASE_URL": "https://h/x", "QBT_BASE_URL": "https://h/x/"}, "are the same"),
+        ({"DATABASE_URL": "sqlite:////nowhere/at/x.db"}, "in /nowhere/at: there is no such"),
+        ({"DATABASE_URL": "sqlite:///nowhere/x.db"}, "/nowhere: there is no such directory: make"),
     ],
 )
 def test_settings_that_contradict_each_other_are_one_line(
@@ -331,6 +339,8 @@ def test_settings_that_contradict_each_other_are_one_line(
         {"QBT_RATE_LIMIT": "60", "QBT_RATE_WINDOW": "60"},
         {"QBT_RATE_LIMIT": "3000", "QBT_BASE_URL": "http://127.0.0.1:8/api/v1"},
         {"CPR_LEASE_SECONDS": "80"},
+        {"DATABASE_URL": "sqlite:///x.db"},
+        {"DATABASE_URL": "sqlite:////nowhere/var/x.db", "CPR_VAR_DIR": "/nowhere/var"},
         {"RM_BASE_URL": "http://127.0.0.1:8", "QBT_BASE_URL": "http://127.0.0.1:8/api/v1"},
     ],
 )

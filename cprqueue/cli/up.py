@@ -14,7 +14,7 @@ from cprqueue.cli import console
 from cprqueue.cli.canaries import Canaries
 from cprqueue.cli.program_log import ProgramLog
 from cprqueue.errors import AlreadyRunning, ServiceUnreachable, UsageError
-from cprqueue.runtime import broker, programs
+from cprqueue.runtime import broker, programs, timetable
 from cprqueue.runtime.supervisor import Event, Program, Supervisor
 from cprqueue.store import schema
 from cprqueue.store.database import Database
@@ -90,6 +90,13 @@ def free_port(port: int) -> int:
         return int(trial.getsockname()[1])
 
 
+def _raise_if_timetable_is_wrong() -> None:
+    """Load it as beat will: a beat that ends at each start would only be started again."""
+    from cprqueue.celery import app
+
+    timetable.load(app)
+
+
 def _prepare(
     settings: config.Settings,
     environ: Mapping[str, str],
@@ -103,6 +110,8 @@ def _prepare(
     programs_to_run = programs.all_programs(settings, environ, beat=beat, flower_port=flower_port)
     if not settings.broker_is_embedded:
         broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS, programs.QUEUES)
+    if beat:
+        _raise_if_timetable_is_wrong()
     db = Database(settings.database_url)
     try:
         schema.upgrade(db)

@@ -18,13 +18,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cprqueue.clients.job_list import read_object
-from cprqueue.clients.transport import Transport
+from cprqueue.clients.transport import Cures, Transport
 from cprqueue.errors import AccessStopped, CprqueueError, Refused, UnreadableAnswer
 
 T = TypeVar("T")
 
 BEGINNING = datetime(2014, 12, 22, tzinfo=UTC)
 """ModifiedSince of a complete fetch: before the oldest job."""
+
+CURES = Cures(
+    access=": check RM_USERNAME, RM_PASSWORD and RM_API_SECRET",
+    address=": check RM_BASE_URL and the network",
+)
 
 DOWNLOAD_SECONDS = 1800
 LISTED = frozenset({200, 204})  # 204: nothing changed
@@ -52,7 +57,7 @@ class RestorationManager:
         )
         token = _token(reply.body)
         if not token:
-            raise UnreadableAnswer(f"{reply.what} answered without a token")
+            raise UnreadableAnswer(f"{reply.what} answered without a token: check RM_BASE_URL")
         self._token = token
 
     def download(

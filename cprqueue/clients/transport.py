@@ -43,6 +43,17 @@ STOPPING = frozenset({401, 402, 403, 499})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cures:
+    """What an error's text ends with: nobody is let in, nothing answers at the address."""
+
+    access: str = ""
+    address: str = ""
+
+
+NO_CURES = Cures()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """A complete answer with a status that its caller may use."""
 
@@ -70,8 +81,11 @@ class Transport:
     they would carry the token to wherever they point.
     """
 
-    def __init__(self, service: str, base_url: str, *, total_seconds: float = 45) -> None:
+    def __init__(
+        self, service: str, base_url: str, *, total_seconds: float = 45, cures: Cures = NO_CURES
+    ) -> None:
         self.service = service
+        self.cures = cures
         self.base_url = base_url.rstrip("/")
         self.total_seconds = total_seconds
         self.ahead: timedelta | None = None
@@ -116,7 +130,7 @@ class Transport:
         with self._open(what, method, path, params, headers, json_body, form) as response:
             reply = self._reply(response, what)
         if reply.status not in accept:
-            raise error_for(reply)
+            raise error_for(reply, self.cures)
         return reply
 
     @contextmanager
@@ -133,7 +147,7 @@ class Transport:
         what = f"{self.service}: GET {path}"
         with self._open(what, "GET", path, params, headers) as response:
             if response.status_code not in accept:
-                raise error_for(self._reply(response, what))
+                raise error_for(self._reply(response, what), self.cures)
             yield _chunks(response, what, total_seconds)
 
     def _reply(self, response: requests.Response, what: str) -> Reply:
@@ -164,7 +178,7 @@ class Transport:
                 data=form,
             )
         except requests.RequestException as error:
-            raise ServiceUnreachable(f"{what}: {_plain(error)}") from None
+            raise ServiceUnreachable(f"{what}: {_plain(error)}{self.cures.address}") from None
         with response:
             self._date, self._answered_at = _date(response.headers.get("Date")), boot_seconds()
             self.ahead = self._date - datetime.now(UTC) if self._date else None
@@ -228,11 +242,11 @@ def _insecure(text: str) -> str:
     return "the secure connection failed (certificate?)"
 
 
-def error_for(reply: Reply) -> Exception:
+def error_for(reply: Reply, cures: Cures = NO_CURES) -> Exception:
     """Return the error for a status: total over all of them, and the only place that decides."""
     text = f"{reply.what} answered {reply.status}{_own_words(reply)}"
     if reply.status in STOPPING:
-        return AccessStopped(text, reply.status)
+        return AccessStopped(text + cures.access, reply.status)
     if reply.status == 429:
         return RateLimited(text, _retry_after(reply))
     if reply.status >= 500:

@@ -10,11 +10,15 @@ from __future__ import annotations
 import contextlib
 import dbm
 import logging
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from celery.beat import PersistentScheduler
+
+from cprqueue.errors import SettingsError
+from cprqueue.runtime import timetable
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +29,12 @@ class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery ships no t
     _store: Any = None
 
     def setup_schedule(self) -> None:
-        """Read the state file, or put it aside and begin with an empty one."""
+        """Load the timetable; read the state file, or put it aside and begin with an empty one."""
+        try:
+            timetable.load(self.app)
+        except SettingsError as error:
+            print(error, file=sys.stderr)  # noqa: T201  (Celery would log a traceback)
+            raise SystemExit(error.exit_code) from None
         opening = Path(f"{self.schedule_filename}-opening")
         if opening.exists():  # the last beat died of the file, in a library that is not Python
             self._put_aside("the last start died of it")

@@ -234,7 +234,8 @@ class Checkup:
 
 def _failed(name: str, error: CprqueueError, cure: str) -> Finding:
     state = UNREACHABLE if isinstance(error, Transient) else PROBLEM
-    return Finding(name=name, state=state, text=str(error), cure=cure)
+    text = str(error).removesuffix(f": {cure}")  # RestorationManager's errors end with it
+    return Finding(name=name, state=state, text=text, cure=cure)
 
 
 def _qbt_cure(error: CprqueueError) -> str:
