@@ -253,8 +253,8 @@ def _contradictions(settings: Settings, environ: Mapping[str, str]) -> Iterator[
     low, high = settings.prune_min_limit, settings.prune_max_limit
     if low > high:
         both = {"PRUNE_MIN_LIMIT": low, "PRUNE_MAX_LIMIT": high}
-        given = sorted(both, key=lambda name: not environ.get(name, "").strip())
-        shown = (f"{name} is {both[name]}{_default(name, environ)}" for name in given)
+        named = sorted(both, key=lambda name: not environ.get(name, "").strip())
+        shown = (f"{name} is {both[name]}{_default(name, environ)}" for name in named)
         cure = f"set PRUNE_MIN_LIMIT to {high} or less, or PRUNE_MAX_LIMIT to {low} or more"
         yield f"{' and '.join(shown)}: {cure}"
     yield from places.missing_directory(settings.database_url, "DATABASE_URL", settings.var_dir)

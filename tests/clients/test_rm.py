@@ -251,5 +251,5 @@ def test_only_what_looks_like_a_token_is_one(
     if ok:
         rm.login()
         return
-    with pytest.raises(errors.UnreadableAnswer, match=r"answered without a token$"):
+    with pytest.raises(errors.UnreadableAnswer, match=r"without a token: check RM_BASE_URL$"):
         rm.login()
