@@ -76,7 +76,7 @@ def test_while_a_worker_fetches_the_command_says_so_and_does_nothing(
     ("fault", "code", "words"),
     [
         ({"kind": "cut", "path": "/api/Jobs"}, 3, "cut short"),
-        ({"kind": "status", "status": 403}, 3, "answered 403: check RM_USERNAME"),
+        ({"kind": "status", "status": 403}, 3, "403: Forbidden: check RM_USERNAME"),
         ({"kind": "html", "path": "/api/Jobs"}, 1, "not JSON"),
     ],
 )
