@@ -53,6 +53,7 @@ def _register() -> None:
     from cprqueue.cli import (
         backup,
         check,
+        copy_database,
         demo,
         job_files,
         migrate,
@@ -85,6 +86,7 @@ def _register() -> None:
     app.command(rich_help_panel=ARCHIVE)(undo.undo)
     app.command("remove-all", rich_help_panel=ARCHIVE)(remove_all.remove_all)
     app.command(rich_help_panel=ARCHIVE)(backup.backup)
+    app.command("copy-database", rich_help_panel=ARCHIVE)(copy_database.copy_database)
     app.command(rich_help_panel=TRY)(sandbox.sandbox)
     app.command(rich_help_panel=TRY)(demo.demo)
 
