@@ -46,6 +46,7 @@ def copy_database(
         if target.engine.url == source.engine.url:
             raise UsageError("--to names the database that is in use: name another one")
         with _named_to():
+            schema.revision(target)  # fails at once where nothing answers
             schema.upgrade(target)
         with target.read() as conn:
             copying.raise_if_filled(conn)
