@@ -22,7 +22,7 @@ LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11
 	--generate-hashes --no-strip-extras --no-config --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo quick test check lint lock bench mutants up clean
+.PHONY: help demo quick test check lint lock bench mutants wheel up clean
 .DEFAULT_GOAL := help
 
 help: ## show these lines
@@ -60,6 +60,10 @@ SAMPLE ?= 14
 
 mutants: $(DEV_READY) ## change the code at random places: do the tests notice?
 	@$(BIN)/python -m tests.tools.mutants $(MODULE) --sample $(SAMPLE)
+
+wheel: $(RUN_READY) ## build the wheel and the source archive into dist/
+	@$(BIN)/python -c 'from setuptools import build_meta as b; b.build_sdist("dist"); b.build_wheel("dist")' >/dev/null
+	@ls dist
 
 up: $(RUN_READY) ## start the real system with the settings in .env
 	@$(BIN)/python -m cprqueue up
