@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cprqueue.celery import QUEUES, ROUTES, app, celery_settings
 from cprqueue.domain.mapping import read_job
 from cprqueue.domain.models import Job
 from cprqueue.sandbox import dataset
-from tests.running import ROOT
+from tests.running import ROOT, clean_environment
 
 NAMES = {
     "cpr.fetch_jobs",
@@ -81,6 +82,50 @@ def test_tasks_only_parse_call_and_translate() -> None:
     assert len(bodies) >= 8
     assert max(bodies.values()) <= LONGEST_BODY_LINES, bodies
     assert sorted(bodies.values())[len(bodies) // 2] <= 8, bodies
+
+
+def load_timetable(directory: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """Load a timetable of its own in a process of its own; print the names of its entries."""
+    (directory / "celerybeat-schedule.py").write_text(text, encoding="utf-8")
+    code = (
+        "from cprqueue.celery import app; from cprqueue.runtime import timetable as t; t.load(app)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", f"{code}; print(*app.conf.beat_schedule)"],
+        env=clean_environment(PYTHONPATH=str(ROOT)),
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_timetable_in_the_working_directory_wins(tmp_path: Path) -> None:
+    entry = {"mine": {"task": "cpr.sweep", "schedule": 5}}
+    text = f"from cprqueue.celery import app\napp.conf.beat_schedule = {entry}\n"
+    assert load_timetable(tmp_path, text).stdout == "mine\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\nno such thing", "line 2: SyntaxError"),
+        ("\n\nnonsense\n", "line 3: NameError: name 'nonsense' is not defined"),
+        ("import a_module_of_nobody", "line 1: ModuleNotFoundError"),
+        ("{'x': {'schedule': 5}}", "the entry 'x' needs a task and a schedule"),
+        ("{'x': {'task': 'cpr.swep', 'schedule': 5}}", "the entry 'x' names no task: cpr.swep"),
+        ("{'x': {'task': 'cpr.sweep', 'schedule': 5, 'expires': 3}}", "argument 'expires'"),
+    ],
+)
+def test_a_broken_timetable_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    if text.startswith("{"):
+        text = f"from cprqueue.celery import app\napp.conf.beat_schedule = {text}\n"
+    done = load_timetable(tmp_path, text)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "celerybeat-schedule.py" in last
+    assert said in last
+    assert last.endswith("or move it away to use the timetable that cprqueue brings")
 
 
 def test_the_timetable_is_in_the_repository() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,18 @@ def test_an_old_or_missing_python_is_one_line_with_the_cure(tmp_path: Path) -> N
         told = [line for line in done.stderr.splitlines() if not line.startswith("make")]
         assert len(told) == 1, done.stderr
         assert "install Python 3.11 or newer" in told[0]
+
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("there is no systemd-analyze: the unit is not verified")
+    unit = tmp_path / "cprqueue.service"
+    text = (ROOT / "docs" / unit.name).read_text(encoding="utf-8")
+    unit.write_text(text.replace("/opt/cprqueue/bin/cprqueue", "/bin/true"), encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_git_keeps_the_timetable_and_ignores_what_beat_writes() -> None:

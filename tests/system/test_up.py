@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ import requests
 from cprqueue.runtime import supervised
 from cprqueue.sandbox.server import Sandbox
 from tests.real_processes import marked, wait_until
-from tests.running import PATIENT, System, Up
+from tests.running import PATIENT, ROOT, System, Up, clean_environment
 
 pytestmark = pytest.mark.xdist_group("up")  # one server for all of them
 
@@ -171,6 +173,25 @@ def test_wrong_settings_are_a_line_each(
     assert len(lines) == len(said)
     for words in said:
         assert any(line.startswith(f"error: {words}") for line in lines), lines
+
+
+def test_up_without_any_setting_or_with_a_broken_timetable_is_refused(
+    small_system: System, tmp_path: Path
+) -> None:
+    def up(**env: str) -> list[str]:
+        command = [sys.executable, "-m", "cprqueue", "up", "--no-flower"]
+        done = subprocess.run(
+            command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        return done.stderr.splitlines()
+
+    hint, *missing = up(**clean_environment())
+    assert hint.startswith(f"error: there is no .env in {tmp_path}: `cp {ROOT}/.env.example .env`")
+    assert len(missing) == 5
+    (tmp_path / "celerybeat-schedule.py").write_text("nonsense")
+    [line] = up(**small_system.env)
+    assert "celerybeat-schedule.py line 1: NameError" in line
 
 
 def test_a_broker_that_does_not_answer_is_one_line(small_system: System, tmp_path: Path) -> None:
