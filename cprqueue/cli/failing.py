@@ -6,6 +6,7 @@ that of an error of ours is saved in a file.
 
 from __future__ import annotations
 
+import re
 import tempfile
 import traceback
 from collections.abc import Iterator
@@ -22,6 +23,11 @@ from cprqueue.errors import CprqueueError
 from cprqueue.store.database import first_line
 
 PROBLEM, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
+PLAINER = {  # what Typer's validator says of a word
+    "Input should be a valid integer, unable to .*": "write a whole number",
+    "Input should be a valid number, unable to .*": "write a number",
+    "Input should be": "it must be",
+}
 BROKER_LIBRARIES = frozenset({"amqp", "kombu", "redis"})
 
 
@@ -87,6 +93,8 @@ def _fault(error: BaseException) -> Ending:
 def _usage(error: TyperException) -> str:
     """Return what was wrong; nothing where the help was just shown."""
     text = error.format_message().rstrip(".?")
+    for library, ours in PLAINER.items():
+        text = re.sub(library, ours, text)
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "cprqueue"
     return f"{text}: see `{command} --help`" if text else ""

@@ -19,6 +19,10 @@ from tests.running import clean_environment
             "prune aprove 1",
             "error: No such command 'aprove'. Did you mean 'approve': see `cprqueue prune --help`",
         ),
+        (
+            "history --limit x",
+            "error: Invalid value for '--limit': write a whole number: see `cprqueue history --help`",
+        ),
         ("resync", "error: Missing argument 'JOB...': see `cprqueue resync --help`"),
     ],
 )
