@@ -21,7 +21,8 @@ from tests.running import clean_environment
         ),
         (
             "history --limit x",
-            "error: Invalid value for '--limit': write a whole number: see `cprqueue history --help`",
+            "error: Invalid value for '--limit': write a whole number: "
+            "see `cprqueue history --help`",
         ),
         ("resync", "error: Missing argument 'JOB...': see `cprqueue resync --help`"),
     ],
