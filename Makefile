@@ -83,9 +83,9 @@ endif
 # missing on a bare machine is said in one line, with the cure.
 .venv/pyvenv.cfg:
 	@command -v $(PYTHON) >/dev/null || { \
-		echo "error: there is no $(PYTHON): install Python 3.11 or newer, or say which: make PYTHON=python3.12" >&2; exit 1; }
+		echo "error: there is no $(PYTHON): install Python 3.11 or newer, or say which: make PYTHON=python3.13" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "error: $$($(PYTHON) --version) is too old: install Python 3.11 or newer, or say which: make PYTHON=python3.12" >&2; exit 1; }
+		echo "error: $$($(PYTHON) --version) is too old: install Python 3.11 or newer, or say which: make PYTHON=python3.13" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "error: this Python has no venv module: apt-get install python3-venv (Debian, Ubuntu), then again" >&2; exit 1; }
 	@echo "Making a Python environment in .venv"

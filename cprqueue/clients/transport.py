@@ -8,6 +8,7 @@ body: those may carry secrets or addresses.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -238,7 +239,9 @@ def _insecure(text: str) -> str:
             "of your company's authority in REQUESTS_CA_BUNDLE"
         )
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return "its certificate is not valid for this host, or not now"
+        reason = re.search(r"verify failed: ([^(]*[^( ])", text)  # Python 3.13 has more of them
+        shown = f" ({reason[1]})" if reason else ""
+        return f"its certificate is not valid for this host, or not now{shown}"
     return "the secure connection failed (certificate?)"
 
 
