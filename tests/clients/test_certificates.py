@@ -138,7 +138,9 @@ def test_a_certificate_for_another_host_is_refused(
 ) -> None:
     put("REQUESTS_CA_BUNDLE", str(authority / "ca.pem"))
     put("HTTPS_PROXY", f"http://127.0.0.1:{proxy[0]}")
-    with pytest.raises(errors.ServiceUnreachable, match=r"not valid for this host, or not now$"):
+    with pytest.raises(
+        errors.ServiceUnreachable, match=r"for this host, or not now \(Hostname mismatch"
+    ):
         get("https://other.example.test")
 
 
