@@ -11,10 +11,9 @@ import pytest
 from sqlalchemy import text, update
 
 from cprqueue.domain.models import ItemResult
-from cprqueue.domain.push_actions import CreateJobcode, Write
-from cprqueue.domain.push_item import Item
+from cprqueue.domain.push_actions import CreateJobcode
 from cprqueue.domain.states import Intent, VerificationKind
-from cprqueue.services.push.outcomes import Outcomes
+from cprqueue.services.push.outcomes import Outcomes, Pairs
 from cprqueue.store import events
 from cprqueue.store.database import Database, clock
 from cprqueue.store.tables import links
@@ -52,9 +51,9 @@ def test_the_mark_of_a_late_write_outlives_a_deadlock(office: Office) -> None:
     batch.record_intent(items, Intent.CREATE_JOBCODE)
     lose(office, 1)
     outcomes = Outcomes(retry_base=timedelta(seconds=1), max_attempts=3, rng=Random(0))
-    pairs = [(item, CreateJobcode(item.number)) for item in items]
+    pairs: Pairs = [(item, CreateJobcode(item.number)) for item in items]
     results = [ItemResult(code=200, id=101), ItemResult(code=200, id=102)]
-    late: list[tuple[Item, Write]] = []
+    late: Pairs = []
     recording = threading.Thread(target=lambda: late.extend(outcomes.record(batch, pairs, results)))
     with db.begin() as conn:
         touch = update(links).values(attempts=links.c.attempts)
