@@ -19,7 +19,7 @@ from cprqueue.services.prune import orders
 from cprqueue.services.record import record
 from cprqueue.store import runs
 from tests.office import MakeOffice, Office, job, one_to_one
-from tests.other_servers import SERVERS, new_database
+from tests.other_servers import STARTED, new_database
 from tests.own_servers import close_connections
 from tests.pruning import CLOSED, names
 
@@ -31,7 +31,7 @@ STRIDES = {"fetch": 11, "resync": 9, "prune": 19}
 TRIES = 8
 
 
-@pytest.fixture(params=SERVERS, ids=("postgresql", "mariadb"))
+@pytest.fixture(params=STARTED, ids=("postgresql", "mariadb"))
 def office(request: pytest.FixtureRequest, make_office: MakeOffice) -> Iterator[Office]:
     with new_database(request.param) as url:
         made = make_office(DATABASE_URL=url, QBT_RATE_LIMIT="5000", CPR_LEASE_SECONDS="30")
@@ -115,7 +115,9 @@ def test_a_fetch_and_a_push_survive_at_every_step(office: Office) -> None:
 
 
 def _record(office: Office, message: Job, run: FetchRun) -> None:
-    sighting = Sighting(run_id=run.run_id, complete=True, observed_at=run.observed_at)
+    sighting = Sighting(
+        run_id=run.run_id, number=run.number, complete=True, observed_at=run.observed_at
+    )
     record(office.app.db, office.app.rules, message, sighting)
 
 

@@ -27,6 +27,7 @@ def db(path: Path) -> Iterator[Database]:
     made = Database(f"sqlite:///{path}")
     with made.begin() as conn:
         conn.execute(text("CREATE TABLE t (id INTEGER PRIMARY KEY, b BLOB)"))
+        conn.execute(text("INSERT INTO t (id) VALUES (1)"))
     write(made, 0)
     yield made
     made.close()
@@ -35,7 +36,7 @@ def db(path: Path) -> Iterator[Database]:
 def write(db: Database, number: int) -> None:
     """Write a megabyte in place of the one before."""
     with db.begin() as conn:
-        put = text("INSERT OR REPLACE INTO t VALUES (1, :b)")
+        put = text("UPDATE t SET b = :b WHERE id = 1")
         conn.execute(put, {"b": number.to_bytes(2, "big") * (MEGABYTE // 2)})
 
 

@@ -18,7 +18,7 @@ from cprqueue.store import events
 from cprqueue.store.database import Database, clock
 from cprqueue.store.tables import links
 from tests.office import MakeOffice, Office, job
-from tests.other_servers import SERVERS, new_database
+from tests.other_servers import STARTED, new_database
 from tests.real_processes import wait_until
 from tests.services.push.test_batch import claim, lose
 
@@ -30,7 +30,7 @@ WAITS = {
 }
 
 
-@pytest.fixture(params=SERVERS, ids=("postgresql", "mariadb"))
+@pytest.fixture(params=STARTED, ids=("postgresql", "mariadb"))
 def office(request: pytest.FixtureRequest, make_office: MakeOffice) -> Iterator[Office]:
     with new_database(request.param) as url:
         made = make_office(DATABASE_URL=url)
