@@ -25,7 +25,7 @@ from tests.pruning import CLOSED, names
 
 T = TypeVar("T")
 
-STRIDES = {"fetch": 11, "resync": 9, "prune": 19}
+STRIDES = {"fetch": 19, "resync": 13, "prune": 41}
 """Every so manieth statement is tried: all of them take minutes."""
 
 TRIES = 8
