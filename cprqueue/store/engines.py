@@ -150,6 +150,7 @@ def _sqlite_engine(url: str, path: str | None, *, durable: bool) -> Engine:
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
     if path and path != ":memory:":
         sqlite_file.watch(engine, Path(path).absolute())
+        sqlite_file.bound_log(engine, Path(path).absolute())
 
     @event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _record: object) -> None:

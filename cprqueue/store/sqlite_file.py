@@ -7,6 +7,9 @@ it would go unnoticed. So each use of a connection first checks whether the file
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,12 @@ from cprqueue.errors import DatabaseUnavailable, SettingsError
 _RESTORE = "restore a backup, as docs/operations.md says"
 
 PUT_BACK = "stop `cprqueue up`, put the file or a backup in its place, and start again"
+
+LOG_BYTES = 16 * 2**20
+"""A write-ahead log that is longer is begun anew as soon as no read is in the way."""
+
+TRY_SECONDS, WAIT_MS = 2.0, 200
+"""How often that is tried, and how long writers wait for it then."""
 
 CURES = {
     "disk is full": "free some space on its disk; the work goes on by itself",
@@ -60,6 +69,40 @@ def watch(engine: Engine, path: Path) -> None:
                 f"the database's file {path} was deleted or replaced while this was running: "
                 f"{PUT_BACK}"
             )
+
+
+def bound_log(engine: Engine, path: Path) -> None:
+    """Keep the write-ahead log short, however many readers come and go.
+
+    SQLite by itself begins it anew only at a moment when nobody reads. Here that moment is
+    waited for, shortly, once the log is long. Only one read that does not end keeps it growing.
+    """
+    tried = -TRY_SECONDS
+
+    @event.listens_for(engine, "connect")
+    def _limit(connection: Any, _record: object) -> None:
+        connection.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
+
+    @event.listens_for(engine, "checkin")
+    def _shorten(connection: Any, _record: object) -> None:
+        nonlocal tried
+        if connection is None or time.monotonic() - tried < TRY_SECONDS:
+            return
+        if log_bytes(path) > LOG_BYTES:
+            tried = time.monotonic()
+            with suppress(sqlite3.Error):  # the next statement meets the same, and says so
+                [usual] = connection.execute("PRAGMA busy_timeout").fetchone()
+                connection.execute(f"PRAGMA busy_timeout={WAIT_MS}")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                connection.execute(f"PRAGMA busy_timeout={usual}")
+
+
+def log_bytes(path: Path) -> int:
+    """Return the length of the write-ahead log; 0 where there is none."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except OSError:
+        return 0
 
 
 def _is_same(path: Path, first: os.stat_result) -> bool:

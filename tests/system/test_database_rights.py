@@ -8,9 +8,27 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from cprqueue.errors import SettingsError
+from cprqueue.errors import DatabaseUnavailable, SettingsError
 from cprqueue.store import schema
 from cprqueue.store.database import Database
+
+
+def test_too_few_connections_are_one_line_that_says_where_to_read(postgres_url: str) -> None:
+    role = f"cpr_{uuid.uuid4().hex}"
+    admin = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as conn:
+        conn.execute(text(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1"))
+    one, other = (
+        Database(make_url(postgres_url).set(username=role).render_as_string()) for _ in range(2)
+    )
+    with one.read(), pytest.raises(DatabaseUnavailable) as told, other.read():
+        pass
+    with admin.connect() as conn:
+        one.close()
+        conn.execute(text(f"DROP ROLE {role}"))
+    admin.dispose()
+    assert "too many connections for role" in str(told.value)
+    assert str(told.value).endswith(": docs/operations.md says how many are needed")
 
 
 def test_a_role_that_may_not_create_tables_is_one_line(

@@ -67,9 +67,12 @@ def execute(
             if not step.archive_batch():
                 return not _open(archive, run_id)
         finally:
-            with archive.db.begin() as conn:
-                push_queue.release(conn, step.lease)
+            _release(archive, step.lease)
     return False
+
+
+def _release(archive: Archive, lease: str) -> None:
+    archive.db.retrying(lambda conn: push_queue.release(conn, lease))
 
 
 def _open(archive: Archive, run_id: int) -> bool:

@@ -123,8 +123,7 @@ class Undo:
             if mine := self._begin(run_id, lease, items):
                 self._restore(run_id, lease, mine, Restorer(self.qbt, fence))
         finally:
-            with self.db.begin() as conn:
-                push_queue.release(conn, lease)
+            self.db.retrying(lambda conn: push_queue.release(conn, lease))
 
     def _begin(self, run_id: int, lease: str, items: list[PlanItem]) -> list[PlanItem]:
         """Lease the jobs of these jobcodes; leave to the sync what is the sync's by now."""

@@ -193,8 +193,7 @@ class Batch:
     def close(self) -> None:
         """Give back whatever is left; those rows are due as they were."""
         if self.items or self.rolled_back:
-            with self.db.begin() as conn:
-                push_queue.release(conn, self.lease)
+            self.db.retrying(lambda conn: push_queue.release(conn, self.lease))
 
 
 def _is_news(conn: Connection, event: Event) -> bool:

@@ -96,6 +96,8 @@ class Executor:
             results = self._request(kind, pairs, batch)
         except AMBIGUOUS as error:
             self._clear_up(self._outcomes.record_no_answer(batch, pairs, error))
+            if isinstance(error, DatabaseUnavailable):
+                raise
         except NOT_DONE:
             batch.clear_intent(items)
             raise

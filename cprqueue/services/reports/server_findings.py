@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
 from cprqueue.errors import CprqueueError
 from cprqueue.services.reports.findings import OK, PROBLEM, UNREACHABLE, WARNING, Finding
-from cprqueue.store import traits
+from cprqueue.store import sqlite_file, traits
 from cprqueue.store.database import Database, first_line
 from cprqueue.store.traits import Traits
 
@@ -16,12 +17,18 @@ NAMES = {"mssql": "SQL Server", "postgresql": "PostgreSQL", "mariadb": "MariaDB"
 
 SQL_SERVER_2016 = (13,)
 
+LONG_LOG = 4
+"""Times its usual length: so long is SQLite's log only where one read does not end."""
+
 OPERATIONS = "see Databases in docs/operations.md"
 
 
 def check(db: Database | None) -> Iterator[Finding]:
     """Try the server out; nothing where there is none, or where it has no tables yet."""
-    if db is None or db.is_sqlite:
+    if db is None:
+        return
+    if db.is_sqlite:
+        yield from _sqlite(Path(db.engine.url.database or ""))
         return
     try:
         yield from judge(traits.read(db))
@@ -29,6 +36,12 @@ def check(db: Database | None) -> Iterator[Finding]:
         yield _finding(UNREACHABLE, str(error), "")
     except DBAPIError as error:
         yield _finding(PROBLEM, first_line(error), f"give its user more rights: {OPERATIONS}")
+
+
+def _sqlite(path: Path) -> Iterator[Finding]:
+    if (size := sqlite_file.log_bytes(path)) > LONG_LOG * sqlite_file.LOG_BYTES:
+        text = f"{path}-wal has {size // 2**20} MB: a program has been reading the file for long"
+        yield _finding(WARNING, text, "close every other program that has it open")
 
 
 def judge(found: Traits) -> list[Finding]:
