@@ -90,6 +90,8 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
         "task_default_queue": "maintenance",
         "task_create_missing_queues": False,
         "task_ignore_result": True,
+        # Once more, on a new connection; what cannot be sent then is sent by the sweep.
+        "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.2},
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_accept_content": ["json"],

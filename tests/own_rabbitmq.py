@@ -60,15 +60,17 @@ class RabbitMq:
 
     def ctl(self, *words: str) -> str:
         """Run rabbitmqctl; return what it prints."""
-        return subprocess.run(
+        done = subprocess.run(
             [PROGRAMS / "rabbitmqctl", "-q", *words],
             env=self.env,
             cwd=self.directory,
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
             timeout=60,
-        ).stdout
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def url(self, vhost: str, user: str = "guest:guest") -> str:
         """Return the URL of a virtual host."""
@@ -102,6 +104,7 @@ def own_rabbitmq(directory: Path) -> Iterator[RabbitMq]:
         server = made.program(str(PROGRAMS / "rabbitmq-server"))
         running.enter_context(killed_at_the_end(server))
         wait_until_answering(made.url("/"), 60)
+        made.ctl("await_startup")
         yield made
         server.terminate()
         server.wait(30)

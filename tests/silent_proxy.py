@@ -17,7 +17,7 @@ class Proxy:
     """Forwards each connection to ``port`` of this machine while ``open`` is set."""
 
     def __init__(self, port: int, certificates: Path | None, host: str) -> None:
-        self.target, self.open = port, threading.Event()
+        self.target, self.open, self.unanswered = port, threading.Event(), 0
         self.open.set()
         self.context = None
         if certificates:
@@ -52,6 +52,7 @@ class Proxy:
 
     def _serve(self, client: socket.socket, open_: threading.Event) -> None:
         if not open_.is_set():
+            self.unanswered += 1
             return
         with suppress(OSError):
             if self.context:

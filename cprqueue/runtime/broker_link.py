@@ -26,6 +26,9 @@ from cprqueue.settings import broker_address
 
 CONNECT_SECONDS = 3
 ANSWER_SECONDS = 10
+NETWORK_SECONDS = 5
+"""For Redis behind a network, whose worker sends from the loop that also has to notice silence."""
+
 QUICK_SECONDS = 3
 """For who asks once and may be told that there is no answer."""
 
@@ -74,6 +77,8 @@ def transport_options(address: broker_address.Address, *, seconds: float = 0) ->
     wait = seconds or ANSWER_SECONDS
     if address.amqp:
         return {"read_timeout": wait, "write_timeout": wait}
+    if address.scheme != "redis+socket":
+        wait = min(wait, NETWORK_SECONDS)
     limits = {"socket_timeout": wait, "socket_connect_timeout": min(wait, CONNECT_SECONDS)}
     if address.scheme == "sentinel":
         return {**limits, "sentinel_kwargs": limits, **address.options}
