@@ -103,7 +103,8 @@ class Channel(_Answered, pyamqp.Channel):  # type: ignore[misc]
             return super().queue_declare(queue, *arguments, **more)
         except PreconditionFailed as error:
             cure = f"`rabbitmqctl delete_queue -p {vhost} {queue}` deletes it, then start again"
-            error.reply_text = f"{error.reply_text}: {cure}; what it held is sent again"
+            error.reply_text += f": {cure}; what it held is sent again"
+            error.args = (error.reply_code, error.reply_text)  # which Celery shows
             raise
 
     def _on_close(self, code: int, text: str, *where: Any) -> None:
