@@ -95,7 +95,7 @@ def reached(app: Celery) -> bool:
 def shown_by_flower(app: Celery) -> bool:
     page = Broker(app.conf.broker_url, broker_use_ssl=app.conf.broker_use_ssl)
     with suppress(RedisConnectionError):
-        return asyncio.run(page.queues(["none"])) == [{"name": "none", "messages": 0}]
+        return bool(asyncio.run(page.queues(["none"])) == [{"name": "none", "messages": 0}])
     return False
 
 
