@@ -61,7 +61,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Let the programs find ``workers`` and ``celerybeat-schedule`` from any directory."""
     root = str(Path(cprqueue.__file__).parent.parent)
     paths = [root, *environ.get("PYTHONPATH", "").split(os.pathsep)]
-    kept = config.for_programs(environ)
+    kept = config.for_programs(environ) | config.NOTHING_BY_ITSELF
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
