@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 import typer
@@ -54,8 +54,10 @@ def _alone(settings: config.Settings, *, beat: bool) -> AbstractContextManager[N
 
 def _run(programs_to_run: list[Program], port: int | None, *, as_json: bool) -> int:
     def all_ready() -> None:
-        with suppress(console.OutputClosed, console.OutputFailed):  # nobody reads it
+        try:
             console.say("ready")
+        except (console.OutputClosed, console.OutputFailed):
+            console.give_up_output()  # nobody reads it
         if port is not None:
             program_log.say(f"Flower: http://{programs.FLOWER_ADDRESS}:{port}/")
         program_log.say("Ctrl-C ends everything")
