@@ -70,6 +70,11 @@ def _run(programs_to_run: list[Program], port: int | None, *, as_json: bool) -> 
     supervisor = Supervisor(programs_to_run, on_event=take)
     canaries = Canaries(restart=supervisor.restart, say=program_log.say)
     program_log.say(f"starting {', '.join(program.name for program in programs_to_run)}")
+    if (limit := programs.open_files_limit()) < programs.ENOUGH_FILES:
+        program_log.say(
+            f"warning: only {limit} files may be open at once, too few for so many connections: "
+            f"allow {programs.ENOUGH_FILES} or more (ulimit -n, LimitNOFILE=)"
+        )
     canaries.start()
     try:
         return supervisor.run()
