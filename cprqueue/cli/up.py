@@ -33,6 +33,8 @@ def up(
         log.log_prints()  # so that an error of ours is a line of JSON as well
     settings = config.load(environ).require_services()
     settings.make_var_dir()
+    if beat:
+        _raise_if_timetable_is_wrong()
     try:
         with _alone(settings, beat=beat):
             port = free_port(flower_port) if flower else None
@@ -117,8 +119,6 @@ def _prepare(
     programs_to_run = programs.all_programs(settings, environ, beat=beat, flower_port=flower_port)
     if not settings.broker_is_embedded:
         broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS, programs.QUEUES)
-    if beat:
-        _raise_if_timetable_is_wrong()
     db = Database(settings.database_url)
     try:
         schema.upgrade(db)
