@@ -20,7 +20,7 @@ from sqlalchemy import URL
 
 from cprqueue import alerts, private_files
 from cprqueue.errors import SettingsError
-from cprqueue.settings import broker_address, dotenv_file, places, values
+from cprqueue.settings import broker_address, dotenv_file, others, places, values
 from cprqueue.settings.reader import PREFIXES, SettingReader, unknown, unknown_names
 
 T = TypeVar("T")
@@ -222,20 +222,30 @@ def test_hook(name: str) -> str:
 def for_programs(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the programs that ``up`` starts: one reader for each variable.
 
-    What Celery would read by itself is left out, and a blank setting is an empty one.
+    What a library would read by itself is left out, and a blank setting is an empty one.
     """
-    kept = {name: text for name, text in environ.items() if not name.startswith("CELERY_")}
-    kept.pop("REMAP_SIGTERM", None)  # how a worker ends is decided for each of them
+    kept = {name: text for name, text in environ.items() if not others.is_taken_out(name)}
     return kept | {
         name: environ.get(name, "").strip() for name in (*SETTINGS, *FILES) if name in environ
     }
 
 
+NOTHING_BY_ITSELF = {
+    "NETRC": os.devnull,  # or requests would take passwords for alerts from ~/.netrc
+    "PYTHONIOENCODING": "utf-8:backslashreplace",  # what a pipe or a file gets, in any locale
+}
+"""What is set instead of left out, because a library falls back on something else."""
+
+
 def leave_nothing_to_celery() -> None:
-    """Do the same to this process's own environment; before Celery reads it."""
-    kept = for_programs(os.environ)
-    for name in set(os.environ) - set(kept) - {"REMAP_SIGTERM"}:
-        del os.environ[name]
+    """Do the same to this process's own environment; before Celery reads it.
+
+    How Flower is reached, and how a worker ends, may be set for a program that runs alone.
+    """
+    kept = for_programs(os.environ) | NOTHING_BY_ITSELF
+    for name in set(os.environ) - set(kept):
+        if name != "REMAP_SIGTERM" and not name.startswith("FLOWER_"):
+            del os.environ[name]
     os.environ.update(kept)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 import typer
@@ -33,6 +33,8 @@ def up(
         log.log_prints()  # so that an error of ours is a line of JSON as well
     settings = config.load(environ).require_services()
     settings.make_var_dir()
+    if beat:
+        _raise_if_timetable_is_wrong()
     try:
         with _alone(settings, beat=beat):
             port = free_port(flower_port) if flower else None
@@ -54,8 +56,10 @@ def _alone(settings: config.Settings, *, beat: bool) -> AbstractContextManager[N
 
 def _run(programs_to_run: list[Program], port: int | None, *, as_json: bool) -> int:
     def all_ready() -> None:
-        with suppress(console.OutputClosed, console.OutputFailed):  # nobody reads it
+        try:
             console.say("ready")
+        except (console.OutputClosed, console.OutputFailed):
+            console.give_up_output()  # nobody reads it
         if port is not None:
             program_log.say(f"Flower: http://{programs.FLOWER_ADDRESS}:{port}/")
         program_log.say("Ctrl-C ends everything")
@@ -68,6 +72,11 @@ def _run(programs_to_run: list[Program], port: int | None, *, as_json: bool) -> 
     supervisor = Supervisor(programs_to_run, on_event=take)
     canaries = Canaries(restart=supervisor.restart, say=program_log.say)
     program_log.say(f"starting {', '.join(program.name for program in programs_to_run)}")
+    if (limit := programs.open_files_limit()) < programs.ENOUGH_FILES:
+        program_log.say(
+            f"warning: only {limit} files may be open at once, too few for so many connections: "
+            f"allow {programs.ENOUGH_FILES} or more (ulimit -n, LimitNOFILE=)"
+        )
     canaries.start()
     try:
         return supervisor.run()
@@ -110,8 +119,6 @@ def _prepare(
     programs_to_run = programs.all_programs(settings, environ, beat=beat, flower_port=flower_port)
     if not settings.broker_is_embedded:
         broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS, programs.QUEUES)
-    if beat:
-        _raise_if_timetable_is_wrong()
     db = Database(settings.database_url)
     try:
         schema.upgrade(db)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ FLOWER_TASKS = 20_000  # Flower's own default, 100,000, takes about 400 MB
 SAVE_FLOWER_MS = 60_000
 FORGET_WORKERS_SECONDS = 3600
 
+ENOUGH_FILES, MANY_FILES = 128, 4096  # the broker alone has a connection or two to each process
 UP_PATIENCE_SECONDS = 1.0  # one that was just killed needs a moment to be gone
 
 READY_LINE = "cprqueue.ready"  # what cprqueue.celery logs once a worker or beat is at work
@@ -61,7 +63,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Let the programs find ``workers`` and ``celerybeat-schedule`` from any directory."""
     root = str(Path(cprqueue.__file__).parent.parent)
     paths = [root, *environ.get("PYTHONPATH", "").split(os.pathsep)]
-    kept = config.for_programs(environ)
+    kept = config.for_programs(environ) | config.NOTHING_BY_ITSELF
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
@@ -156,6 +158,16 @@ def only_one(var_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def open_files_limit() -> int:
+    """Let this process, and what it starts, open as many files as they may; return how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return MANY_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def raise_if_locked(path: Path) -> None:
