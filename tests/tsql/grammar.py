@@ -18,7 +18,7 @@ REFUSED = {
     "a row is no value there": r"\)\s+IN\s+\(\s*\(",
     "there is no row lock of this name": r"\bFOR\s+UPDATE\b",
     "TEXT and NTEXT are outdated, and cannot be compared": r"\w\s+N?TEXT(\s+(COLLATE|NULL|NOT)|,)",
-    "a type without Unicode": r"(?<!version_num )\b(VAR)?CHAR\(",
+    "a type without Unicode": r"(?<!version_num )(?<!@const_name )\b(VAR)?CHAR\(",
     "a type that rounds times": r"\bDATETIME\b",
     "a string of bytes, not of Unicode, in a value": r"(?<!N)'[^']*[^\x00-\x7f]",
 }
