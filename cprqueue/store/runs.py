@@ -148,6 +148,11 @@ def existing(conn: Connection, run_id: int, *, to_write: bool = False) -> Run:
     return run
 
 
+def unchanged(conn: Connection, run: Run) -> bool:
+    """Tell whether the run is as it was read; nobody else may change it before we have."""
+    return get(conn, run.run_id, to_write=True) == run
+
+
 def with_key(conn: Connection, key: str) -> Run | None:
     """Return the run that was made with this key, or None."""
     return _one(conn, runs.c.key == key)
