@@ -40,9 +40,11 @@ test: $(DEV_READY) ## set up all, then run every test and print the branch cover
 
 # CPR_TEST_MSSQL_URL names a database for it, with "test" in its name: its tables are dropped.
 test-mssql: $(DEV_READY) ## the database's tests on the SQL Server of CPR_TEST_MSSQL_URL
-	@CPR_TEST_ON=CPR_TEST_MSSQL_URL $(BIN)/python -m pytest -q -rs \
-		tests/store tests/services tests/clients/test_budget.py tests/clients/test_budget_left.py \
-		tests/system/test_other_databases.py
+	@if [ -z "$$CPR_TEST_MSSQL_URL" ]; then \
+		echo "skipped: say which: make test-mssql CPR_TEST_MSSQL_URL='mssql+pyodbc://USER:PASSWORD@HOST/NAME_test?driver=...'"; \
+	else CPR_TEST_ON=CPR_TEST_MSSQL_URL $(BIN)/python -m pytest -q -rs tests/store tests/services \
+		tests/clients/test_budget.py tests/clients/test_budget_left.py \
+		tests/system/test_other_databases.py; fi
 
 check: lint test ## what CI runs: lint, format, types, import rules, lock files, tests, coverage
 
