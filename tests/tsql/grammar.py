@@ -23,10 +23,15 @@ REFUSED = {
     "a string of bytes, not of Unicode, in a value": r"(?<!N)'[^']*[^\x00-\x7f]",
 }
 
+VERBS = "SELECT INSERT UPDATE DELETE CREATE ALTER DROP SAVE ROLLBACK SET DECLARE".split()
+"""The grammar takes any other first word for the name of a procedure."""
+
 
 def faults(statement: str) -> list[str]:
     """Say what SQL Server would not take in the statement; parameters are ``@p``."""
     found = [why for why, words in REFUSED.items() if re.search(words, statement, re.IGNORECASE)]
+    first = re.sub(r"--.*", "", statement).split(maxsplit=1)[:1]
+    found += [f"unknown first word {word}" for word in first if word.upper() not in VERBS]
     return found + [f"no T-SQL: {part}" for part in _unparsable(statement)]
 
 
