@@ -23,7 +23,19 @@ REFUSED = {
     "a string of bytes, not of Unicode, in a value": r"(?<!N)'[^']*[^\x00-\x7f]",
 }
 
-VERBS = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP", "SAVE", "ROLLBACK", "SET", "DECLARE"]
+VERBS = [
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "CREATE",
+    "ALTER",
+    "DROP",
+    "SAVE",
+    "ROLLBACK",
+    "SET",
+    "DECLARE",
+]
 """The grammar takes any other first word for the name of a procedure."""
 
 
