@@ -22,11 +22,11 @@ LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11
 	--generate-hashes --no-strip-extras --no-config --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo quick test check lint lock bench mutants wheel up clean
+.PHONY: help demo quick test test-mssql check lint lock bench mutants wheel up clean
 .DEFAULT_GOAL := help
 
 help: ## show these lines
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1|/' | \
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1|/' | \
 		while IFS='|' read -r name words; do printf '%-14s %s\n' "$$name" "$$words"; done
 
 demo: $(RUN_READY) ## set up all, then show the whole system at work on local parts
@@ -37,6 +37,14 @@ quick: $(DEV_READY) ## the tests that need no processes and no minutes, for whil
 
 test: $(DEV_READY) ## set up all, then run every test and print the branch coverage
 	@$(PYTEST) $(COVERAGE)
+
+# CPR_TEST_MSSQL_URL names a database for it, with "test" in its name: its tables are dropped.
+test-mssql: $(DEV_READY) ## the database's tests on the SQL Server of CPR_TEST_MSSQL_URL
+	@if [ -z "$$CPR_TEST_MSSQL_URL" ]; then \
+		echo "skipped: say which: make test-mssql CPR_TEST_MSSQL_URL='mssql+pyodbc://USER:PASSWORD@HOST/NAME_test?driver=...'"; \
+	else CPR_TEST_ON=CPR_TEST_MSSQL_URL $(BIN)/python -m pytest -q -rs tests/store tests/services \
+		tests/clients/test_budget.py tests/clients/test_budget_left.py \
+		tests/system/test_other_databases.py; fi
 
 check: lint test ## what CI runs: lint, format, types, import rules, lock files, tests, coverage
 

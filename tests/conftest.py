@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cprqueue.sandbox.server import Sandbox
+from cprqueue.store import schema
 from cprqueue.store.database import Database
 from tests import log_scan
 from tests.office import MakeOffice, Office, put_tables
@@ -53,12 +55,24 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def make_office(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeOffice]:
+def server_url() -> Iterator[str]:
+    """A new, empty database on the server that ``CPR_TEST_ON`` names, or "": SQLite will do."""
+    variable = os.environ.get("CPR_TEST_ON", "")
+    if not variable:
+        yield ""
+        return
+    with new_database(variable) as url:
+        yield url
+
+
+@pytest.fixture
+def make_office(sandbox: Sandbox, tmp_path: Path, server_url: str) -> Iterator[MakeOffice]:
     """Make offices that share one sandbox and one database; settings are keyword arguments."""
+    place = {"DATABASE_URL": server_url} if server_url else {}
     with ExitStack() as closing:
 
         def make(**settings: str) -> Office:
-            made = Office(sandbox, tmp_path / "var", **settings)
+            made = Office(sandbox, tmp_path / "var", **(place | settings))
             closing.callback(made.close)
             return made
 
@@ -79,9 +93,11 @@ def system(sandbox: Sandbox, tmp_path: Path) -> System:
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    """An empty SQLite database with all tables."""
-    put_tables(tmp_path / "cpr.db")
-    made = Database(f"sqlite:///{tmp_path / 'cpr.db'}")
+def db(tmp_path: Path, server_url: str) -> Iterator[Database]:
+    """An empty database with all tables."""
+    if not server_url:
+        put_tables(tmp_path / "cpr.db")
+    made = Database(server_url or f"sqlite:///{tmp_path / 'cpr.db'}")
+    schema.upgrade(made)
     yield made
     made.close()

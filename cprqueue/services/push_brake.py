@@ -48,6 +48,8 @@ def settle(conn: Connection, limits: PushLimits, *, now: datetime) -> list[int]:
     """Decide on what closed fetches have made due; return the ids of the jobs that are let go."""
     let_go = []
     for run, sources in _deciding(conn):
+        # Locked: what a person approves at this moment is not forgotten.
+        run = runs.existing(conn, run.run_id, to_write=True)
         let_go += _decide(conn, run, held_pushes.undecided(conn, sources), limits, now)
     return let_go
 
@@ -135,6 +137,7 @@ def approve(db: Database, run_id: int) -> list[int]:
     """
     with db.begin() as conn:
         now = clock(conn)
+        runs.get(conn, run_id, to_write=True)  # the run first, then its jobs, as ``settle`` does
         ids = held_pushes.approve(conn, run_id, now=now)
         _note_decision(conn, run_id, ids, "approved by a person", now)
         run = runs.existing(conn, run_id)

@@ -72,5 +72,5 @@ def _close_dead(conn: Connection, now: datetime) -> None:
     note = "its worker died or its message was lost"
     for kind in (RunKind.SNAPSHOT, RunKind.RESYNC, RunKind.IMPORT):
         for run in runs.newest_few(conn, kind, RunState.QUEUED, RunState.RUNNING, limit=20):
-            if run.moved < now - STUCK_AFTER:
+            if run.moved < now - STUCK_AFTER and runs.unchanged(conn, run):
                 runs.finish(conn, run.run_id, RunState.FAILED, note=note)

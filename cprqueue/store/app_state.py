@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from cprqueue.domain.models import Json, built
+from cprqueue.store.patterns import begins_with
 from cprqueue.store.tables import state
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ def parsed(text: str | None) -> Json:
 
 def with_prefix(conn: Connection, prefix: str) -> dict[str, Json]:
     """Return the values whose names begin with ``prefix``, by name."""
-    named = state.c.name.startswith(prefix, autoescape=True)
+    named = begins_with(state.c.name, prefix)
     found = conn.execute(select(state.c.name, state.c.value).where(named))
     return {name: json.loads(value) for name, value in found if value}
 

@@ -26,6 +26,7 @@ from cprqueue.domain.models import built
 from cprqueue.errors import Overtaken
 from cprqueue.store import app_state
 from cprqueue.store.database import Database, clock, moved_by, now_ms
+from cprqueue.store.patterns import begins_with
 from cprqueue.store.tables import call_slots, links, locks, plan_items, runs, state
 
 log = logging.getLogger(__name__)
@@ -225,7 +226,7 @@ def mend_ahead(conn: Connection, *, lease: timedelta) -> None:
     for table, names in PASSED.items():
         for name in names:
             _update(conn, table, table.c[name], now, table.c[name] > now)
-    old = state.c.name.startswith(MARK, autoescape=True), state.c.updated_at < now - timedelta(1)
+    old = begins_with(state.c.name, MARK), state.c.updated_at < now - timedelta(1)
     conn.execute(delete(state).where(*old))
 
 

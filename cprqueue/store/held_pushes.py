@@ -30,7 +30,8 @@ def undecided_runs(conn: Connection) -> list[int]:
 
 def undecided(conn: Connection, run_ids: Sequence[int]) -> list[ClaimedLink]:
     """Return the jobs of these fetches that wait for a decision."""
-    return push_queue.select_with_jobs(conn, and_(_UNDECIDED, links.c.due_run_id.in_(run_ids)))
+    parts = [and_(_UNDECIDED, links.c.due_run_id.in_(part)) for part in chunks(run_ids)]
+    return [row for where in parts for row in push_queue.select_with_jobs(conn, where)]
 
 
 def held(conn: Connection, run_id: int) -> list[ClaimedLink]:

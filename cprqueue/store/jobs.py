@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from cprqueue.domain.naming import Claimant
 from cprqueue.domain.records import JobRecord
 from cprqueue.domain.states import Intent, LinkState
 from cprqueue.store.chunks import chunks
+from cprqueue.store.patterns import ESCAPE, escaped
 from cprqueue.store.tables import jobs, links
 
 
@@ -51,12 +51,12 @@ def find(conn: Connection, text: str, *, limit: int = 20) -> list[JobRecord]:
     found = _found(conn, exact, limit)
     if found or not key:
         return found
-    like, as_typed = f"%{_escaped(key)}%", f"%{_escaped(text.strip())}%"
+    like, as_typed = f"%{escaped(key)}%", f"%{escaped(text.strip())}%"
     parts = (jobs.c.name_key, func.lower(jobs.c.job_name), func.lower(jobs.c.addr1))
     anywhere = or_(
-        *(part.like(like, escape="\\") for part in parts),
+        *(part.like(like, escape=ESCAPE) for part in parts),
         # SQLite's lower() leaves letters outside ASCII as they are.
-        *(part.like(as_typed, escape="\\") for part in (jobs.c.job_name, jobs.c.addr1)),
+        *(part.like(as_typed, escape=ESCAPE) for part in (jobs.c.job_name, jobs.c.addr1)),
     )
     return _found(conn, anywhere, limit)
 
@@ -64,10 +64,6 @@ def find(conn: Connection, text: str, *, limit: int = 20) -> list[JobRecord]:
 def _found(conn: Connection, where: ColumnElement[bool], limit: int) -> list[JobRecord]:
     statement = select(jobs).where(where).order_by(jobs.c.job_id).limit(limit)
     return [JobRecord.from_row(row) for row in conn.execute(statement).mappings()]
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\%_[])", r"\\\1", text)  # "[" begins a set of characters on SQL Server
 
 
 def ids_of_number(conn: Connection, number: str) -> list[int]:

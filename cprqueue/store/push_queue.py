@@ -25,6 +25,7 @@ from sqlalchemy import (
 from cprqueue.domain.records import ClaimedLink
 from cprqueue.domain.states import REFUSED, ErrorCode, Intent, LinkState, VerificationKind
 from cprqueue.store.chunks import chunks
+from cprqueue.store.patterns import begins_with
 from cprqueue.store.tables import jobs, links
 
 
@@ -140,7 +141,7 @@ def requeue_name_conflicts(conn: Connection, key: str, *, now: datetime) -> list
     doubled = links.c.error_code == ErrorCode.DOUBLED_NUMBER
     where = and_(
         links.c.state == LinkState.PARKED,
-        or_(doubled, links.c.error_code.like(f"{REFUSED}%")),
+        or_(doubled, begins_with(links.c.error_code, REFUSED)),
         links.c.job_id.in_(same),
     )
     return _make_due_where(conn, where, now=now)

@@ -133,20 +133,24 @@ def requeue(
     return change(conn, run_id, only_from=only_from, **values)
 
 
-def get(conn: Connection, run_id: int) -> Run | None:
-    """Return the run, or None."""
+def get(conn: Connection, run_id: int, *, to_write: bool = False) -> Run | None:
+    """Return the run, or None. ``to_write``: nobody else may change it before we have."""
+    if to_write:
+        lock(conn, runs.c.calls, runs.c.run_id == run_id)
     return _one(conn, runs.c.run_id == run_id)
 
 
 def existing(conn: Connection, run_id: int, *, to_write: bool = False) -> Run:
-    """Return a run that is on record: runs are never deleted.
+    """Do ``get`` for a run that is on record: runs are never deleted."""
+    run = get(conn, run_id, to_write=to_write)
+    if run is None:
+        raise LookupError(f"run {run_id} is not on record")
+    return run
 
-    ``to_write``: nobody else may change it before we have.
-    """
-    if to_write:
-        lock(conn, runs.c.calls, runs.c.run_id == run_id)
-    row = conn.execute(select(runs).where(runs.c.run_id == run_id)).mappings().one()
-    return Run.from_row(row)
+
+def unchanged(conn: Connection, run: Run) -> bool:
+    """Tell whether the run is as it was read; nobody else may change it before we have."""
+    return get(conn, run.run_id, to_write=True) == run
 
 
 def with_key(conn: Connection, key: str) -> Run | None:

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine, event
 
 from cprqueue.domain.models import Jobcode
 from cprqueue.domain.records import Link, NewPlanItem, StateBefore
-from cprqueue.domain.states import Outcome, VerificationKind
-from cprqueue.store import links, plan_items, schema
+from cprqueue.domain.states import Outcome, RunKind, RunState, VerificationKind
+from cprqueue.store import links, plan_items, runs, schema
 from cprqueue.store.database import Database, clock
 from tests.linked import hold, know, link
 from tests.other_servers import DATABASES, new_database
@@ -164,3 +164,17 @@ def test_each_item_of_a_plan_is_moved_once(url: str) -> None:
         worker.join(120)
     db.close()
     assert sorted(moved) == [item.item_id for item in items]
+
+
+def test_a_run_that_moved_since_it_was_read_is_not_ended(url: str) -> None:
+    db = Database(url)
+    schema.upgrade(db)
+    with db.begin() as conn:
+        run_id = runs.create(conn, RunKind.FETCH, state=RunState.RECORDING)
+    with db.begin() as conn:
+        read = runs.existing(conn, run_id)
+        assert runs.unchanged(conn, read)
+    with db.begin() as conn:
+        runs.progress(conn, run_id, recorded=1)
+        assert not runs.unchanged(conn, read)
+    db.close()

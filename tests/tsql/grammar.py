@@ -18,15 +18,32 @@ REFUSED = {
     "a row is no value there": r"\)\s+IN\s+\(\s*\(",
     "there is no row lock of this name": r"\bFOR\s+UPDATE\b",
     "TEXT and NTEXT are outdated, and cannot be compared": r"\w\s+N?TEXT(\s+(COLLATE|NULL|NOT)|,)",
-    "a type without Unicode": r"(?<!version_num )\b(VAR)?CHAR\(",
+    "a type without Unicode": r"(?<!version_num )(?<!@const_name )\b(VAR)?CHAR\(",
     "a type that rounds times": r"\bDATETIME\b",
     "a string of bytes, not of Unicode, in a value": r"(?<!N)'[^']*[^\x00-\x7f]",
 }
+
+VERBS = [
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "CREATE",
+    "ALTER",
+    "DROP",
+    "SAVE",
+    "ROLLBACK",
+    "SET",
+    "DECLARE",
+]
+"""The grammar takes any other first word for the name of a procedure."""
 
 
 def faults(statement: str) -> list[str]:
     """Say what SQL Server would not take in the statement; parameters are ``@p``."""
     found = [why for why, words in REFUSED.items() if re.search(words, statement, re.IGNORECASE)]
+    first = re.sub(r"--.*", "", statement).split(maxsplit=1)[:1]
+    found += [f"unknown first word {word}" for word in first if word.upper() not in VERBS]
     return found + [f"no T-SQL: {part}" for part in _unparsable(statement)]
 
 

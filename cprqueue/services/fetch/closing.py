@@ -59,10 +59,10 @@ def lost_fetches(
 def _requeue(conn: Connection, run: Run) -> list[LostFetch]:
     before = run.details.get("retakes")
     number = before + 1 if isinstance(before, int) else 1
-    if number > MAX_RESENDS:
+    if number > MAX_RESENDS or not runs.unchanged(conn, run):
         return []
     detail = {**run.details, "retakes": number}
-    runs.requeue(conn, run.run_id, only_from=runs.OPEN, detail=detail)
+    runs.requeue(conn, run.run_id, detail=detail)
     log.warning("fetch requeued", extra={"run_id": run.run_id, "time": number})
     return [LostFetch(run_id=run.run_id, complete=run.complete)]
 
@@ -79,10 +79,11 @@ def close_finished(conn: Connection, limits: PushLimits, *, now: datetime) -> No
         if run.state is RunState.RECORDING and recorded >= run.emitted:
             _close(conn, run, recorded, now)
         elif recorded > run.recorded:
-            runs.progress(conn, run.run_id, recorded=recorded)
+            recording = (RunState.RECORDING,)
+            runs.progress(conn, run.run_id, only_from=recording, recorded=recorded)
         elif run.state is RunState.QUEUED and moving:
             _wait(conn, run, now)
-        elif run.moved < now - STALLED_AFTER:
+        elif run.moved < now - STALLED_AFTER and runs.unchanged(conn, run):
             runs.finish(conn, run.run_id, RunState.FAILED, note=_stuck(run))
     push_brake.settle(conn, limits, now=now)
 

@@ -51,7 +51,7 @@ class Archive:
             runs.progress(conn, run_id, only_from=states)  # waits for its turn: it is not lost
         with logs.bound(run_id=run_id), self.alone() as renew:
             with self.db.begin() as conn:
-                row = runs.get(conn, run_id)
+                row = runs.get(conn, run_id, to_write=True)
                 if row is None or row.kind is not kind:
                     name = kind.replace("_", "-")
                     raise UsageError(f"run {run_id} is no {name}: see `cprqueue history`")

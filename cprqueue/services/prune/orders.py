@@ -51,7 +51,7 @@ def prune(db: Database, run_id: int | None, timezone: str, *, quiet: timedelta) 
     if run_id is None:
         return None
     with db.begin() as conn:
-        row = runs.get(conn, run_id)
+        row = runs.get(conn, run_id, to_write=True)
         if row is None or row.state not in LIVE[RunKind.PRUNE]:
             return None
         if end_too_old(conn, run_id) if asked else _under_way(conn, row, quiet):
@@ -154,7 +154,7 @@ def approve(db: Database, run_id: int) -> None:
     """
     with db.begin() as conn:
         take_turn(conn, run_id)
-        row = runs.get(conn, run_id)
+        row = runs.get(conn, run_id, to_write=True)
         held = (RunState.HELD, RunState.APPROVED)
         if row is None or row.kind is not RunKind.PRUNE or row.state not in held:
             raise UsageError(f"run {run_id} is not a held prune: see `cprqueue history`")

@@ -196,7 +196,7 @@ class RemoveAll:
 
     def _end(self, run_id: int, *, finished: bool) -> str:
         with self.db.begin() as conn:
-            row = runs.existing(conn, run_id)
+            row = runs.existing(conn, run_id, to_write=True)
             if row.state not in LIVE:
                 return f"run {run_id} is {row.state} already"  # an undo has ended it
             found = plan_items.counts(conn, run_id)
