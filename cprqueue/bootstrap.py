@@ -177,7 +177,14 @@ class Application:
         def client(pause: Pause) -> QuickBooksTime:
             return self._reader(token.stored, lambda: budget.call(pause=pause))
 
-        return Planner(db=db, rm=self.rm, client=client, rules=self.rules, budget=budget)
+        return Planner(
+            db=db,
+            rm=self.rm,
+            client=client,
+            rules=self.rules,
+            budget=budget,
+            limits=self.push_limits,
+        )
 
     @cached_property
     def push(self) -> Push:

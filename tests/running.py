@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -126,6 +127,33 @@ class System:
     def writes(self) -> int:
         """Count the calls so far that could change something in QuickBooks Time."""
         return sum(call.method != "GET" for call in self.sandbox.call_log.select("qbt"))
+
+
+def on_terminal(system: System, *words: str, answer: str = "") -> tuple[int, str]:
+    """Run a command on a terminal of 80 columns; return its exit code and all that it shows.
+
+    ``answer``: a line that is typed, and waits until the command reads it.
+    """
+    parent, child = pty.openpty()
+    if answer:
+        os.write(parent, f"{answer}\n".encode())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cprqueue", *words],
+        env={**system.env, "COLUMNS": "80", "TERM": "xterm"},
+        cwd=system.directory,
+        stdin=child,
+        stdout=child,
+        stderr=child,
+    )
+    os.close(child)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(parent, 65536)
+        except OSError:  # nobody has the other end any more
+            break
+    os.close(parent)
+    return process.wait(60), shown.decode()
 
 
 def celery(system: System, *words: str, **env: str) -> subprocess.Popen[str]:

@@ -63,6 +63,7 @@ def _register() -> None:
         reports,
         resync,
         sandbox,
+        snapshot,
         sync,
         undo,
         up,
@@ -81,7 +82,7 @@ def _register() -> None:
     app.command(rich_help_panel=SHOW)(reports.history)
     app.command(rich_help_panel=SHOW)(reports.explain)
     app.command(rich_help_panel=SHOW)(check.check)
-    app.command(rich_help_panel=ARCHIVE)(prune.snapshot)
+    app.command(rich_help_panel=ARCHIVE)(snapshot.snapshot)
     app.add_typer(prune.prune, name="prune", rich_help_panel=ARCHIVE)
     app.command(rich_help_panel=ARCHIVE)(undo.undo)
     app.command("remove-all", rich_help_panel=ARCHIVE)(remove_all.remove_all)

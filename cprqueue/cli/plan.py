@@ -37,7 +37,7 @@ def make(
     """Say what a sync would do to QuickBooks Time as it is now; nothing is written anywhere.
 
     Reads RestorationManager and QuickBooks Time itself: no worker, no broker
-    and no table is needed. Ends with 1 if some jobs would be parked.
+    and no table is needed. Ends with 1 if some jobs would be parked, or held.
 
     Example: cprqueue plan --only rename
     """
@@ -55,7 +55,7 @@ def make(
         plan_report.show(made, jobs, all_rows=all_rows)
     for text in made.notes:
         note(f"note: {text}")
-    raise typer.Exit(1 if made.plan.counts[Step.PARK] else 0)
+    raise typer.Exit(1 if made.held or made.plan.counts[Step.PARK] else 0)
 
 
 def _make() -> Made:

@@ -1,8 +1,8 @@
-"""``cprqueue snapshot`` and ``cprqueue prune plan/run/show/approve``."""
+"""``cprqueue prune plan/run/show/approve``."""
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -10,98 +10,26 @@ import typer
 
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli import watch
-from cprqueue.cli.console import err, note, print_json, say, say_error, when
-from cprqueue.cli.interrupted import interrupted, run_goes_on
+from cprqueue.cli.console import note, out, print_json, say_error, when
+from cprqueue.cli.interrupted import interrupted
 from cprqueue.cli.prune_report import report, show_plan
+from cprqueue.cli.snapshot import Json, Timeout, Wait, queued, ready, take_snapshot
 from cprqueue.domain.records import Run
-from cprqueue.domain.states import RunKind, RunState
-from cprqueue.errors import AlreadyRunning, ServiceUnreachable, UsageError
-from cprqueue.services.prune import orders
+from cprqueue.domain.states import RunState
+from cprqueue.errors import ServiceUnreachable, UsageError
+from cprqueue.services.prune import orders, turns
 from cprqueue.services.prune.facts import plan_json, refuse
 from cprqueue.services.prune.prune import outcome_text
 from cprqueue.services.prune.undo_orders import KINDS
+from cprqueue.services.reports.words import counted
 from cprqueue.store import plan_items, runs, schema
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Timeout = Annotated[float, typer.Option(min=0, metavar="S", help="Seconds to wait.")]
-Wait = Annotated[bool, typer.Option(help="Wait for its end.")]
 RunId = Annotated[int, typer.Argument(metavar="RUN", help="A run id, see `cprqueue history`.")]
-
-POLL_SECONDS = 1
 
 prune = typer.Typer(
     no_args_is_help=True,
     help="Archive the jobcodes of finished jobs: show the plan, run it, approve a held one.",
 )
-
-
-def ready() -> Application:
-    """Return the application. Raises SettingsError unless it can work."""
-    app = application()
-    app.settings.require_services()
-    schema.require_current(app.db)
-    return app
-
-
-def snapshot(wait: Wait = True, timeout: Timeout = 900, json: Json = False) -> None:
-    """Read all of QuickBooks Time into the table qbt_export; drift is found and put right.
-
-    Example: cprqueue snapshot
-    """
-    from cprqueue.cli import send
-
-    app = ready()
-    if wait:
-        send.require_workers(["maintenance"])
-    with app.db.begin() as conn:
-        run_id = runs.create(conn, RunKind.SNAPSHOT, requested_by="operator")
-    with interrupted(lambda: run_goes_on(run_id, "snapshot")):
-        send.send("cpr.snapshot_export", run_id=run_id)
-        if not wait:
-            _queued("snapshot", run_id, json=json)
-        row = watch.until_ended(
-            app,
-            run_id,
-            what="snapshot",
-            timeout_seconds=timeout,
-            words=lambda r: r.note or r.state,
-        )
-    row = served_by(app, row)
-    run_id = row.run_id
-    if json:
-        found = {"run_id": run_id, "state": row.state, "jobcodes": row.emitted, "note": row.note}
-        print_json(found)
-    else:
-        say(f"snapshot {run_id}: {row.note or row.state}")
-    raise typer.Exit(0 if row.state is RunState.DONE else 1)
-
-
-def served_by(app: Application, row: Run) -> Run:
-    """Return the newer snapshot that took the place of an ordered one, or the row itself."""
-    newer = row.details.get("served_by")
-    if not isinstance(newer, int):
-        return row
-    with app.db.read() as conn:
-        return runs.existing(conn, newer)
-
-
-def _queued(what: str, run_id: int, *, json: bool) -> None:
-    """Report an order that nobody waits for, and end the command."""
-    if json:
-        print_json({"run_id": run_id, "state": RunState.QUEUED})
-    else:
-        note(f"{what} {run_id} is queued: see `cprqueue history`")
-    raise typer.Exit(0)
-
-
-def take_snapshot(app: Application, requested_by: str) -> int:
-    """Take a snapshot in this command, within the call budget, and return its run id."""
-    with err.status("reading QuickBooks Time ..."):
-        while True:
-            try:
-                return app.snapshot.take(requested_by=requested_by)
-            except AlreadyRunning:
-                time.sleep(POLL_SECONDS)  # until the one that is being taken has ended
 
 
 @prune.command("plan")
@@ -131,8 +59,16 @@ def plan(
 
 
 @prune.command("run")
-def run(wait: Wait = True, timeout: Timeout = 3600, json: Json = False) -> None:
+def run(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Wait = True,
+    timeout: Timeout = 3600,
+    json: Json = False,
+) -> None:
     """Take a snapshot and prune now. Ctrl-C withdraws it, unless something was archived.
+
+    On a terminal it shows the plan first and asks, unless --yes or --json is
+    given. Whoever says no has changed nothing, and it ends with 1.
 
     Example: cprqueue prune run
     """
@@ -140,8 +76,31 @@ def run(wait: Wait = True, timeout: Timeout = 3600, json: Json = False) -> None:
 
     app = ready()
     send.require_workers(["maintenance"])
+    if not (yes or json) and _is_person():
+        _ask(app)
     run_id = orders.request_prune(app.db, "operator")
     _carry_out(app, run_id, timeout, approval=False, wait=wait, json=json)
+
+
+def _is_person() -> bool:
+    """Tell whether somebody sits there who can be asked."""
+    return out.is_terminal and sys.stdin is not None and sys.stdin.isatty()
+
+
+def _ask(app: Application) -> None:
+    """Show what a prune would do now; end the command unless it is to be done."""
+    with app.db.read() as conn:
+        refuse(conn)
+        turns.refuse_live(conn)
+    take_snapshot(app, "prune run")
+    made = app.prune.plan(app.prune.facts())
+    show_plan(made)
+    if not made.archive:
+        raise typer.Exit(0)
+    question = f"Archive {counted(len(made.archive), 'jobcode')} (planned afresh)?"
+    if not typer.confirm(question, err=True):
+        note("nothing was archived")
+        raise typer.Exit(1)
 
 
 @prune.command("approve")
@@ -171,7 +130,7 @@ def _carry_out(
             orders.withdraw(app.db, run_id, approval=approval)
             raise
         if not wait:
-            _queued("prune", run_id, json=json)
+            queued("prune", run_id, json=json)
         row = watch.until_ended(
             app, run_id, what=f"prune {run_id}", timeout_seconds=timeout, words=progress_of(app)
         )

@@ -10,7 +10,8 @@ from cprqueue.bootstrap import Application
 from cprqueue.cli import watch
 from cprqueue.cli.console import note, print_json, say
 from cprqueue.cli.interrupted import interrupted, run_goes_on
-from cprqueue.cli.prune import progress_of, ready, take_snapshot
+from cprqueue.cli.prune import progress_of
+from cprqueue.cli.snapshot import Timeout, Wait, queued, ready, take_snapshot
 from cprqueue.domain.records import Run
 from cprqueue.domain.states import RunState
 from cprqueue.errors import ServiceUnreachable
@@ -26,7 +27,8 @@ def remove_all(
     include_unmanaged: Annotated[
         bool, typer.Option("--include-unmanaged", help="Also jobcodes that no job has.")
     ] = False,
-    timeout: Annotated[float, typer.Option(min=0, metavar="S", help="Seconds to wait.")] = 7200,
+    wait: Wait = True,
+    timeout: Timeout = 7200,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Archive every managed jobcode; without --confirm it only says what would happen.
@@ -40,7 +42,10 @@ def remove_all(
     if confirm is None:
         _rehearse(app, include_unmanaged=include_unmanaged, json=json)
     else:
-        _carry_out(app, confirm, timeout, include_unmanaged=include_unmanaged, json=json)
+        run_id = _order(app, confirm, include_unmanaged=include_unmanaged)
+        if not wait:
+            queued("remove-all", run_id, json=json)
+        _see_to_its_end(app, run_id, timeout, json=json)
 
 
 def _rehearse(app: Application, *, include_unmanaged: bool, json: bool) -> None:
@@ -76,9 +81,8 @@ def _show(seen: Rehearsal, *, include_unmanaged: bool) -> None:
     say(f'To do it:  cprqueue remove-all{more} --confirm "{seen.phrase}"')
 
 
-def _carry_out(
-    app: Application, phrase: str, timeout: float, *, include_unmanaged: bool, json: bool
-) -> None:
+def _order(app: Application, phrase: str, *, include_unmanaged: bool) -> int:
+    """Put it on record and send it, or the one that was stopped; return its run id."""
     from cprqueue.cli import send
 
     send.require_workers(["maintenance"])
@@ -91,6 +95,12 @@ def _carry_out(
         except ServiceUnreachable:
             app.remove_all.stop(run_id)
             raise
+    return run_id
+
+
+def _see_to_its_end(app: Application, run_id: int, timeout: float, *, json: bool) -> None:
+    """Follow it; Ctrl-C stops it after the step under way."""
+    with interrupted(lambda: run_goes_on(run_id, "remove-all")):
         try:
             row = _follow(app, run_id, timeout)
         except KeyboardInterrupt:

@@ -10,8 +10,9 @@ import typer
 from cprqueue.bootstrap import Application
 from cprqueue.cli.console import err, note, print_json, say
 from cprqueue.cli.interrupted import interrupted
-from cprqueue.cli.prune import Json, RunId, ready
-from cprqueue.errors import AlreadyRunning, LeaseExpired, OutOfCalls
+from cprqueue.cli.prune import RunId
+from cprqueue.cli.snapshot import Json, Timeout, Wait, queued, ready
+from cprqueue.errors import AlreadyRunning, LeaseExpired, OutOfCalls, ServiceUnreachable
 from cprqueue.services.prune import turns
 from cprqueue.services.prune.undo_orders import UndoResult
 from cprqueue.store import runs
@@ -24,9 +25,15 @@ def undo(
     jobs: Annotated[
         list[str] | None, typer.Argument(metavar="[JOB...]", help="Only these job numbers.")
     ] = None,
+    wait: Wait = True,
+    timeout: Timeout = 3600,
     json: Json = False,
 ) -> None:
     """Restore what a prune or a remove-all archived, as it was; one that is at work ends first.
+
+    It waits for free calls, and for a step of others that is under way, as long
+    as --timeout allows; a worker goes on with it then. With --no-wait a worker
+    does all of it.
 
     Example: cprqueue undo 41  or, for a part, cprqueue undo 41 BMS-25-00008M
     """
@@ -36,8 +43,11 @@ def undo(
     undo_id = app.undo.request(run_id, jobs or [])
     if row is not None and row.state in turns.LIVE.get(row.kind, ()):
         note(f"{turns.title(row)} was {row.state}: it ends here, after the step under way")
+    if not wait:
+        _leave_to_a_worker(app, undo_id)
+        queued("undo", undo_id, json=json)
     with interrupted(lambda: _stop(app, undo_id, run_id, jobs or [])):
-        undone = _restore(app, undo_id)
+        undone = _restore(app, undo_id, timeout)
     lost = [{"job_number": name, "text": text} for name, text in undone.lost]
     if json:
         print_json({"run_id": undo_id, "restored": undone.restored, "lost": lost})
@@ -48,19 +58,36 @@ def undo(
     raise typer.Exit(1 if lost else 0)
 
 
-def _restore(app: Application, undo_id: int) -> UndoResult:
+def _leave_to_a_worker(app: Application, undo_id: int) -> None:
+    """Send the order; where the broker is away it is stopped, so that it keeps no other out."""
+    from cprqueue.cli import send
+
+    try:
+        send.send("cpr.undo", run_id=undo_id)
+    except ServiceUnreachable:
+        app.undo.stop(undo_id)
+        raise
+
+
+def _restore(app: Application, undo_id: int, timeout: float) -> UndoResult:
+    deadline = time.monotonic() + timeout
     while True:
         try:
             with err.status("restoring jobcodes ..."):
                 return app.undo.run(undo_id)
         except LeaseExpired:
             continue  # this process was suspended: nothing was sent
-        except OutOfCalls as wait:
-            note(f"{wait}: waiting for it")
-            time.sleep(min(wait.wait_seconds + 0.1, 60))  # until a call is free again
-        except AlreadyRunning as other:
+        except (OutOfCalls, AlreadyRunning) as other:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise ServiceUnreachable(
+                    f"undo {undo_id} has not ended after {timeout:.0f} s ({other}); a worker goes "
+                    "on with it: see `cprqueue history`"
+                ) from None
             note(f"{other}: waiting for it")
-            time.sleep(STEP_SECONDS)  # a step takes a few seconds
+            # Until a call is free again, or a step of others is over, which takes a few seconds.
+            pause = other.wait_seconds + 0.1 if isinstance(other, OutOfCalls) else STEP_SECONDS
+            time.sleep(min(pause, 60, left))
 
 
 def _stop(app: Application, undo_id: int, run_id: int, jobs: list[str]) -> str:

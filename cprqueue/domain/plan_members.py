@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from cprqueue.domain.mapping import Unread
 from cprqueue.domain.models import Desired, Job, Observed, Verdict, name_key
 from cprqueue.domain.push_actions import Park
+from cprqueue.domain.push_brake import Effect, Tally, effect_of
 from cprqueue.domain.push_forecast import Member
 from cprqueue.domain.push_item import Item, read_item
 from cprqueue.domain.push_model import Model
@@ -26,7 +27,7 @@ class Known:
     """What is on record. ``complete_run_id``: the last complete fetch that could read all jobs.
 
     ``exported``: the first export was taken; ``young``: it, or a later one, is less than an hour
-    old, or is about to be taken.
+    old, or is about to be taken. ``managed``: how many jobcodes the brake on pushes counts.
     """
 
     jobs: Mapping[int, KnownJob] = field(default_factory=dict)
@@ -34,13 +35,15 @@ class Known:
     complete_run_id: int | None = None
     exported: bool = False
     young: bool = True
+    managed: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
 class Members:
     """The jobs of a plan. ``found``: those that have, or want, a jobcode; ``due``: in their order.
 
-    ``numbers`` and ``rules`` (what to know of it) are of every job.
+    ``numbers`` and ``rules`` (what to know of it) are of every job. ``tally``: what the brake on
+    pushes counts.
     """
 
     known: Known
@@ -50,6 +53,7 @@ class Members:
     numbers: dict[int, str] = field(default_factory=dict)
     rules: dict[int, str] = field(default_factory=dict)
     linked_before: dict[int, int | None] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
     _links: dict[int, ClaimedLink] = field(init=False)
     _released: set[str] = field(init=False, default_factory=set)
 
@@ -86,10 +90,14 @@ class Members:
             item.number, item.key = job.job_number, name_key(job.job_number)
             item.desired = Desired(name=job.job_number, address=job.address)
         self._add(item, link, active=verdict.active)
-        if change.link in (LinkNeed.ADD, LinkNeed.PUSH, LinkNeed.RESTORE):
-            self._make_due(job.job_id)
         if change.link is LinkNeed.RESTORE and item.observed.jobcode_id is not None:
             item.observed = replace(item.observed, active=False)
+        if change.link in (LinkNeed.ADD, LinkNeed.PUSH, LinkNeed.RESTORE):
+            effect = effect_of(item.desired, item.observed)
+            if change.waits_for is not None:
+                self.tally = self.tally.plus([effect])
+            if link is None or not _is_held(link) or effect is Effect.NOTHING:
+                self._make_due(job.job_id)
 
     def let_vanish(self, unread: Sequence[Unread]) -> None:
         """Make inactive what neither the last complete fetch nor this answer has shown.
@@ -138,6 +146,8 @@ class Members:
             item.verification = VerificationKind.FULL
         if link.state is LinkState.PARKED and active:
             member.parked = Park(ErrorCode.WAITING, link.error_reason or "parked")
+        if _is_held(link) and active:
+            self.rules[item.job_id] = link.error_reason or "held"
         if link.jobcode_id is not None:
             self._look_at(item, link, active=active)
 
@@ -161,6 +171,11 @@ class Members:
         self.due.pop(job_id, None)
         self.due[job_id] = None
         self.found[job_id].parked = None
+
+
+def _is_held(link: ClaimedLink) -> bool:
+    """Tell whether the brake on pushes holds the job: a change of it is held as well."""
+    return link.state is LinkState.HELD or link.error_code == ErrorCode.HELD
 
 
 def _new_item(job: Job, first_run_id: int) -> Item:

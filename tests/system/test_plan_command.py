@@ -102,6 +102,7 @@ def by_number(made: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {job["job_number"]: job for job in made["jobs"]}
 
 
+@pytest.mark.timeout(400)
 def test_the_plan_of_a_hand_made_account_is_what_the_sync_does(
     system: System, tmp_path: Path
 ) -> None:
@@ -152,22 +153,20 @@ def _assert_reports(system: System, made: dict[str, Any]) -> None:
     text = system.run("plan", "--all").stdout
     for words in ("[/red] E=1", "=Customer [/b] 3", "job number is too long", "601   adopt"):
         assert words in text, words
-    rows = list(csv.DictReader(io.StringIO(system.run("plan", "--csv").stdout)))
-    assert [row["job_number"] for row in rows] == [job["job_number"] for job in made["jobs"]]
-    assert {row["name_before"] for row in rows} >= {"A-1 X"}
-    only = plan(system, "--only", "rename", "--only", "park")
+    chosen = system.run("plan", "--csv", "--only", "rename", "--only", "park").stdout
+    rows = list(csv.DictReader(io.StringIO(chosen)))
     found = [job for job in made["jobs"] if {"rename", "park"} & set(job["actions"])]
-    assert (only["jobs"], only["counts"]) == (found, made["counts"])
+    assert [row["job_number"] for row in rows] == [job["job_number"] for job in found]
+    assert {row["name_before"] for row in rows} >= {"A-1 X"}
 
 
 def _assert_plans_of_a_synced_account(system: System) -> None:
-    """With links: nothing to do; then what RM changed, and what people changed by hand."""
+    """With links: nothing to do; then what RM changed."""
     sandbox = system.sandbox
     again = plan(system)
     assert {name for name, n in again["counts"].items() if n} == {"park"}
     assert (again["calls"], again["seconds"]) == (0, 0)
     assert sum(bool(job["actions"]) for job in again["jobs"]) == 3
-    codes = {code["name"]: code["id"] for code in sandbox.qbt.state()["jobcodes"]}
     sandbox.rm.put_jobs(
         [
             job(5, "A-5 new"),
@@ -195,12 +194,3 @@ def _assert_plans_of_a_synced_account(system: System) -> None:
     for number in ("A-5 new", "A-2 x", "A-3 x", "C-0", "b-1"):
         linked = done(before, sandbox.qbt.state(), number)["actions"]
         assert set(changed[number]) - {"adopt"} == set(linked) - {"adopt"}
-    sandbox.qbt.change_jobcode(codes["A-7 x"], name="mine")
-    sandbox.qbt.change_jobcode(codes["A-8 x"], active=False)
-    by_hand = by_number(plan(system))
-    assert by_hand["A-7 x"]["actions"] == ["rename"]
-    assert by_hand["A-8 x"]["actions"] == ["restore"]
-    assert "by hand" in by_hand["A-8 x"]["reason"]
-    assert system.run("snapshot").returncode == 0
-    assert system.sync()["due"] == 0
-    assert by_number(plan(system))["A-7 x"]["actions"] == []

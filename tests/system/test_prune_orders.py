@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import ColumnElement, update
 
 from cprqueue.domain.states import RunKind, RunState
+from cprqueue.store.database import now_ms
+from cprqueue.store.tables import call_slots
 from tests.place import Place, names, running_place
 from tests.real_processes import marked, wait_until
-from tests.running import errors
+from tests.running import errors, on_terminal
 
 pytestmark = pytest.mark.xdist_group("prune_orders")  # one server for all of them
 
@@ -83,6 +86,48 @@ def test_ctrl_c_in_a_prune_that_has_begun_to_archive_says_what_goes_on(place: Pl
     quick(place)
     wait_until(lambda: place.state_of(run_id) == "done")
     assert place.archived() == names(range(1, 6))
+
+
+def test_on_a_terminal_a_prune_shows_its_plan_and_asks(place: Place) -> None:
+    place.close(range(1, 4))
+    before = place.rows()
+    code, shown = on_terminal(place.system, "prune", "run", answer="n")
+    assert code == 1
+    for words in ("Would be archived: 3", "A-2", "Archive 3 jobcodes", "nothing was archived"):
+        assert words in shown
+    assert (place.archived(), place.rows()) == (set(), before + 1)  # the snapshot
+    code, shown = on_terminal(place.system, "prune", "run", answer="y")
+    assert (code, place.archived()) == (0, names(range(1, 4))), shown
+    run_id = running_id(place, RunKind.PRUNE, RunState.DONE)
+    code, shown = on_terminal(place.system, "prune", "run")
+    assert (code, "Archive" in shown) == (0, False), "nothing to ask about"
+    # an undo that nobody waits for is a worker's; so is a remove-all
+    code, queued, _ = place.run("undo", str(run_id), "--no-wait")
+    assert (code, queued["state"]) == (0, "queued")
+    wait_until(lambda: place.state_of(queued["run_id"]) == "done")
+    assert place.archived() == set()
+    phrase = place.run("remove-all")[1]["phrase"]
+    code, queued, _ = place.run("remove-all", "--no-wait", "--confirm", phrase)
+    assert (code, queued["state"]) == (0, "queued")
+    wait_until(lambda: place.state_of(queued["run_id"]) == "done")
+    assert place.run("undo", str(queued["run_id"]))[1]["restored"] == 120
+
+
+def _use_up_calls(place: Place, moment: ColumnElement[int] | int) -> None:
+    """Let every call of the budget have been made at that moment."""
+    with place.db.begin() as conn:
+        conn.execute(update(call_slots).values(used_at_ms=moment))
+
+
+def test_an_undo_waits_no_longer_than_it_may(place: Place) -> None:
+    place.close(range(1, 4))
+    report = place.run("prune", "run")[1]
+    _use_up_calls(place, now_ms())
+    code, _, (line,) = place.run("undo", str(report["run_id"]), "--timeout", "0")
+    assert (code, "has not ended after 0 s" in line) == (3, True)
+    assert place.archived() == names(range(1, 4))
+    _use_up_calls(place, 0)
+    place.sweep_until(lambda: not place.archived())
 
 
 def test_ctrl_c_in_a_snapshot_says_what_goes_on(place: Place) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from cprqueue.domain.states import RunKind, RunState
 from cprqueue.store import runs
 from tests.office import Office, job
 from tests.real_processes import killed_at_the_end, marked, wait_until
-from tests.running import System
+from tests.running import System, on_terminal
 
 SPANISH = [job(1, "A-1", jobName="Peña ✓", jobAddress1="5 Calle Añil"), job(2, "Ñ" * 65)]
 
@@ -89,28 +88,6 @@ def test_without_a_terminal_a_job_is_one_line_with_its_reason(
 
 
 # --- a terminal ---------------------------------------------------------------------------
-
-
-def on_terminal(system: System, *words: str) -> tuple[int, str]:
-    """Run a command on a terminal of 80 columns; return its exit code and all that it shows."""
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cprqueue", *words],
-        env={**system.env, "COLUMNS": "80", "TERM": "xterm"},
-        cwd=system.directory,
-        stdin=child,
-        stdout=child,
-        stderr=child,
-    )
-    os.close(child)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(parent, 65536)
-        except OSError:  # nobody has the other end any more
-            break
-    os.close(parent)
-    return process.wait(60), shown.decode()
 
 
 def test_on_a_terminal_every_waiting_command_shows_how_far_it_is(

@@ -20,10 +20,11 @@ from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.clients.rm import BEGINNING, RestorationManager
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Job, Verdict
+from cprqueue.domain.push_brake import PushLimits, tripped
 from cprqueue.domain.push_model import Model, model_of
 from cprqueue.domain.recording import Sighting
 from cprqueue.domain.sync_plan import SyncPlan, make_plan
-from cprqueue.services import gates
+from cprqueue.services import gates, push_brake
 from cprqueue.services.fetch.survey import Survey, each_last, require_jobs, survey_file
 from cprqueue.services.fetch.unread import describe
 from cprqueue.services.plan.read import read_known
@@ -47,11 +48,13 @@ class Made:
     """A plan, and what to know of it. ``seconds``: about so long the push takes.
 
     ``notes``: why nothing would be pushed now, and what of the answer could not be read.
+    ``held``: by the brake on pushes.
     """
 
     plan: SyncPlan
     seconds: int
     notes: tuple[str, ...]
+    held: bool = False
 
     @property
     def calls(self) -> int:
@@ -68,12 +71,15 @@ class Planner:
     client: Callable[[Callable[[float], None]], QuickBooksTime]
     rules: ActiveRules
     budget: Budget
+    limits: PushLimits
 
     def make(self, report: Report) -> Made:
         """Read all that there is, and plan. Raises the clients' errors, UnreadableAnswer too."""
         with self.db.read() as conn:
-            now = clock(conn)
-        sighting = Sighting(run_id=LATER, number=LATER, complete=True, observed_at=now)
+            now, braked = clock(conn), push_brake.applies(conn)
+        sighting = Sighting(
+            run_id=LATER, number=LATER, complete=True, observed_at=now, braked=braked
+        )
         report("reading RestorationManager")
         jobs, survey = self._read_jobs(report)
         with self.db.read() as conn:
@@ -81,8 +87,10 @@ class Planner:
         account = self._read_account(report)
         report("planning")
         plan = make_plan(jobs, known, account, sighting, unread=survey.unread)
-        notes = (closed, describe(survey.unread) or "")
-        return Made(plan=plan, seconds=self._seconds(plan), notes=tuple(filter(None, notes)))
+        brake = tripped(plan.tally, known.managed, self.limits)
+        held = f"the brake would hold it for an approval: it would {brake}" if brake else ""
+        notes = tuple(filter(None, (held, closed, describe(survey.unread))))
+        return Made(plan=plan, seconds=self._seconds(plan), notes=notes, held=bool(brake))
 
     def _read_jobs(self, report: Report) -> tuple[list[tuple[Job, Verdict]], Survey]:
         def loaded(so_far: int) -> None:

@@ -8,7 +8,7 @@ from cprqueue.domain.plan_members import Known
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services.fetch.unread import is_blind
 from cprqueue.services.push.verify import YOUNG
-from cprqueue.store import job_changes, push_queue, runs
+from cprqueue.store import held_pushes, job_changes, push_queue, runs
 from cprqueue.store.database import clock
 
 FETCHES = 60
@@ -26,4 +26,5 @@ def read_known(conn: Connection) -> Known:
         complete_run_id=able[0] if able else None,
         exported=export is not None,
         young=export is None or clock(conn) - export.began < YOUNG,
+        managed=held_pushes.managed_count(conn),
     )

@@ -28,6 +28,11 @@ def take_turn(conn: Connection, *but: int | None) -> None:
     Until the transaction ends nobody else can put an order on record.
     """
     locks.serialize(conn, locks.PRUNE)
+    refuse_live(conn, *but)
+
+
+def refuse_live(conn: Connection, *but: int | None) -> None:
+    """Raise AlreadyRunning while another order than ``but`` is live; it names that one."""
     other = live(conn, *but)
     if other is not None:
         raise AlreadyRunning(f"{title(other)} is {other.state}: {how_to_end(other)}")

@@ -7,9 +7,11 @@ from typing import Any
 
 from sqlalchemy import update
 
+from cprqueue.domain.states import ErrorCode, LinkState
 from cprqueue.domain.sync_plan import PlannedJob
 from cprqueue.services.plan.plan import Made
 from cprqueue.store.database import clock
+from cprqueue.store.tables import links
 from cprqueue.store.tables import runs as runs_table
 from tests.office import Office, job
 
@@ -120,3 +122,22 @@ def test_a_job_that_two_complete_fetches_lack_is_left(office: Office) -> None:
     # a new job with its number takes its jobcode over
     office.sandbox.rm.put_jobs([job(3, "A-2")])
     assert actions(plan(office)) == {"A-2": "adopt change_address"}
+
+
+def test_what_the_brake_holds_or_would_hold_is_said(office: Office) -> None:
+    jobs = [job(n, f"A-{n}") for n in range(1, 31)]
+    do(office, *jobs)
+    moved = [item | {"jobZip": "1"} for item in jobs]
+    office.sandbox.rm.put_jobs(moved[:20])
+    assert not plan(office).held
+    office.sandbox.rm.put_jobs(moved)
+    made = plan(office)
+    assert (made.held, made.plan.counts["change_address"]) == (True, 30)
+    assert "it would change 30 of 30 jobcodes (the limit is 20)" in made.notes[0]
+    with office.app.db.begin() as conn:
+        held = {"state": LinkState.HELD, "error_code": ErrorCode.HELD, "error_reason": "run 7"}
+        conn.execute(update(links).values(**held))
+    assert actions(plan(office)) == {}
+    assert of(plan(office), "A-1").reason == "run 7"
+    office.sandbox.rm.put_jobs([job(1, "A-1", jobName="x"), job(2, "A-2", jobZip="2")])
+    assert actions(plan(office)) == {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cprqueue.cli.prune import served_by
+from cprqueue.cli.snapshot import served_by
 from cprqueue.domain.models import Jobcode
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyRunning, ServiceFailed, Transient
