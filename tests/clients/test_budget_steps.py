@@ -64,5 +64,5 @@ def test_no_window_has_too_many_calls_and_no_step_makes_it_stand_still(
     for first, beyond in zip(moments, moments[LIMIT:], strict=False):
         assert beyond - first >= WINDOW - 0.005, f"seed {seed}"
     gaps = [after - before for before, after in itertools.pairwise(moments)]
-    assert max(gaps) < 2 * WINDOW, f"seed {seed}: it stood still"
+    assert max(gaps) < 5 * WINDOW, f"seed {seed}: it stood still"
     assert len(moments) > SECONDS / WINDOW / 3 * LIMIT
