@@ -20,7 +20,7 @@ from celery import Celery, Task, signals
 
 from cprqueue import bootstrap, config, log, private_files, streams
 from cprqueue.errors import CprqueueError, DatabaseUnavailable, SettingsError
-from cprqueue.runtime import amqp_transport, broker, broker_link, kombu_patch, task_labels
+from cprqueue.runtime import amqp_transport, broker, broker_link, kombu_patch, requests, task_labels
 from cprqueue.settings import broker_address
 
 QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
@@ -128,6 +128,9 @@ class _App(Celery):  # type: ignore[misc]  # Celery ships no types
         if "argsrepr" not in options:
             shown = task_labels.label(name, args or (), kwargs or {})
             options |= {"argsrepr": shown, "kwargsrepr": ""}
+        if countdown := options.get("countdown"):
+            headers = options.get("headers") or {}
+            options["headers"] = {**headers, requests.COUNTDOWN: countdown}
         return super().send_task(name, args, kwargs, **options)
 
     def Worker(self, *args: Any, **options: Any) -> Any:  # noqa: N802  (Celery's name)
@@ -148,6 +151,7 @@ class CprTask(Task):  # type: ignore[misc]  # Celery ships no types
     No task is given up because the database was away.
     """
 
+    Request = "cprqueue.runtime.requests:Request"
     throws = (CprqueueError,)
     max_retries = None
     # Whatever a task was at when its database went away: its message comes again until it is back.

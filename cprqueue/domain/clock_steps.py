@@ -12,24 +12,22 @@ DRIFT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """What a clock that may be stepped had ``shown`` when one that cannot was at ``boot``.
-
-    ``moved``: the sum of the steps that were on record then. All in milliseconds.
-    """
-
-    shown: int
-    boot: int
-    moved: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A look at the clock that may be stepped, begun and ended at these moments of the other."""
+    """What a clock that may be stepped has ``shown`` between two moments of one that cannot be.
+
+    All in milliseconds.
+    """
 
     shown: int
     before: int
     after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark(Reading):
+    """A reading that was kept; ``moved``: the sum of the steps that were on record then."""
+
+    moved: int
 
 
 def step_since(mark: Mark, reading: Reading, moved: int) -> int:
@@ -40,8 +38,8 @@ def step_since(mark: Mark, reading: Reading, moved: int) -> int:
     lie a little too late, and nothing is free too early.
     """
     passed = reading.shown - mark.shown
-    most, least = passed - (reading.before - mark.boot), passed - (reading.after - mark.boot)
-    allowed = SMALLEST_MS + abs(reading.before - mark.boot) // DRIFT
+    most, least = passed - (reading.before - mark.after), passed - (reading.after - mark.before)
+    allowed = SMALLEST_MS + abs(reading.after - mark.before) // DRIFT
     recorded = moved - mark.moved
     if any(least - allowed <= known <= most + allowed for known in (0, recorded)):
         return 0
@@ -51,7 +49,7 @@ def step_since(mark: Mark, reading: Reading, moved: int) -> int:
 def step_while_away(newest: Mark, reading: Reading) -> int:
     """Return how far the clock was set back while no process of this boot has looked at it.
 
-    ``newest`` is another boot's mark, so its ``boot`` says nothing; nor is a clock that was set
-    ahead told from time that has passed.
+    ``newest`` is another boot's mark, so only what it had ``shown`` counts; nor is a clock that
+    was set ahead told from time that has passed.
     """
     return min(0, reading.shown - newest.shown + SMALLEST_MS)

@@ -1,4 +1,5 @@
-"""Celery's own scheduler, which also comes up where its state file is damaged.
+"""Celery's own scheduler, which also comes up where its state file is damaged, and goes on where
+the clock is set back.
 
 A full disk or a power cut may cut the file short, and then beat would die at each start. The
 database knows which month is owed, and the other entries come round again soon, so an empty
@@ -45,6 +46,20 @@ class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery ships no t
             self._destroy_open_corrupted_schedule(error)
             super().setup_schedule()
         opening.unlink()
+
+    def tick(self, *args: Any, **kwargs: Any) -> Any:
+        """Send what is due; return the seconds until the next time."""
+        self._begin_again_from_now()
+        return super().tick(*args, **kwargs)
+
+    def _begin_again_from_now(self) -> None:
+        """Let entries that ran "later than now" count from now: the clock was set back.
+
+        Or else each would wait until the clock has come to where it was.
+        """
+        for entry in self.schedule.values():
+            if entry.last_run_at and entry.last_run_at > (now := entry.default_now()):
+                entry.last_run_at, self._heap = now, None  # and the next times are made anew
 
     def sync(self) -> None:
         """Write the state file; a full disk must not end the timetable."""

@@ -22,7 +22,7 @@ from cprqueue.services.push import orphaned_creates
 from cprqueue.services.wake_ups import WakeUp
 from cprqueue.store import clock_steps, events, runs
 from cprqueue.store.app_state import claim_moment
-from cprqueue.store.database import Database
+from cprqueue.store.database import Database, clock
 
 EVENTS_KEPT = timedelta(days=400)
 STUCK_AFTER = timedelta(minutes=30)
@@ -59,7 +59,7 @@ class Sweep:
     def _tidy(self) -> None:
         """Close what ended or died; forget old events, at most once an hour."""
         with self.db.begin() as conn:
-            now = clock_steps.mended_clock(conn)
+            now = clock(conn)
             clock_steps.mend_ahead(conn, lease=self.quiet)
             closing.close_finished(conn, self.push_limits, now=now)
             _close_dead(conn, now)

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, select, update
 
@@ -25,7 +25,8 @@ from cprqueue.domain.clock_steps import Mark, Reading, step_since, step_while_aw
 from cprqueue.domain.models import built
 from cprqueue.errors import Overtaken
 from cprqueue.store import app_state
-from cprqueue.store.database import Database, clock, moved_by, now_ms
+from cprqueue.store.database import Database, clock, moment, now_ms
+from cprqueue.store.moved_by import moved_by
 from cprqueue.store.patterns import begins_with
 from cprqueue.store.tables import call_slots, links, locks, plan_items, runs, state
 
@@ -34,8 +35,13 @@ log = logging.getLogger(__name__)
 STEPS = "clock"
 MARK = "clock:"
 MARK_EVERY_MS = 10_000
+TOLD_MS = 1000
+"""A shorter step is mended and not told of."""
+
 SURE_MS = 50
-"""A mark is only made of a reading that took less than this."""
+"""A mark is only renewed by a reading that took less than this."""
+
+READINGS = 5
 
 AWAY_MS = 90_000
 """The sweep marks each minute: longer than this without a mark, and nobody was at work."""
@@ -65,7 +71,7 @@ class Steps:
     @property
     def when(self) -> datetime:
         """The moment of the last one, by the clock after it."""
-        return datetime.fromtimestamp(self.at / 1000, UTC)
+        return moment(self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +89,13 @@ class _Look:
         return step_since(self.mark, self.reading, self.moved) if self.mark else 0
 
     def as_mark(self, moved: int) -> Mark:
-        middle = (self.reading.before + self.reading.after) // 2
-        return Mark(shown=self.reading.shown, boot=middle, moved=moved)
+        return Mark(**asdict(self.reading), moved=moved)
+
+    def steps_with(self, step: int) -> Steps:
+        moved, was = self.moved + step, self.steps
+        if was and abs(step) < TOLD_MS:
+            return replace(was, moved=moved)
+        return Steps(moved=moved, last=step, at=self.reading.shown)
 
 
 def last(conn: Connection) -> Steps | None:
@@ -97,32 +108,22 @@ def stepped(conn: Connection) -> bool:
     return _look(conn).step != 0
 
 
-def mended_clock(conn: Connection) -> datetime:
-    """Do what ``clock`` does, after everything on record was moved along with a step.
-
-    The transaction must be one that may write.
-    """
-    mend(conn)
-    return clock(conn)
-
-
-def mend(conn: Connection) -> int:
-    """Move what is on record along with the clock, if it was stepped; return by how much (ms).
+def mend(conn: Connection) -> datetime:
+    """Move what is on record along with the clock, if it was stepped; return what it shows.
 
     Raises Overtaken where other processes are quicker every time.
     """
     for _ in range(3):
         look = _look(conn)
-        if look.mark is None:
-            step = _first_look(conn, look)
-        elif step := look.step:
+        step = look.step if look.mark else _first_look(conn, look)
+        if not step:
+            _mark(conn, look)
+        elif _recorded(conn, look, step):
             log.warning("the database's clock was stepped", extra={"seconds": step / 1000})
-        else:
-            _renew_mark(conn, look)
-            return 0
-        if not step or _recorded(conn, look, step):
             _put_mark(conn, look, look.moved + step)
-            return step
+        else:
+            continue
+        return moment(look.reading.shown)
     raise Overtaken("the database's clock was stepped, and others mend it at this moment")
 
 
@@ -135,6 +136,16 @@ def watch(db: Database) -> None:
 
 
 def _look(conn: Connection) -> _Look:
+    """Read both clocks; again where that took long, because a step would hide in it."""
+    looks = []
+    for _ in range(READINGS):
+        looks.append(_look_once(conn))
+        if looks[-1].reading.after - looks[-1].reading.before < SURE_MS:
+            break
+    return min(looks, key=lambda look: look.reading.after - look.reading.before)
+
+
+def _look_once(conn: Connection) -> _Look:
     before = boot_ms()
     values = [
         select(state.c.value).where(state.c.name == name).scalar_subquery()
@@ -161,24 +172,26 @@ def _first_look(conn: Connection, look: _Look) -> int:
     away = look.reading.shown - newest.shown
     if away > AWAY_MS:
         _move_slots(conn, away)
-    return step_while_away(newest, look.reading)
+    return step_while_away(newest, _look(conn).reading)  # no older than their marks
 
 
-def _renew_mark(conn: Connection, look: _Look) -> None:
+def _mark(conn: Connection, look: _Look) -> None:
     reading, mark = look.reading, look.mark
     sure = reading.after - reading.before < SURE_MS
-    if mark and sure and reading.before - mark.boot > MARK_EVERY_MS:
+    if mark is None or (sure and reading.before - mark.before > MARK_EVERY_MS):
         _put_mark(conn, look, look.moved)
 
 
 def _put_mark(conn: Connection, look: _Look, moved: int) -> None:
-    app_state.put(conn, MARK + boot_id(), asdict(look.as_mark(moved)), now=clock(conn))
+    app_state.put(
+        conn, MARK + boot_id(), asdict(look.as_mark(moved)), now=moment(look.reading.shown)
+    )
 
 
 def _recorded(conn: Connection, look: _Look, step: int) -> bool:
     """Put the step on record and move everything by it; False where another was quicker."""
-    after = asdict(Steps(moved=look.moved + step, last=step, at=look.reading.shown))
-    now = clock(conn)
+    after = asdict(look.steps_with(step))
+    now = moment(look.reading.shown)
     if look.steps is None:
         taken = app_state.put_first(conn, STEPS, after, now=now)
     else:

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, DateTime, FromClause, func, literal, select
+from sqlalchemy import ColumnElement, Connection, FromClause, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import BigInteger
 
@@ -55,42 +54,6 @@ def _mssql_now(*_: object, **__: object) -> str:
 @compiles(now_ms, "mariadb")
 def _mysql_now(*_: object, **__: object) -> str:
     return "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000 AS SIGNED)"
-
-
-class moved_by(FunctionElement[datetime]):  # noqa: N801  (as above)
-    """A moment (a column) moved by a number of milliseconds."""
-
-    type = DateTime()
-    name = "moved_by"
-    inherit_cache = True
-
-    def __init__(self, moment: ColumnElement[datetime], milliseconds: int) -> None:
-        super().__init__(moment, literal(milliseconds, BigInteger()))
-
-
-@compiles(moved_by, "sqlite")
-def _sqlite_moved(element: moved_by, compiler: SQLCompiler, **kw: object) -> str:
-    moment, by = (compiler.process(part, **kw) for part in element.clauses)
-    return f"strftime('%Y-%m-%d %H:%M:%f', {moment}, ({by} / 1000.0) || ' seconds') || '000'"
-
-
-@compiles(moved_by, "postgresql")
-def _postgresql_moved(element: moved_by, compiler: SQLCompiler, **kw: object) -> str:
-    moment, by = (compiler.process(part, **kw) for part in element.clauses)
-    return f"{moment} + {by} * INTERVAL '1 millisecond'"
-
-
-@compiles(moved_by, "mssql")
-def _mssql_moved(element: moved_by, compiler: SQLCompiler, **kw: object) -> str:
-    moment, by = (compiler.process(part, **kw) for part in element.clauses)
-    return f"DATEADD(second, {by} / 1000, {moment})"
-
-
-@compiles(moved_by, "mysql")
-@compiles(moved_by, "mariadb")
-def _mysql_moved(element: moved_by, compiler: SQLCompiler, **kw: object) -> str:
-    moment, by = (compiler.process(part, **kw) for part in element.clauses)
-    return f"DATE_ADD({moment}, INTERVAL {by} * 1000 MICROSECOND)"
 
 
 class Database:
@@ -195,9 +158,20 @@ class Database:
 
 
 def clock(conn: Connection) -> datetime:
-    """Return the time by the database's clock, the one that all hosts share."""
-    milliseconds = conn.execute(select(now_ms())).scalar_one()
-    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=int(milliseconds))
+    """Return the time by the database's clock, the one that all hosts share.
+
+    In a transaction that may write, what is on record has moved along with a step of it before.
+    """
+    from cprqueue.store import clock_steps
+
+    if not conn.get_execution_options().get("reading"):
+        return clock_steps.mend(conn)
+    return moment(int(conn.execute(select(now_ms())).scalar_one()))
+
+
+def moment(milliseconds: int) -> datetime:
+    """Return what ``now_ms`` gave as a moment."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
 
 
 def count(conn: Connection, table: FromClause, *where: ColumnElement[bool]) -> int:
@@ -212,4 +186,4 @@ def first_line(error: DBAPIError) -> str:
     return (text.splitlines() or [""])[0][:200]
 
 
-__all__ = ["Database", "clock", "count", "first_line", "moved_by", "now_ms"]
+__all__ = ["Database", "clock", "count", "first_line", "moment", "now_ms"]

@@ -14,8 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, insert, or_, select, update
 
 from cprqueue.errors import AlreadyRunning
-from cprqueue.store.clock_steps import mended_clock
-from cprqueue.store.database import Database
+from cprqueue.store.database import Database, clock
 from cprqueue.store.tables import locks
 
 FETCH = "fetch"
@@ -34,7 +33,7 @@ def hold(db: Database, name: str, *, limit: timedelta, busy: str) -> Iterator[Ca
     holder = str(uuid.uuid4())
 
     def renew() -> None:
-        taken = db.retrying(lambda c: take(c, name, holder, now=mended_clock(c), limit=limit))
+        taken = db.retrying(lambda c: take(c, name, holder, now=clock(c), limit=limit))
         if not taken:
             raise AlreadyRunning(busy)
 

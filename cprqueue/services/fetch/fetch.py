@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -256,9 +256,15 @@ def every(seconds: float, act: Callable[[], None]) -> Callable[[int], None]:
 
 
 def next_since(conn: Connection) -> datetime | None:
-    """Return the ModifiedSince of the next incremental fetch; None while none may be taken."""
+    """Return the ModifiedSince of the next incremental fetch; None while none may be taken.
+
+    How long ago the last one asked counts, by the earlier of our two clocks: RM has its own.
+    """
     if runs.newest(conn, RunKind.FETCH, RunState.DONE, complete=True) is None:
         return None
     last = runs.newest(conn, RunKind.FETCH, RunState.DONE)
     asked_at = last.observed_at if last else None
-    return max(asked_at - OVERLAP, BEGINNING) if asked_at else None
+    if asked_at is None:
+        return None
+    now = clock(conn)
+    return max(min(now, datetime.now(UTC)) - (now - asked_at) - OVERLAP, BEGINNING)

@@ -34,7 +34,7 @@ from cprqueue.errors import (
 )
 from cprqueue.services.prune import late, on_the_clock
 from cprqueue.services.prune.archive import Archive, Renew, count_archived
-from cprqueue.store import clock_steps, plan_items, push_queue, runs
+from cprqueue.store import plan_items, push_queue, runs
 from cprqueue.store.database import clock
 
 ReasonToStay = Callable[[Connection, PlanItem], str | None]
@@ -115,7 +115,7 @@ class _Step:
 
     def _ours(self, conn: Connection, items: Sequence[PlanItem]) -> list[PlanItem]:
         """Lease these items; return those that are ours, and still to leave."""
-        now = clock_steps.mended_clock(conn)
+        now = clock(conn)
         ids = [item.jobcode_id for item in items]
         until = now + self.by.lease_time
         free = push_queue.lease_jobcodes(conn, self.lease, ids, now=now, until=until)

@@ -31,7 +31,7 @@ from cprqueue.services.prune import late, turns, undo_orders
 from cprqueue.services.prune.archive import Archive, Renew
 from cprqueue.services.prune.restore import Lost, Restorer, levels
 from cprqueue.services.prune.undo_orders import KINDS, UndoOrder, UndoResult
-from cprqueue.store import clock_steps, events, jobs, leases, links, plan_items, push_queue, runs
+from cprqueue.store import events, jobs, leases, links, plan_items, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 
@@ -128,7 +128,7 @@ class Undo:
     def _begin(self, run_id: int, lease: str, items: list[PlanItem]) -> list[PlanItem]:
         """Lease the jobs of these jobcodes; leave to the sync what is the sync's by now."""
         with self.db.begin() as conn:
-            now = clock_steps.mended_clock(conn)
+            now = clock(conn)
             ids = [item.jobcode_id for item in items]
             until = now + self.archive.lease_time
             free = push_queue.lease_jobcodes(conn, lease, ids, now=now, until=until)

@@ -14,7 +14,7 @@ from cprqueue.clients.fence import Fence, boot_seconds
 from cprqueue.domain.push_item import Item
 from cprqueue.domain.records import Event
 from cprqueue.domain.states import ErrorCode, Intent, LinkState, VerificationKind
-from cprqueue.store import clock_steps, events, leases, links, push_queue
+from cprqueue.store import events, leases, links, push_queue
 from cprqueue.store.database import Database, clock
 from cprqueue.store.push_queue import NO_INTENT, NO_LEASE, LinkValues
 
@@ -74,7 +74,7 @@ class Batch:
         return found
 
     def _renew(self, conn: Connection) -> None:
-        until = clock_steps.mended_clock(conn) + self.lease_time
+        until = clock(conn) + self.lease_time
         ours = leases.renew(conn, self.lease, until)
         for job_id in self.items.keys() - ours:
             del self.items[job_id]

@@ -149,7 +149,7 @@ class Push:
             time.sleep(POLL_SECONDS)  # filling a batch: fifty jobs cost the calls of one
 
     def _claim(self, conn: Connection, *, at_least: int = 1, only: int | None = None) -> Batch:
-        now = clock_steps.mended_clock(conn)
+        now = clock(conn)
         lease = str(uuid.uuid4())
         until = now + self.lease_time
         rows = leases.claim(

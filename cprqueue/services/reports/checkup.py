@@ -41,7 +41,7 @@ from cprqueue.services.reports.findings import (
     wrong_settings,
 )
 from cprqueue.services.reports.words import shown
-from cprqueue.store import links, schema, sqlite_file
+from cprqueue.store import clock_steps, links, schema, sqlite_file
 from cprqueue.store.database import Database, clock
 
 
@@ -90,6 +90,7 @@ class Checkup:
         yield from account
         yield from self._token_end()
         yield clocks(self.ahead)
+        yield from self._steps()
         yield from self._push(healthy=all(f.fine for f in account))
         yield from self._names()
 
@@ -217,6 +218,15 @@ class Checkup:
 
     def _shown(self, moment: datetime | None) -> str:
         return shown(moment, self.settings.timezone)
+
+    def _steps(self) -> Iterator[Finding]:
+        """Say that the database's clock was stepped: what was stamped has moved along."""
+        if self.db is None or not self.has_tables:
+            return
+        clock_steps.watch(self.db)
+        with self.db.read() as conn:
+            for text in warnings.about_steps(conn):
+                yield Finding(name="clock step", state=WARNING, text=text)
 
     def _names(self) -> Iterator[Finding]:
         """Name the jobs whose number a jobcode has that lies below a customer or project."""

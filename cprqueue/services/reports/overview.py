@@ -17,7 +17,7 @@ from cprqueue.domain.records import ClaimedLink, Link, Run
 from cprqueue.domain.states import LinkState, RunKind, RunState
 from cprqueue.services import gates
 from cprqueue.services.reports import warnings
-from cprqueue.store import jobs, links, push_queue, runs
+from cprqueue.store import clock_steps, jobs, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 CALLS_FOR_A_BATCH = 2
@@ -58,6 +58,7 @@ class Status:
 
 def read_status(db: Database, budget: Budget) -> Status:
     """Read how things stand."""
+    clock_steps.watch(db)
     with db.read() as conn:
         numbers = links.counts(conn)
         tried = runs.newest(conn, RunKind.FETCH)

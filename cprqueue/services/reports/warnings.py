@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
 from cprqueue.domain.records import Run
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services import gates, progress_values
+from cprqueue.services.reports.findings import CLOCK_WARNING
 from cprqueue.services.reports.words import counted
-from cprqueue.store import held_pushes, namesakes, runs
+from cprqueue.store import clock_steps, held_pushes, namesakes, runs
 from cprqueue.store.database import clock
 
 NAMED = 5
 FETCH_OVERDUE = timedelta(minutes=30)
 PROGRESS_IS_NEWS = timedelta(days=7)
+STEP_IS_NEWS = timedelta(days=1)
 
 
 def read(conn: Connection, tried: Run | None, succeeded: Run | None, *, parked: int) -> list[str]:
@@ -29,6 +31,8 @@ def read(conn: Connection, tried: Run | None, succeeded: Run | None, *, parked: 
         *_new_progress(conn, now - PROGRESS_IS_NEWS),
         *about_namesakes(conn),
         *_about_fetches(tried, succeeded, now),
+        *about_steps(conn),
+        *_other_time(now - datetime.now(UTC)),
         *([f"{counted(parked, 'job')} parked: see `cprqueue failures`"] if parked else []),
     ]
 
@@ -69,6 +73,27 @@ def about_namesakes(conn: Connection) -> list[str]:
         f"{counted(len(found), 'active job')} {have} a jobcode of the same name below a customer "
         f"or project in QuickBooks Time, which is not ours: {names}"
     ]
+
+
+def about_steps(conn: Connection) -> list[str]:
+    """Say that the database's clock was stepped within the last day."""
+    step, now = clock_steps.last(conn), clock(conn)
+    if step is None or abs(step.last) < clock_steps.TOLD_MS or now - step.when > STEP_IS_NEWS:
+        return []
+    way = "went back" if step.last < 0 else "went ahead"
+    minutes = (now - step.when) / timedelta(minutes=1)
+    return [
+        f"the database's clock {way} by {abs(step.last) / 1000:.0f} s {minutes:.0f} minutes ago: "
+        "the work goes on; let its machine follow a time server"
+    ]
+
+
+def _other_time(ahead: timedelta) -> list[str]:
+    if abs(ahead) < CLOCK_WARNING:
+        return []
+    side = "ahead of" if ahead > timedelta(0) else "behind"
+    seconds = abs(ahead).total_seconds()
+    return [f"the database's clock is {seconds:.0f} s {side} this machine's: see `cprqueue check`"]
 
 
 def _about_fetches(tried: Run | None, succeeded: Run | None, now: datetime) -> list[str]:
