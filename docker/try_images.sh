@@ -55,7 +55,7 @@ make_images() {
     buildah copy -q "$word" /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ >/dev/null
     buildah copy -q --chmod 755 "$word" "$work/postgres-entrypoint" /usr/local/bin/ >/dev/null
     buildah commit -q --rm "$word" localhost/root >/dev/null
-    stand_in python --env PATH=/opt/venv/bin:/usr/bin:/bin:/usr/sbin:/sbin
+    stand_in python --env PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
     stand_in broker
     stand_in rabbitmq --env RABBITMQ_LOGS=-
     stand_in postgres --entrypoint '["postgres-entrypoint"]'
