@@ -20,7 +20,15 @@ from celery import Celery, Task, signals
 
 from cprqueue import bootstrap, config, log, private_files, streams
 from cprqueue.errors import CprqueueError, DatabaseUnavailable, SettingsError
-from cprqueue.runtime import amqp_transport, broker, broker_link, kombu_patch, requests, task_labels
+from cprqueue.runtime import (
+    amqp_transport,
+    broker,
+    broker_link,
+    heartbeat_patch,
+    kombu_patch,
+    requests,
+    task_labels,
+)
 from cprqueue.settings import broker_address
 
 QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
@@ -181,6 +189,7 @@ def build(settings: config.Settings) -> Celery:
     """Build the app from settings."""
     kombu_patch.install()
     amqp_transport.install()
+    heartbeat_patch.install()
     made = _App("cprqueue", task_cls=CprTask)
     made.conf.update(celery_settings(settings))
     return made

@@ -14,11 +14,13 @@ from typer.main import get_command
 
 from cprqueue import cli, config
 from cprqueue.celery import QUEUES
+from cprqueue.sandbox import credentials
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOTENV = (ROOT / ".env.example").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+CONTAINERS = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
 OUTSIDE = {"REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "NO_PROXY"}  # read by every HTTP client
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 NEEDED = {"RM_BASE_URL", "RM_USERNAME", "RM_PASSWORD", "RM_API_SECRET", "QBT_ACCESS_TOKEN"}
@@ -64,7 +66,7 @@ def test_readme_and_env_example_name_exactly_the_variables_that_are_read() -> No
     named = {row[0].strip("`") for row in readme_table("Settings")}
     assert set(config.NETWORK) >= OUTSIDE
     assert named == set(config.SETTINGS) | OUTSIDE
-    assert set(settings_of(DOTENV)) == set(config.SETTINGS) | OUTSIDE
+    assert set(settings_of(DOTENV)) == set(config.SETTINGS) | OUTSIDE | {"COMPOSE_PROFILES"}
 
 
 def test_every_default_in_env_example_is_the_default() -> None:
@@ -180,39 +182,88 @@ def test_no_file_names_a_package_registry_or_a_place_on_somebodys_machine() -> N
         assert [word for word in forbidden if word in text] == [], path
 
 
+def services_of(profile: str) -> dict[str, Any]:
+    return {name: s for name, s in COMPOSE["services"].items() if profile in s["profiles"]}
+
+
 def test_compose_runs_a_worker_for_each_queue_and_exactly_one_beat() -> None:
-    commands_of = {name: service["command"] for name, service in COMPOSE["services"].items()}
+    ours = services_of("cprqueue")
+    commands_of = {name: service["command"] for name, service in ours.items()}
     queues = [words[words.index("-Q") + 1] for words in commands_of.values() if "-Q" in words]
     assert sorted(queues) == sorted(QUEUES)
     assert sum("beat" in words for words in commands_of.values()) == 1
-    assert set(commands_of) == {*QUEUES, "broker", "migrate", "beat", "flower"}
+    assert set(commands_of) == {*QUEUES, "migrate", "beat", "flower"}
+    profiles = {profile for s in COMPOSE["services"].values() for profile in s["profiles"]}
+    told = set(re.findall(r"^\| `([a-z]+)` \|", CONTAINERS, re.MULTILINE))
+    assert profiles == told | {"sandbox"}
+    assert set(settings_of(DOTENV)["COMPOSE_PROFILES"].split(",")) <= profiles
 
 
 def test_compose_starts_again_whatever_ends_and_gives_it_time() -> None:
     for name, service in COMPOSE["services"].items():
-        assert service["restart"] == ("no" if name == "migrate" else "always"), name
         assert service["stop_grace_period"], name
-        if name not in ("broker", "migrate"):
+        assert service["logging"]["options"]["max-size"], name
+        if service["profiles"] == ["sandbox"]:
+            continue
+        ends = name in ("migrate", "sqlserver-database")
+        assert service["restart"] == ("no" if ends else "always"), name
+        assert ends or service["healthcheck"]["test"], name
+    for name, service in services_of("cprqueue").items():
+        assert service["environment"]["CPR_VAR_DIR"] == "/var/lib/cprqueue"
+        if name != "migrate":
             waits = service["depends_on"]
             assert waits["migrate"]["condition"] == "service_completed_successfully", name
-            assert waits["broker"]["condition"] == "service_healthy", name
-        if name != "broker":
-            assert service["env_file"] == ".env"
-            assert service["environment"]["CPR_VAR_DIR"] == "/var/lib/cprqueue"
+            for other in ("broker", "rabbitmq"):
+                assert waits[other] == {"condition": "service_healthy", "required": False}, name
+
+
+def test_compose_gives_no_program_more_rights_than_it_needs() -> None:
+    for name, service in COMPOSE["services"].items():
+        if not name.startswith("sqlserver"):
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+            assert service.get("read_only") or name == "rabbitmq", name
+        exact = re.search(r":\d+(\.\d+)+$|-CU\d+-", service["image"])
+        assert exact or service["build"] == ".", name
+
+
+def test_compose_takes_every_secret_from_a_file() -> None:
+    declared = {name: where["file"] for name, where in COMPOSE["secrets"].items()}
+    assert declared == {name: f"./secrets/{name}" for name in declared}
+    made = (ROOT / "docker" / "secrets.sh").read_text(encoding="utf-8")
+    assert [name for name in declared if name not in made] == []
+    used = {name for s in COMPOSE["services"].values() for name in s.get("secrets", [])}
+    assert used == set(declared)
+    for name, service in services_of("cprqueue").items():
+        named = {word for word in service["environment"] if word.endswith("_FILE")}
+        assert named == set(config.FILES), name
+        assert used - set(service["secrets"]) <= {
+            "broker_password",
+            "database_password",
+            "flower_basic_auth",
+        }
+
+
+def test_the_sandbox_of_compose_has_the_sandboxs_own_credentials() -> None:
+    right = credentials.environment("http://127.0.0.1:8030")
+    for service in services_of("sandbox").values():
+        given = service["environment"]
+        assert all(right.get(name, value) == value for name, value in given.items())
 
 
 def test_compose_shows_flower_on_loopback_alone_and_the_broker_to_nobody() -> None:
     ports = {name: service.get("ports", []) for name, service in COMPOSE["services"].items()}
-    assert [name for name, open_ports in ports.items() if open_ports] == ["flower"]
-    assert all(port.startswith("127.0.0.1:") for port in ports["flower"])
-    assert "--read-only=True" in COMPOSE["services"]["flower"]["command"]
+    assert [name for name, open_ports in ports.items() if open_ports] == ["flower", "sandbox"]
+    assert all(port.startswith("127.0.0.1:") for one in ports.values() for port in one)
+    command = COMPOSE["services"]["flower"]["command"][-1]
+    assert "--read-only=True" in command
+    assert "FLOWER_BASIC_AUTH" in command
 
 
 def test_the_broker_of_compose_forgets_nothing() -> None:
     text = (ROOT / "docker" / "valkey.conf").read_text(encoding="utf-8")
     assert "appendonly yes" in text
     assert "maxmemory-policy noeviction" in text
-    assert COMPOSE["services"]["broker"]["healthcheck"]["test"] == ["CMD", "valkey-cli", "ping"]
 
 
 def test_the_image_holds_no_settings_and_does_not_run_as_root() -> None:

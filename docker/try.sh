@@ -1,0 +1,271 @@
+#!/usr/bin/env bash
+# Runs docker-compose.yml in real containers, without Docker and without a registry of images:
+# podman and buildah, on stand-ins that debootstrap makes out of this machine's own sources of
+# packages (Debian's Python, Valkey, PostgreSQL and RabbitMQ under the names of the images).
+# It needs root on Debian; elsewhere it says in one line why not, and ends with 0.
+#
+#   docker/try.sh [DIRECTORY]      DIRECTORY, if it exists, keeps the stand-in from run to run
+#
+# All of it is in a temporary directory, with storage of its own, and is removed at the end.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly SUITE=trixie COMPOSE_VERSION=1.6.0 cache=${1:-}
+readonly QUICK=${TRY_SECONDS:-60} # the limit of each step; a machine that is busy otherwise needs more
+readonly WORKERS=(fetch insert upsert urgent maintenance beat flower)
+say() { printf '[containers] %s\n' "$*"; }
+
+for program in podman buildah debootstrap runc; do
+    [ "$(id -u)" = 0 ] && command -v "$program" >/dev/null && continue
+    say "skipped: this needs root and $program (apt-get install podman buildah debootstrap runc)"
+    exit 0
+done
+mirror=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+    awk '$1 == "Debian" && $2 !~ /security/ {print $2; exit}')
+[ -n "$mirror" ] || { say "skipped: apt-get has no source of Debian's packages"; exit 0; }
+
+work=$(mktemp -d)
+project=$work/cprqueue
+export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf
+export BUILDAH_ISOLATION=chroot COMPOSE_PROFILES=""
+
+# The default limits are above what a machine without CAP_SYS_RESOURCE may set.
+cat >"$CONTAINERS_CONF" <<END
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+END
+cat >"$CONTAINERS_STORAGE_CONF" <<END
+[storage]
+driver = "overlay"
+graphroot = "$work/storage"
+runroot = "$work/run"
+END
+
+clean_up() {
+    local status=$?
+    trap '' INT TERM
+    trap - EXIT
+    if [ "$status" != 0 ]; then last_words; fi
+    podman ps -aq 2>/dev/null | xargs -r podman rm -f -t 2 >/dev/null 2>&1 || true
+    buildah rm --all >/dev/null 2>&1 || true
+    podman volume prune -f >/dev/null 2>&1 || true
+    awk -v under="$work/" 'index($2, under) == 1 {print $2}' /proc/mounts | sort -r | xargs -r umount -l
+    rm -rf --one-file-system "$work"
+    exit "$status"
+}
+last_words() {
+    local name
+    say "failed; the last lines of each container:"
+    for name in $(podman ps -a --format '{{.Names}}' 2>/dev/null); do
+        printf -- '--- %s: %s\n' "$name" "$(podman inspect -f '{{.State.Status}} {{.State.ExitCode}}' "$name")"
+        podman logs --tail 15 "$name" 2>&1 || true
+    done
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# shellcheck source=docker/try_images.sh
+. docker/try_images.sh
+
+compose() {
+    (cd "$project" && "$work/venv/bin/podman-compose" --in-pod=false -f try.yml "$@") \
+        >>"$work/compose.log" 2>&1
+}
+
+inside() { podman exec "cprqueue_$1_1" "${@:2}"; } # inside SERVICE COMMAND...
+
+until_true() { # until_true COMMAND...: within QUICK seconds
+    local end=$((SECONDS + QUICK))
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$end" ] || { say "not within $QUICK s: $*"; return 1; }
+        sleep 0.3
+    done
+}
+
+step() { # step WHAT COMMAND...: within QUICK seconds
+    local begun=$SECONDS status=0
+    set +e # else a failure within the command would not end it
+    (set -e; "${@:2}") >"$work/step.log" 2>&1
+    status=$?
+    set -e
+    [ $((SECONDS - begun)) -le "$QUICK" ] || status=late
+    say "$1: $((SECONDS - begun)) s"
+    [ "$status" = 0 ] || { say "FAILED ($status): $1"; tail -n 20 "$work/step.log"; exit 1; }
+}
+
+make_project() { # the files that git knows, and settings as an operator would write them
+    mkdir -p "$project"
+    git ls-files -z | xargs -0 cp --parents -t "$project"
+    cat >"$project/.env" <<'END'
+RM_BASE_URL=http://127.0.0.1:8030
+RM_USERNAME=sandbox
+QBT_BASE_URL=http://127.0.0.1:8030/api/v1
+QBT_CLIENT_ID=sandbox-client
+END
+}
+
+start_net() { # start_net COMMAND...: in the network namespace that all share
+    podman run -d --name net --network none localhost/cprqueue "$@" >/dev/null
+    # shellcheck disable=SC2086 - one word for each profile
+    "$work/venv/bin/python" docker/try_compose.py docker-compose.yml \
+        "/proc/$(podman inspect -f '{{.State.Pid}}' net)/ns/net" ${COMPOSE_PROFILES//,/ } >"$project/try.yml"
+}
+
+make_secrets() { # for COMPOSE_PROFILES; everything is on loopback here
+    rm -rf "$project/secrets"
+    "$project/docker/secrets.sh" >/dev/null
+    cd "$project/secrets"
+    printf '%s' "it's \\ sandbox" >rm_password
+    printf '%s' 00000000-0000-4000-8000-000000000000 >rm_api_secret
+    printf '%s' sandbox-token >qbt_access_token
+    printf '%s' sandbox-secret >qbt_client_secret
+    printf '%s' sandbox-refresh >qbt_refresh_token
+    sed -i -E 's/@(broker|rabbitmq|postgres)/@127.0.0.1/' broker_url database_url
+    cd "$OLDPWD"
+}
+
+healthy() { # healthy SERVICE...
+    local service
+    for service; do
+        until_true podman healthcheck run "cprqueue_${service}_1"
+    done
+}
+
+up() { # up SERVICE...: those that the others wait for
+    compose up -d "$@"
+    healthy "$@"
+    start_workers
+}
+
+start_workers() {
+    compose up -d migrate
+    [ "$(podman wait cprqueue_migrate_1)" = 0 ]
+    compose up -d "${WORKERS[@]}"
+    until_true workers_answer
+}
+
+workers_answer() {
+    [ "$(inside upsert celery -A cprqueue inspect ping 2>/dev/null | grep -c pong)" = 5 ]
+}
+
+synced() { # synced: 300 jobs of RestorationManager, and none that should be pushed is not
+    inside upsert python -m cprqueue sync --full --timeout "$QUICK" --json >"$work/sync.json" || [ $? = 1 ]
+    python3 -c '
+import json, sys
+found = json.load(open(sys.argv[1]))
+assert (found["emitted"], found["recorded"], found["due"]) == (300, 300, 0), found
+' "$work/sync.json"
+}
+
+checked() { inside upsert python -m cprqueue check; }
+
+flower_answers() { # with the password, and not without
+    inside flower python -c '
+import base64, urllib.error, urllib.request
+request = urllib.request.Request("http://127.0.0.1:5555/api/workers")
+try:
+    urllib.request.urlopen(request)
+    raise SystemExit("Flower lets everybody in")
+except urllib.error.HTTPError as refused:
+    assert refused.code == 401, refused
+password = open("/run/secrets/flower_basic_auth", "rb").read()
+request.add_header("Authorization", "Basic " + base64.b64encode(password).decode())
+assert urllib.request.urlopen(request).status == 200
+'
+}
+
+kill_again() { # kill_again SERVICE: kill -9 from outside; compose's policy brings it back
+    local name=cprqueue_$1_1 before
+    before=$(podman inspect -f '{{.State.Pid}}' "$name")
+    kill -KILL "$before"
+    until_true another_process "$name" "$before"
+}
+
+another_process() {
+    local now
+    now=$(podman inspect -f '{{.State.Pid}}' "$1")
+    [ "$now" != 0 ] && [ "$now" != "$2" ]
+}
+
+killed_in_mid_sync() {
+    inside upsert python -m cprqueue sync --full --no-wait >/dev/null
+    kill_again insert
+    until_true workers_answer
+    synced
+}
+
+broker_restarted() {
+    podman restart -t "$QUICK" "cprqueue_$1_1" >/dev/null
+    healthy "$1"
+    until_true workers_answer
+    synced
+}
+
+down() {
+    compose down -v
+    podman rm -f -i -t 5 net >/dev/null
+}
+
+readonly DOWNGRADE='
+from alembic import command
+from cprqueue import config
+from cprqueue.store import schema
+from cprqueue.store.database import Database
+with Database(config.load().database_url).begin() as conn:
+    settings = schema.config_for_alembic()
+    settings.attributes["connection"] = conn
+    command.downgrade(settings, "0001")
+'
+
+upgraded_from_the_first() { # the tables of migration 0001, with what was synced in them
+    compose stop "${WORKERS[@]}"
+    compose run --rm migrate python -c "$DOWNGRADE"
+    start_workers
+    checked
+    synced
+}
+
+sandbox_profile() { # as a person does who only looks at it: no settings, no secrets
+    export COMPOSE_PROFILES=sandbox
+    rm -rf "$project/.env" "$project/secrets"
+    start_net sleep infinity
+    compose up -d
+    until_true inside sandbox-system celery -A cprqueue inspect ping
+    inside sandbox-system cprqueue sync --full || [ $? = 1 ] # some of its jobs never fit
+    inside sandbox-flower docker/health.sh flower
+    down
+}
+
+try_stack() { # try_stack BROKER [DATABASE]
+    export COMPOSE_PROFILES=cprqueue,${1}${2:+,$2}
+    say "--- $COMPOSE_PROFILES"
+    [ -z "${2:-}" ] || echo DATABASE_URL_FILE=/run/secrets/database_url >>"$project/.env"
+    start_net python -m cprqueue sandbox --jobs 300
+    make_secrets
+    local broker=${1/valkey/broker}
+    step "up" up "$broker" ${2:+"$2"}
+    step "check" checked
+    step "sync of 300 jobs" synced
+    step "health checks" healthy "${WORKERS[@]}"
+    step "Flower, with its password alone" flower_answers
+    step "a worker killed in mid-sync" killed_in_mid_sync
+    step "the broker restarted" broker_restarted "$broker"
+    step "upgrade from the first migration" upgraded_from_the_first
+    step "down" down
+}
+
+begun=$SECONDS
+python3 -m venv "$work/venv"
+"$work/venv/bin/python" -m pip install -qq --disable-pip-version-check "podman-compose==$COMPOSE_VERSION"
+make_images
+say "images: $((SECONDS - begun)) s"
+make_project
+try_stack valkey
+try_stack rabbitmq postgres
+step "the sandbox's profile" sandbox_profile
+say "all of it: $SECONDS s"
