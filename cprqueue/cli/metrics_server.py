@@ -18,8 +18,11 @@ from cprqueue.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 10
-"""For a request to come in, and for the database: as long as Prometheus waits for an answer."""
+REQUEST_SECONDS = 5
+"""Whoever has not sent the whole request by then is hung up on."""
+
+DATABASE_SECONDS = 10
+"""As long as Prometheus waits for an answer, unless told otherwise."""
 
 
 def serve(host: str, port: int, read: Callable[[], bytes]) -> None:
@@ -40,8 +43,8 @@ async def _serve(host: str, port: int, read: Callable[[], bytes]) -> None:
         server = HTTPServer(
             Application(pages, log_function=_say_nothing),
             no_keep_alive=True,
-            idle_connection_timeout=PATIENCE_SECONDS,
-            body_timeout=PATIENCE_SECONDS,
+            idle_connection_timeout=REQUEST_SECONDS,
+            body_timeout=REQUEST_SECONDS,
             max_body_size=0,
         )
         try:
@@ -70,9 +73,9 @@ class _Metrics(RequestHandler):
     async def get(self) -> None:
         work = asyncio.get_running_loop().run_in_executor(self.reader, self.read)
         try:
-            content = await asyncio.wait_for(work, PATIENCE_SECONDS)
+            content = await asyncio.wait_for(work, DATABASE_SECONDS)
         except TimeoutError:
-            self._fail(f"the database has not answered for {PATIENCE_SECONDS} s")
+            self._fail(f"the database has not answered for {DATABASE_SECONDS} s")
         except Exception as error:  # noqa: BLE001 - said in a line; the next scrape may succeed
             self._fail(failing.ending(error).text)
         else:
