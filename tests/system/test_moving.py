@@ -91,7 +91,9 @@ class NewUser:
 def leave_as_the_scripts_do(user: NewUser) -> list[str]:
     """Fill the account as the scripts have: five jobs, one archived, one with two locations."""
     jobs = [
-        job for job in user.sandbox.jobs() if re.fullmatch(r"[A-Z]{3}-25-\d+[MR]", job["jobJobId"] or "")
+        job
+        for job in user.sandbox.jobs()
+        if re.fullmatch(r"[A-Z]{3}-25-\d+[MR]", job["jobJobId"] or "")
     ]
     open_ = [
         j for j in jobs if j["jobStatus"] == "Active" and j["jobProgress"] == "Work in Progress"
@@ -160,9 +162,8 @@ def test_the_commands_of_the_page_move_an_account_over_and_back(tmp_path: Path) 
                         assert [len(code["locations"]) for code in mine] == [1]
                     if command == f"cprqueue explain {JOB}":
                         assert said.startswith(JOB)
-        plan = {
-            row["job_number"]: row for row in csv.DictReader((user.directory / "plan.csv").open())
-        }
+        rows = csv.DictReader((user.directory / "plan.csv").read_text().splitlines())
+        plan = {row["job_number"]: row for row in rows}
         assert "restore" in plan[names[1]]["actions"]
         assert "address" in plan[JOB]["actions"]
         file = json.loads((user.directory / "cpr_all_jobs.json").read_text())
