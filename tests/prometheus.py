@@ -22,7 +22,7 @@ needs_promtool = pytest.mark.skipif(
 )
 
 CONFIG = """
-global: {{scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}}
+global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}
 rule_files: [{rules}]
 scrape_configs:
   - job_name: cprqueue
@@ -58,7 +58,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus(directory: Path, target: str, rules: Path) -> Iterator[Prometheus]:
-    """Run one for the block that reads ``target`` (host and port) five times a second."""
+    """Run one for the block that reads ``target`` (host and port) every two seconds."""
     config = directory / "prometheus.yml"
     config.write_text(CONFIG.format(rules=rules, target=target), encoding="utf-8")
     port = free_port()

