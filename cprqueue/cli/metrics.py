@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import tempfile
@@ -16,8 +15,6 @@ from cprqueue.bootstrap import application
 from cprqueue.cli import console
 from cprqueue.errors import UsageError
 from cprqueue.store import schema
-
-log = logging.getLogger(__name__)
 
 
 def metrics(
