@@ -56,6 +56,7 @@ def _register() -> None:
         copy_database,
         demo,
         job_files,
+        metrics,
         migrate,
         plan,
         prune,
@@ -82,6 +83,7 @@ def _register() -> None:
     app.command(rich_help_panel=SHOW)(reports.history)
     app.command(rich_help_panel=SHOW)(reports.explain)
     app.command(rich_help_panel=SHOW)(check.check)
+    app.command(rich_help_panel=SHOW)(metrics.metrics)
     app.command(rich_help_panel=ARCHIVE)(snapshot.snapshot)
     app.add_typer(prune.prune, name="prune", rich_help_panel=ARCHIVE)
     app.command(rich_help_panel=ARCHIVE)(undo.undo)

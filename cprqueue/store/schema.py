@@ -17,6 +17,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from cprqueue.errors import ServiceUnreachable, SettingsError, UsageError
 from cprqueue.store import locks
 from cprqueue.store.database import Database, first_line
+from cprqueue.store.tables import metadata
+from cprqueue.store.views import VIEWS
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -41,6 +43,7 @@ def upgrade(db: Database) -> None:
         try:
             if not is_current(db):
                 _raise_if_newer(db)
+                require_names_free(db)
                 _run(db)
             with db.begin() as conn:
                 locks.ensure(conn)
@@ -126,6 +129,24 @@ def is_current(db: Database) -> bool:
 def is_empty(db: Database) -> bool:
     """Tell whether no migration has run yet."""
     return revision(db) is None
+
+
+def require_names_free(db: Database) -> None:
+    """Raise SettingsError where an empty database has tables or views of others with our names.
+
+    The first migration would stop at them half-way. Views are read first: a host that makes our
+    tables at this moment has made ``alembic_version`` before all of them.
+    """
+    with db.read() as conn:
+        found = inspect(conn)
+        views = set(found.get_view_names())
+        tables = set(found.get_table_names())
+    taken = sorted((tables | views) & {*metadata.tables, *VIEWS})
+    if taken and "alembic_version" not in tables:
+        raise SettingsError(
+            f"database {db.name} has {', '.join(taken)} already, not made by cprqueue: rename that "
+            "first (docs/moving.md), or give cprqueue a database of its own in DATABASE_URL"
+        )
 
 
 def revision(db: Database) -> str | None:

@@ -15,6 +15,7 @@ from tests.running import System
 COMMANDS = (
     "plan --json",
     "status --json",
+    "metrics",
     "failures",
     "history",
     "explain 1 --json",

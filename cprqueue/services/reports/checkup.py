@@ -132,6 +132,7 @@ class Checkup:
             return Finding(name="database", state=OK, text=text)
         cure = "`cprqueue up` makes them"
         if schema.is_empty(db):
+            schema.require_names_free(db)
             if self.settings.broker_is_embedded and not self.parts.broker_problem():
                 text = f"{db.name} has no tables, though `cprqueue up` runs: its file was deleted"
                 return Finding(name="database", state=PROBLEM, text=text, cure=sqlite_file.PUT_BACK)
