@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from datetime import UTC, datetime, timedelta
@@ -47,8 +48,9 @@ def test_what_is_kept_or_has_hours_stays_even_if_that_comes_during_the_prune(
         phase = place.sandbox.qbt.add_jobcode(name="Phase 1", parent_id=code(place, "A-4"))
         place.sandbox.qbt.change_jobcode(phase, active=False)
         words = ("keep", "A-2", "--until", IN_A_MONTH, "--because", "warranty")
-        exit_code, (kept,), _ = place.run(*words)  # type: ignore[misc]
-        assert (exit_code, kept["until"], kept["requested_by"]) == (0, IN_A_MONTH, "Ànna")
+        done = place.system.run(*words, "--json")
+        (kept,) = json.loads(done.stdout)
+        assert (done.returncode, kept["until"], kept["requested_by"]) == (0, IN_A_MONTH, "Ànna")
         prune_that_is_suspended_once_it_has_planned(place)
         run = place.newest(RunKind.PRUNE)
         assert run is not None

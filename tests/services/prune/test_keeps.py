@@ -89,7 +89,7 @@ def test_a_kept_job_stays_is_named_everywhere_and_leaves_once_it_is_not_kept(
 def test_a_keep_that_is_over_counts_no_more(office: Office) -> None:
     with office.app.db.begin() as conn:
         now = clock(conn)
-        over = {"requested_by": "Anna", "kept_at": now, "because": ""}
+        over: dict[str, Any] = {"requested_by": "Anna", "kept_at": now, "because": ""}
         rows = [Keep(job_id=1, until=now, **over), Keep(job_id=2, until=None, **over)]
         stored.put(conn, rows)
     assert prune(office)[1] == "2 archived, 1 held back"
