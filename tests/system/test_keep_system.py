@@ -73,3 +73,9 @@ def test_what_is_kept_or_has_hours_stays_even_if_that_comes_during_the_prune(
         assert place.run("prune", "run")[1]["note"] == "2 archived, 3 held back"
         assert place.archived() == {"A-2", "A-5"}
         assert place.run("status")[1]["kept"] == 1
+        late = place.system.run("keep", "5", "--until", IN_A_MONTH)
+        assert (late.returncode, late.stdout) == (1, f"A-5 is kept by Ànna until {IN_A_MONTH}\n")
+        assert "A-5: its jobcode is archived: `cprqueue undo " in late.stderr
+        over = place.system.run("keep", "5", "--until", "2020-01-01")
+        line = "error: --until is 2020-01-01, which is over: write today or a later day\n"
+        assert (over.returncode, over.stderr) == (2, line)

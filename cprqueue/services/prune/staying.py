@@ -24,16 +24,11 @@ def why_stay(conn: Connection, item: PlanItem, *, timezone: str) -> Stay | None:
         return Outcome.DROPPED, "the job is active again"
     if link is None or link.jobcode_id != item.jobcode_id:
         return Outcome.DROPPED, "the jobcode belongs to another job now"
-    family = {item.jobcode_id, *item.state_before.family}
-    return _because_of(conn, sorted(links.with_jobcodes(conn, sorted(family)).values()), timezone)
-
-
-def _because_of(conn: Connection, job_ids: list[int], timezone: str) -> Stay | None:
-    kept = keeps.standing(conn, clock(conn), job_ids)
-    for keep in kept.values():
+    children = sorted(set(item.state_before.family) - {item.jobcode_id})
+    below = sorted(links.with_jobcodes(conn, children).values())
+    for keep in keeps.standing(conn, clock(conn), [link.job_id, *below]).values():
         return Outcome.HELD_BACK, keep.text(timezone)
-    for job_id in job_ids:
-        job = jobs.existing(conn, job_id)
-        if job.active:
-            return Outcome.HELD_BACK, f"has an active child: {job.job_number}"
+    for child in (jobs.existing(conn, job_id) for job_id in below):
+        if child.active:
+            return Outcome.HELD_BACK, f"has an active child: {child.job_number}"
     return None
