@@ -26,6 +26,7 @@ from cprqueue.services import push_brake
 from cprqueue.services.fetch.fetch import Fetch
 from cprqueue.services.plan.plan import Planner
 from cprqueue.services.prune.archive import Archive
+from cprqueue.services.prune.hours import QuietDays
 from cprqueue.services.prune.prune import Prune
 from cprqueue.services.prune.remove_all import RemoveAll
 from cprqueue.services.prune.undo import Undo
@@ -184,6 +185,7 @@ class Application:
             rules=self.rules,
             budget=budget,
             limits=self.push_limits,
+            timezone=self.settings.timezone,
         )
 
     @cached_property
@@ -263,6 +265,7 @@ class Application:
                 minimum=settings.prune_min_limit,
                 maximum=settings.prune_max_limit,
             ),
+            quiet=QuietDays(days=settings.prune_quiet_days, timezone=settings.timezone),
             alert=self.alert,
         )
 
@@ -280,7 +283,12 @@ class Application:
     @cached_property
     def undo(self) -> Undo:
         """Undoes prunes and remove-alls."""
-        return Undo(db=self.durable_db, qbt=self.qbt(), archive=self.archive)
+        return Undo(
+            db=self.durable_db,
+            qbt=self.qbt(),
+            archive=self.archive,
+            timezone=self.settings.timezone,
+        )
 
     @property
     def alert(self) -> Callable[[str, str], None]:

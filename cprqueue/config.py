@@ -83,6 +83,7 @@ class Settings:
     prune_max_fraction: float = setting("PRUNE_MAX_FRACTION", values.fraction, 0.2)
     prune_min_limit: int = setting("PRUNE_MIN_LIMIT", values.whole(0), 10)
     prune_max_limit: int = setting("PRUNE_MAX_LIMIT", values.whole(0), 50)
+    prune_quiet_days: int = setting("PRUNE_QUIET_DAYS", values.whole(0, 366), 7)
     push_max_fraction: float = setting("PUSH_MAX_FRACTION", values.fraction, 0.2)
     push_min_limit: int = setting("PUSH_MIN_LIMIT", values.whole(0), 20)
     alert_urls: tuple[str, ...] = setting("ALERT_URLS", values.alert_urls, (), secret=True)
@@ -142,7 +143,6 @@ FILES = tuple(f"{name}_FILE" for name, f in SETTINGS.items() if not f.repr)
 """The variables that name a file with a secret in it."""
 
 NOT_YET = (
-    "PRUNE_QUIET_DAYS",
     "ALERT_HEARTBEAT_URL",
     "CPR_WEB_USERS",
     "CPR_WEB_PORT",

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from cprqueue.store import plan_items, runs
 from cprqueue.store.database import Database
 from tests import log_scan
 from tests.office import broken, job
-from tests.real_processes import killed_at_the_end, wait_until
+from tests.real_processes import killed_at_the_end, marked, wait_until
 from tests.running import System, errors
 
 CLOSED = {"jobProgress": "Paid in Full - File Closed"}
@@ -109,6 +109,15 @@ class Place:
     def sweep_until(self, condition: Callable[[], object]) -> None:
         """Send what beat would send each minute, each second, until the condition holds."""
         order_until(self, ("cpr.sweep",), lambda: bool(condition()))
+
+    def suspended(self) -> list[int]:
+        """Return the suspended processes of this installation."""
+        found = []
+        for pid in marked(self.system.directory):
+            with suppress(FileNotFoundError):
+                stat = Path(f"/proc/{pid}/stat").read_text()
+                found += [pid] if stat.rpartition(")")[2].split()[0] == "T" else []
+        return found
 
     def rows(self) -> int:
         with self.db.read() as conn:

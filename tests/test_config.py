@@ -59,6 +59,7 @@ TOGETHER = {
         ("PRUNE_MAX_FRACTION", "0.5", "prune_max_fraction", 0.5),
         ("PRUNE_MIN_LIMIT", "0", "prune_min_limit", 0),
         ("PRUNE_MAX_LIMIT", "99", "prune_max_limit", 99),
+        ("PRUNE_QUIET_DAYS", "0", "prune_quiet_days", 0),
         ("ALERT_URLS", "json://a;json://b", "alert_urls", ("json://a", "json://b")),
         ("CPR_TIMEZONE", "America/Denver", "timezone", "America/Denver"),
         ("CPR_LOG_FORMAT", "json", "log_format", "json"),
@@ -101,6 +102,7 @@ def test_each_variable_is_read(name: str, text: str, field: str, value: Any) -> 
         ("PRUNE_MAX_FRACTION", ["20", "-0.1", "x", "nan", "20%"], "between 0 and 1"),
         ("PRUNE_MIN_LIMIT", ["-1", "x"], "0 or more"),
         ("PRUNE_MAX_LIMIT", ["-1", "x"], "0 or more"),
+        ("PRUNE_QUIET_DAYS", ["-1", "x", "7.5", "367"], "from 0 to 366"),
         (
             "PRUNE_MAX_LIMIT",
             ["9"],

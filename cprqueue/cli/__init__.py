@@ -56,6 +56,7 @@ def _register() -> None:
         copy_database,
         demo,
         job_files,
+        keep,
         metrics,
         migrate,
         plan,
@@ -86,6 +87,8 @@ def _register() -> None:
     app.command(rich_help_panel=SHOW)(metrics.metrics)
     app.command(rich_help_panel=ARCHIVE)(snapshot.snapshot)
     app.add_typer(prune.prune, name="prune", rich_help_panel=ARCHIVE)
+    app.command(rich_help_panel=ARCHIVE)(keep.keep)
+    app.command(rich_help_panel=ARCHIVE)(keep.unkeep)
     app.command(rich_help_panel=ARCHIVE)(undo.undo)
     app.command("remove-all", rich_help_panel=ARCHIVE)(remove_all.remove_all)
     app.command(rich_help_panel=ARCHIVE)(backup.backup)

@@ -53,6 +53,8 @@ def _facts(found: Explanation) -> dict[str, str]:
     if link and link.jobcode_id:
         facts["Link"] = f"jobcode {link.jobcode_id}, location {link.location_id or 'none'}"
         facts["Last pushed"] = moment(link.pushed_at)
+    if found.keep:
+        facts["Kept"] = f"by {found.keep.requested_by}, {moment(found.keep.kept_at)}"
     if link and link.intent:
         facts["Not certain"] = f"{link.intent} was sent {moment(link.intent_at)}"
     return facts

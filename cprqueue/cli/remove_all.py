@@ -59,6 +59,7 @@ def _rehearse(app: Application, *, include_unmanaged: bool, json: bool) -> None:
                 "unmanaged": seen.unmanaged,
                 "leaving": seen.leaving,
                 "on_the_clock": seen.on_the_clock,
+                "kept": seen.kept,
                 "calls": seen.calls,
                 "free_calls": seen.free,
                 "minutes": round(seen.minutes, 1),
@@ -77,6 +78,9 @@ def _show(seen: Rehearsal, *, include_unmanaged: bool) -> None:
         say(f"  it waits for the other calls: {seen.minutes:.0f} minutes at most")
     busy = ", ".join(seen.on_the_clock[:NAMES_SHOWN]) or "nobody"
     say(f"  on the clock, to be held back: {busy}")
+    if seen.kept:
+        names = ", ".join(seen.kept[:NAMES_SHOWN]) + (", ..." if seen.kept[NAMES_SHOWN:] else "")
+        say(f"  kept by somebody, archived all the same: {len(seen.kept)}: {names}")
     more = " --include-unmanaged" if include_unmanaged else ""
     say(f'To do it:  cprqueue remove-all{more} --confirm "{seen.phrase}"')
 

@@ -31,7 +31,7 @@ from cprqueue.store import schema
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def _ready() -> Application:
+def ready() -> Application:
     """Return the application, once its database is known to have our tables."""
     made = application()
     schema.require_current(made.db)
@@ -43,7 +43,7 @@ def status(json: Json = False) -> None:
 
     Example:  cprqueue status --json
     """
-    app = _ready()
+    app = ready()
     found = overview.read_status(app.db, app.budget)
     broker = broker_state.ask()
     warnings = [*found.warnings, *_broker_warnings(broker, found.jobs["due"])]
@@ -73,6 +73,7 @@ def _status_rows(found: overview.Status, broker: broker_state.Broker) -> dict[st
     lengths = ", ".join(f"{name} {n}" for name, n in broker.queues.items())
     return {
         "Jobs": f"{jobs['active']} active, {jobs['inactive']} inactive",
+        **({"Kept": counted(found.kept, "job")} if found.kept else {}),
         "Push": ", ".join(
             f"{jobs[name]} {word}"
             for name, word in _PUSH_WORDS.items()
@@ -116,7 +117,7 @@ def failures(json: Json = False) -> None:
 
     Example:  cprqueue failures
     """
-    found = overview.failures(_ready().db)
+    found = overview.failures(ready().db)
     if json:
         print_json([overview.failure_json(row) for row in found])
     elif not found:
@@ -158,8 +159,8 @@ def retry(
 
     if bool(jobs) == everything:
         raise UsageError("name the jobs to try again, or give --all")
-    app = _ready()
-    ids = None if everything else _known_ids(app, jobs or [])
+    app = ready()
+    ids = None if everything else known_ids(app, jobs or [])
     due = overview.make_due(app.db, ids)
     idle = [job_id for job_id in ids or [] if job_id not in due]
     if json:
@@ -176,7 +177,8 @@ def _show_retry(due: list[int], idle: list[int]) -> None:
     say(f"{len(due)} due now")
 
 
-def _known_ids(app: Application, texts: list[str]) -> list[int]:
+def known_ids(app: Application, texts: list[str]) -> list[int]:
+    """Return the ids of these jobs, by id or number. Raises UsageError for an unknown one."""
     require_text(*texts)
     ids, unknown = overview.ids_of(app.db, texts)
     if unknown:
@@ -192,7 +194,7 @@ def history(
 
     Example:  cprqueue history --limit 5
     """
-    found = overview.history(_ready().db, limit=limit)
+    found = overview.history(ready().db, limit=limit)
     if json:
         print_json([overview.run_json(run) for run in found])
     elif not found:
@@ -221,7 +223,7 @@ def explain(
     require_text(job)
     if not job.strip():
         raise UsageError("name a job: id, number, name, or part of the street")
-    app = _ready()
+    app = ready()
     found = explaining.search(app.db, job)
     if not found:
         raise UsageError(f"no job is known by {job!r}: neither id, number, name nor street")

@@ -10,6 +10,7 @@ import typer
 from cprqueue.bootstrap import Application
 from cprqueue.cli.console import err, note, print_json, say
 from cprqueue.cli.interrupted import interrupted
+from cprqueue.cli.keep import person
 from cprqueue.cli.prune import RunId
 from cprqueue.cli.snapshot import Json, Timeout, Wait, queued, ready
 from cprqueue.errors import AlreadyRunning, LeaseExpired, OutOfCalls, ServiceUnreachable
@@ -27,6 +28,9 @@ def undo(
     ] = None,
     wait: Wait = True,
     timeout: Timeout = 3600,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep it: the next prunes leave it alone.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Restore what a prune or a remove-all archived, as it was; one that is at work ends first.
@@ -40,7 +44,7 @@ def undo(
     app = ready()
     with app.db.read() as conn:
         row = runs.get(conn, run_id)
-    undo_id = app.undo.request(run_id, jobs or [])
+    undo_id = app.undo.request(run_id, jobs or [], keep_by=person() if keep else "")
     if row is not None and row.state in turns.LIVE.get(row.kind, ()):
         note(f"{turns.title(row)} was {row.state}: it ends here, after the step under way")
     if not wait:
@@ -50,7 +54,8 @@ def undo(
         undone = _restore(app, undo_id, timeout)
     lost = [{"job_number": name, "text": text} for name, text in undone.lost]
     if json:
-        print_json({"run_id": undo_id, "restored": undone.restored, "lost": lost})
+        counts = {"restored": undone.restored, "kept": undone.kept}
+        print_json({"run_id": undo_id, **counts, "lost": lost})
     else:
         say(f"undo {undo_id}: {undone.text()}")
         for item in lost:

@@ -91,8 +91,20 @@ class QuickBooksTime:
 
         ``since`` (YYYY-MM-DD): the listing refuses to answer without a range of dates.
         """
+        return self._timesheets(jobcode_ids, since, on_the_clock="yes")
+
+    def hours(self, jobcode_ids: Sequence[int], *, since: str) -> list[dict[str, Json]]:
+        """Return the timesheets of these jobcodes and their children, by their ``date``.
+
+        Those from that day (YYYY-MM-DD) on; running ones are not among them.
+        """
+        return self._timesheets(jobcode_ids, since, on_the_clock="no")
+
+    def _timesheets(
+        self, jobcode_ids: Sequence[int], since: str, *, on_the_clock: str
+    ) -> list[dict[str, Json]]:
         ids = ",".join(map(str, jobcode_ids))
-        filters = {"on_the_clock": "yes", "jobcode_ids": ids, "start_date": since}
+        filters = {"on_the_clock": on_the_clock, "jobcode_ids": ids, "start_date": since}
         return [item for items, _ in self.pages("timesheets", filters) for item in items]
 
     def assignments(self) -> list[dict[str, Json]]:

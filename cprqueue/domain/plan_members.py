@@ -28,6 +28,7 @@ class Known:
 
     ``exported``: the first export was taken; ``young``: it, or a later one, is less than an hour
     old, or is about to be taken. ``managed``: how many jobcodes the brake on pushes counts.
+    ``kept``: how it is said that a person keeps a job's jobcode.
     """
 
     jobs: Mapping[int, KnownJob] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Known:
     exported: bool = False
     young: bool = True
     managed: int = 0
+    kept: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)

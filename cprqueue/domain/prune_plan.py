@@ -69,41 +69,59 @@ def plan_prune(
     managed: Iterable[Managed],
     jobcodes: Mapping[int, Jobcode],
     *,
+    kept: Mapping[int, str],
+    in_use: Mapping[int, str],
     active_jobs: int,
     limits: Limits,
 ) -> PrunePlan:
     """Plan from the links and an export (``jobcodes`` by id): archive what is finished.
 
     Only managed, regular jobcodes that are active in the export and whose job is inactive.
-    One with an active child that is not itself in the plan is held back. Sorted, so that two
-    plans from the same facts are equal.
+    Held back, each with its reason: ``kept`` (by job id), ``in_use`` (by jobcode), and one with
+    an active child that does not leave too. What is kept does not count for the brake, what is
+    in use does: it leaves soon. Sorted, so that two plans from the same facts are equal.
     """
     links = [m for m in managed if _is_active(jobcodes.get(m.jobcode_id))]
-    finished = {m.jobcode_id: m for m in links if not m.job_active}
-    busy = parents_of_others(finished, jobcodes)
-    archive, held_back = [], []
-    for jobcode_id, link in finished.items():
-        leaving = Leaving(
-            job_number=link.job_number,
-            job_id=link.job_id,
-            jobcode_id=jobcode_id,
-            name=jobcodes[jobcode_id].name,
-            reason=link.rule,
-        )
-        if jobcode_id in busy:
-            held_back.append(replace(leaving, reason=f"has an active child: {busy[jobcode_id]}"))
-        else:
-            archive.append(leaving)
+    finished = {m.jobcode_id: _leaving(m, jobcodes) for m in links if not m.job_active}
+    why = {i: kept[leaving.job_id] for i, leaving in finished.items() if leaving.job_id in kept}
+    _add_parents(why, finished, jobcodes)
+    ready = sorted(leaving for i, leaving in finished.items() if i not in why)
+    why |= {
+        leaving.jobcode_id: in_use[leaving.jobcode_id]
+        for leaving in ready
+        if leaving.jobcode_id in in_use
+    }
+    _add_parents(why, finished, jobcodes)
+    archive = [leaving for leaving in ready if leaving.jobcode_id not in why]
+    held_back = [replace(finished[i], reason=text) for i, text in why.items()]
     managed_ids = {m.jobcode_id for m in links}
     limit = limits.limit(len(links))
     return PrunePlan(
-        archive=tuple(sorted(archive)),
+        archive=tuple(archive),
         held_back=tuple(sorted(held_back)),
         unmanaged=sum(c.active and c.id not in managed_ids for c in jobcodes.values()),
         managed_active=len(links),
         limit=limit,
-        tripped=_tripped(sorted(archive), len(links), limit, active_jobs),
+        tripped=_tripped(ready, len(links), limit, active_jobs, staying=len(ready) - len(archive)),
     )
+
+
+def _leaving(link: Managed, jobcodes: Mapping[int, Jobcode]) -> Leaving:
+    return Leaving(
+        job_number=link.job_number,
+        job_id=link.job_id,
+        jobcode_id=link.jobcode_id,
+        name=jobcodes[link.jobcode_id].name,
+        reason=link.rule,
+    )
+
+
+def _add_parents(
+    why: dict[int, str], finished: Mapping[int, Leaving], jobcodes: Mapping[int, Jobcode]
+) -> None:
+    """Add who has an active child that does not leave: archiving it would take the child along."""
+    busy = parents_of_others(finished.keys() - why.keys(), jobcodes)
+    why.update((i, f"has an active child: {name}") for i, name in busy.items())
 
 
 def _is_active(jobcode: Jobcode | None) -> bool:
@@ -128,17 +146,20 @@ def parents_of_others(chosen: Container[int], jobcodes: Mapping[int, Jobcode]) -
     return busy
 
 
-def _tripped(archive: list[Leaving], managed: int, limit: int, active_jobs: int) -> str | None:
-    if archive and not active_jobs:
+def _tripped(
+    ready: list[Leaving], managed: int, limit: int, active_jobs: int, *, staying: int
+) -> str | None:
+    if ready and not active_jobs:
         return "no job at all is active in RestorationManager: this is probably a wrong answer"
-    if len(archive) <= limit:
+    if len(ready) <= limit:
         return None
-    share = len(archive) / managed
-    first = ", ".join(leaving.job_number for leaving in archive[:NAMES_SHOWN])
-    more = f" and {len(archive) - NAMES_SHOWN} more" if len(archive) > NAMES_SHOWN else ""
+    share = len(ready) / managed
+    first = ", ".join(leaving.job_number for leaving in ready[:NAMES_SHOWN])
+    more = f" and {len(ready) - NAMES_SHOWN} more" if len(ready) > NAMES_SHOWN else ""
+    stay = f"; {staying} of them stay for now, in use" if staying else ""
     return (
-        f"{len(archive)} of {managed} managed jobcodes would leave ({share:.0%}), "
-        f"the limit is {limit}: {first}{more}"
+        f"{len(ready)} of {managed} managed jobcodes would leave ({share:.0%}), "
+        f"the limit is {limit}: {first}{more}{stay}"
     )
 
 

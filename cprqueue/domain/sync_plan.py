@@ -173,6 +173,9 @@ class _Rows:
     def _reason(self, member: Member, note: str) -> str:
         if member.parked:
             return member.parked.reason
+        kept = self.members.known.kept.get(member.item.job_id)
+        if kept and not member.active and member.item.observed.jobcode_id is not None:
+            return f"{note}; {kept}"  # else the prune would archive it
         parent = self.below.get(member.item.key) if member.active else None
         if parent is not None:
             below = f"a jobcode of this name below {parent!r} is left as it is"

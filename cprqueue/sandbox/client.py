@@ -116,6 +116,13 @@ class SandboxClient:
         given = {"jobcode_id": jobcode_id, "user_id": user_id}
         return int(self._ask("POST", "qbt/clock_in", given))
 
+    def book_hours(
+        self, jobcode_id: int, day: str, hours: float = 8, user_id: int | None = None
+    ) -> int:
+        """Book the hours of a day (YYYY-MM-DD) by hand and return the timesheet's id."""
+        given = {"jobcode_id": jobcode_id, "day": day, "hours": hours, "user_id": user_id}
+        return int(self._ask("POST", "qbt/book_hours", given))
+
     def clock_out(self, timesheet_id: int) -> None:
         """Take them off the clock again."""
         self._ask("POST", "qbt/clock_out", {"timesheet_id": timesheet_id})

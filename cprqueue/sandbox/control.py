@@ -83,6 +83,7 @@ class Control:
             ("POST", "qbt/add_location"): lambda given: qbt.add_location(**given),
             ("POST", "qbt/change_location"): lambda given: qbt.change_location(**given),
             ("POST", "qbt/clock_in"): lambda given: qbt.clock_in(**given),
+            ("POST", "qbt/book_hours"): lambda given: qbt.book_hours(**given),
             ("POST", "qbt/clock_out"): lambda given: qbt.clock_out(**given),
             ("POST", "qbt/expire_token"): lambda given: qbt.expire_token(),
             ("POST", "qbt/revoke_token"): lambda given: qbt.revoke_token(),

@@ -51,13 +51,15 @@ def whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in found)
 
 
-def whole(minimum: int) -> Callable[[str], int]:
+def whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
     """Read one whole number."""
+    limits = f"{minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
 
     def convert(text: str) -> int:
-        if not re.fullmatch("-?[0-9]{1,9}", text) or int(text) < minimum:
-            raise ValueError(f"is {text!r}: write a whole number, {minimum} or more")
-        return int(text)
+        number = int(text) if re.fullmatch("-?[0-9]{1,9}", text) else minimum - 1
+        if number < minimum or (maximum is not None and number > maximum):
+            raise ValueError(f"is {text!r}: write a whole number, {limits}")
+        return number
 
     return convert
 

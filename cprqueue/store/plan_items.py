@@ -88,6 +88,12 @@ def archived_since(conn: Connection, moment: datetime) -> set[int]:
     return set(conn.execute(statement).scalars())
 
 
+def newest_run(conn: Connection, job_id: int, outcome: Outcome) -> int | None:
+    """Return the newest run that has this job's jobcode in its plan, with this outcome."""
+    these = (plan_items.c.job_id == job_id, plan_items.c.outcome == outcome)
+    return conn.execute(select(func.max(plan_items.c.run_id)).where(*these)).scalar()
+
+
 def drop_planned(conn: Connection, run_id: int, *, now: datetime, note: str) -> None:
     """Take out of a plan what has not been archived yet."""
     planned = plan_items.c.outcome == Outcome.PLANNED

@@ -212,6 +212,16 @@ plan_items = Table(
     Index("uq_plan_items_run_id_jobcode_id", "run_id", "jobcode_id", unique=True),
 )
 
+keeps = Table(
+    "keeps",
+    metadata,
+    Column("job_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("requested_by", text_of(255), nullable=False),
+    Column("kept_at", UtcDateTime, nullable=False),
+    Column("until", UtcDateTime),
+    Column("because", text_of(1000), nullable=False),
+)
+
 qbt_export = Table(
     "qbt_export",
     metadata,

@@ -30,7 +30,7 @@ def planned(closed: int, *others: Jobcode, active_jobs: int = 1) -> PrunePlan:
     ]
     codes = [*(Jobcode(id=n, name=f"A-{n}") for n in range(1, 6)), *others]
     by_id = {code.id: code for code in codes}
-    return plan_prune(managed, by_id, active_jobs=active_jobs, limits=LIMITS)
+    return plan_prune(managed, by_id, kept={}, in_use={}, active_jobs=active_jobs, limits=LIMITS)
 
 
 def numbers(plan: PrunePlan) -> list[str]:

@@ -28,6 +28,8 @@ COMMANDS = (
     "prune plan --json",
     "prune run",
     "undo 1 --json",
+    "keep 1 --json",
+    "unkeep 1 --json",
     "remove-all --json",
     "backup copy.db",
     "migrate",

@@ -99,7 +99,10 @@ def test_every_document_has_the_keys_of_the_page(system: System) -> None:
         require_documented(system, "snapshot")
         system.sandbox.rm.put_jobs([job(2, "A-2", jobProgress="Lost Lead")])
         require_documented(system, "sync --full", "cprqueue sync --json", code=1)
+        require_documented(system, "keep 2 --until 2999-12-31", "cprqueue keep --json")
+        require_documented(system, "explain 2", "cprqueue explain --json")
         require_documented(system, "prune plan")
+        require_documented(system, "unkeep 2 1", "cprqueue unkeep --json")
         run = require_documented(system, "prune run", "cprqueue prune show --json")
         require_documented(system, f"prune show {run['run_id']}", "cprqueue prune show --json")
         require_documented(system, f"undo {run['run_id']}", "cprqueue undo --json")
@@ -126,6 +129,7 @@ def test_every_document_has_the_keys_of_the_page(system: System) -> None:
         ("history --limit 0", 2),
         ("prune show 1", 2),
         ("undo 1", 2),
+        ("keep 1 --until 2000-01-01", 2),
         ("sync", 2),
         ("snapshot", 2),
     ],

@@ -103,4 +103,4 @@ def test_a_plan_on_record_asks_for_the_clock_only_before_each_batch(office: Offi
     office.sandbox.client.reset_calls()
     wait_until(lambda: resumed(office, run_id))
     asked = [call for call in office.sandbox.calls if call.path == "/timesheets"]
-    assert len(asked) == 1
+    assert len(asked) == 2, "who is on the clock, and who has hours"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from cprqueue.domain.states import RunKind, RunState
 from cprqueue.store.database import now_ms
 from cprqueue.store.tables import call_slots
 from tests.place import Place, names, running_place
-from tests.real_processes import marked, wait_until
+from tests.real_processes import wait_until
 from tests.running import errors, on_terminal
 
 pytestmark = pytest.mark.xdist_group("prune_orders")  # one server for all of them
@@ -223,16 +222,6 @@ def test_an_order_that_nobody_waits_for_says_which_run_it_is(place: Place) -> No
     assert place.archived() == names(range(1, 3))
 
 
-def stopped(place: Place) -> list[int]:
-    """Return the suspended processes of this installation."""
-    found = []
-    for pid in marked(place.system.directory):
-        with contextlib.suppress(FileNotFoundError):
-            stat = Path(f"/proc/{pid}/stat").read_text()
-            found += [pid] if stat.rpartition(")")[2].split()[0] == "T" else []
-    return found
-
-
 @pytest.mark.parametrize("point", ["before_archive", "after_archive"])
 def test_a_worker_that_was_suspended_archives_nothing_that_was_undone(
     tmp_path: Path, point: str
@@ -241,8 +230,8 @@ def test_a_worker_that_was_suspended_archives_nothing_that_was_undone(
         place.begin_anew(60)
         words = ("remove-all", "--confirm", "REMOVE MANAGED 60")
         with place.started(*words) as removal:
-            wait_until(lambda: stopped(place))
-            (pid,) = stopped(place)
+            wait_until(lambda: place.suspended())
+            (pid,) = place.suspended()
             run_id = running_id(place, RunKind.REMOVE_ALL, RunState.RUNNING)
             code, undone, _ = place.run("undo", str(run_id))
             os.kill(pid, signal.SIGCONT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import date
 from typing import Any, TypeVar
 
 from cprqueue.sandbox.quickbooks_time.access import Access
@@ -52,6 +53,15 @@ class ByHand:
         """Put a user (the token's own by default) on the clock; return the timesheet's id."""
         user = self._user_id if user_id is None else user_id
         return self._do(lambda: self._timesheets.clock_in(jobcode_id, user).id)
+
+    def book_hours(
+        self, jobcode_id: int, day: str, hours: float = 8, user_id: int | None = None
+    ) -> int:
+        """Book the hours of a day (YYYY-MM-DD), as a crew does that books late; return the id."""
+        user = self._user_id if user_id is None else user_id
+        return self._do(
+            lambda: self._timesheets.book(jobcode_id, user, date.fromisoformat(day), hours).id
+        )
 
     def clock_out(self, timesheet_id: int) -> None:
         """End a timesheet."""

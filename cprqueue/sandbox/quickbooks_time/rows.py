@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 
@@ -69,7 +69,10 @@ class Assignment:
 
 @dataclass(slots=True, kw_only=True)
 class Timesheet:
-    """Time recorded on a jobcode; without an end, its user is on the clock."""
+    """Time recorded on a jobcode; without an end, its user is on the clock.
+
+    ``day``: of one that was booked by hand, which has no times of its own but its length.
+    """
 
     id: int
     user_id: int
@@ -78,7 +81,13 @@ class Timesheet:
     created: datetime
     last_modified: datetime
     end: datetime | None = None
+    day: date | None = None
     notes: str = ""
+
+    @property
+    def counts_for(self) -> date:
+        """The day that the time counts for."""
+        return self.day or self.start.date()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from cprqueue.sandbox.quickbooks_time.company import Company
@@ -34,8 +34,8 @@ class Timesheets:
             row
             for row in self._on_jobcodes(query)
             if (clock == "both" or (row.end is None) == (clock == "yes"))
-            and (first is None or row.start.date() >= first)
-            and (last is None or row.start.date() <= last)
+            and (first is None or row.counts_for >= first)
+            and (last is None or row.counts_for <= last)
         )
         return query.listing("timesheets", rows, self.views.timesheet, self.company.rng)
 
@@ -48,18 +48,30 @@ class Timesheets:
 
     def clock_in(self, jobcode_id: int, user_id: int) -> Timesheet:
         """Start a timesheet; a user who was on the clock elsewhere leaves that jobcode."""
-        jobcode = self.company.jobcodes.get(jobcode_id)
-        if jobcode is None or user_id not in self.company.users:
-            raise ValueError(f"no jobcode {jobcode_id} or no user {user_id}")
+        self._require(jobcode_id, user_id)
         for row in self.company.timesheets.values():
             if row.user_id == user_id and row.end is None:
                 self.clock_out(row.id)
+        return self._add(jobcode_id, user_id, self.company.now())
+
+    def book(self, jobcode_id: int, user_id: int, day: date, hours: float) -> Timesheet:
+        """Book the hours of a day by hand."""
+        self._require(jobcode_id, user_id)
+        row = self._add(jobcode_id, user_id, datetime.combine(day, time(), UTC))
+        row.day, row.end = day, row.start + timedelta(hours=hours)
+        return row
+
+    def _require(self, jobcode_id: int, user_id: int) -> None:
+        if jobcode_id not in self.company.jobcodes or user_id not in self.company.users:
+            raise ValueError(f"no jobcode {jobcode_id} or no user {user_id}")
+
+    def _add(self, jobcode_id: int, user_id: int, start: datetime) -> Timesheet:
         now = self.company.now()
         row = Timesheet(
             id=self.company.new_id(),
             user_id=user_id,
             jobcode_id=jobcode_id,
-            start=now,
+            start=start,
             created=now,
             last_modified=now,
         )

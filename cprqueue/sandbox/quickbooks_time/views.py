@@ -88,17 +88,18 @@ class Views:
     def timesheet(self, row: Timesheet) -> Shown:
         """Return a timesheet; one without an end is on the clock, with its duration so far."""
         end = row.end or self.company.now()
+        by_hand = row.day is not None
         return {
             "id": row.id,
             "user_id": row.user_id,
             "jobcode_id": row.jobcode_id,
-            "start": stamp(row.start),
-            "end": stamp(row.end) if row.end else "",
+            "start": "" if by_hand else stamp(row.start),
+            "end": stamp(row.end) if row.end and not by_hand else "",
             "duration": int((end - row.start).total_seconds()),
-            "date": row.start.date().isoformat(),
+            "date": row.counts_for.isoformat(),
             "tz": 0,
             "tz_str": "UTC",
-            "type": "regular",
+            "type": "manual" if by_hand else "regular",
             "location": "",
             "on_the_clock": row.end is None,
             "locked": 0,

@@ -72,6 +72,7 @@ class Planner:
     rules: ActiveRules
     budget: Budget
     limits: PushLimits
+    timezone: str
 
     def make(self, report: Report) -> Made:
         """Read all that there is, and plan. Raises the clients' errors, UnreadableAnswer too."""
@@ -83,7 +84,7 @@ class Planner:
         report("reading RestorationManager")
         jobs, survey = self._read_jobs(report)
         with self.db.read() as conn:
-            known, closed = read_known(conn), gates.closed_because(conn)
+            known, closed = read_known(conn, self.timezone), gates.closed_because(conn)
         account = self._read_account(report)
         report("planning")
         plan = make_plan(jobs, known, account, sighting, unread=survey.unread)

@@ -14,7 +14,7 @@ from cprqueue.domain.records import NewPlanItem, Run, StateBefore
 from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import Permanent, Transient
 from cprqueue.services import gates
-from cprqueue.store import exports, plan_items, runs
+from cprqueue.store import exports, keeps, plan_items, runs
 from cprqueue.store.database import clock, count
 from cprqueue.store.tables import jobs as jobs_table
 
@@ -23,7 +23,7 @@ FETCHES_COMPARED = 4
 
 @dataclass(kw_only=True)
 class Facts:
-    """All that a plan is made from, read at one moment."""
+    """All that a plan is made from, read at one moment. ``kept``: why, by job id."""
 
     snapshot_id: int
     snapshot_at: datetime
@@ -31,6 +31,7 @@ class Facts:
     locations: dict[int, Location]
     managed: list[Managed]
     active_jobs: int
+    kept: dict[int, str]
 
     def __post_init__(self) -> None:
         """Index who is whose child, and which locations each jobcode has."""
@@ -38,7 +39,7 @@ class Facts:
         self.near = locations_by_jobcode(self.locations.values())
 
 
-def read(conn: Connection, snapshot_id: int | None = None) -> Facts:
+def read(conn: Connection, snapshot_id: int | None = None, *, timezone: str) -> Facts:
     """Read what a plan needs. Raises Permanent with one sentence where nothing may be planned.
 
     The newest complete snapshot is used, because the rows of older ones are deleted. It must be
@@ -57,6 +58,7 @@ def read(conn: Connection, snapshot_id: int | None = None) -> Facts:
         locations=places,
         managed=plan_items.managed(conn),
         active_jobs=count(conn, jobs_table, jobs_table.c.active),
+        kept={i: keep.text(timezone) for i, keep in keeps.standing(conn, clock(conn)).items()},
     )
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from cprqueue.clients.qbtime import QuickBooksTime, whole
 from cprqueue.domain.models import BATCH
 
 CLOCK_DAYS = 40
 """Running timesheets are looked up this far back; the listing demands a range of dates."""
+
+
+def in_use(
+    qbt: QuickBooksTime, families: Mapping[int, Iterable[int]], now: datetime
+) -> dict[int, str]:
+    """Return why these jobcodes are in use, of those that somebody is on the clock for."""
+    busy = count_by_family(qbt, families, now.date())
+    return {root: f"{people} on the clock right now" for root, people in busy.items()}
 
 
 def count_by_family(
@@ -28,8 +36,3 @@ def count_by_family(
             people[whole(sheet.get("jobcode_id"))] += 1
     found = {root: sum(people[code] for code in family) for root, family in families.items()}
     return {root: number for root, number in found.items() if number}
-
-
-def reason(people: int) -> str:
-    """Say why somebody's jobcode stays."""
-    return f"{people} on the clock right now"

@@ -12,8 +12,9 @@ What if the process is killed
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -21,7 +22,6 @@ from cprqueue import failpoints
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.hierarchy import family_of
 from cprqueue.domain.prune_plan import Limits, PrunePlan, common, plan_prune
-from cprqueue.domain.records import PlanItem
 from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import (
     AccessStopped,
@@ -32,11 +32,13 @@ from cprqueue.errors import (
     Transient,
 )
 from cprqueue.services import gates
-from cprqueue.services.prune import facts, on_the_clock, orders, steps
+from cprqueue.services.prune import facts, orders, steps
 from cprqueue.services.prune.archive import Archive, Renew
 from cprqueue.services.prune.facts import Facts, item_row, plan_summary
+from cprqueue.services.prune.hours import QuietDays
+from cprqueue.services.prune.staying import why_stay
 from cprqueue.services.prune.turns import OPEN
-from cprqueue.store import jobs, links, plan_items, runs
+from cprqueue.store import plan_items, runs
 from cprqueue.store.database import Database, clock
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class Prune:
     qbt: QuickBooksTime
     archive: Archive
     limits: Limits
+    quiet: QuietDays
     alert: Callable[[str, str], None]
 
     # --- planning ---
@@ -59,33 +62,26 @@ class Prune:
     def facts(self, snapshot_id: int | None = None) -> Facts:
         """Read what a plan needs; see ``facts.read``."""
         with self.db.read() as conn:
-            return facts.read(conn, snapshot_id)
+            return facts.read(conn, snapshot_id, timezone=self.quiet.timezone)
 
     def plan(self, facts: Facts) -> PrunePlan:
-        """Plan from the facts, and hold back those that somebody is on the clock for."""
-        return self._without_busy(self._plan(facts), facts)
-
-    def _plan(self, facts: Facts) -> PrunePlan:
-        return plan_prune(
-            facts.managed, facts.jobcodes, active_jobs=facts.active_jobs, limits=self.limits
-        )
-
-    def _without_busy(self, made: PrunePlan, facts: Facts) -> PrunePlan:
+        """Plan from the facts; only of what would leave QuickBooks Time is asked who uses it."""
+        made = self._plan(facts, {})
         if not made.archive:
             return made
         with self.db.read() as conn:
-            today = clock(conn).date()
+            now = clock(conn)
         families = {x.jobcode_id: family_of(x.jobcode_id, facts.children) for x in made.archive}
-        busy = on_the_clock.count_by_family(self.qbt, families, today)
-        held = [
-            replace(leaving, reason=on_the_clock.reason(busy[leaving.jobcode_id]))
-            for leaving in made.archive
-            if leaving.jobcode_id in busy
-        ]
-        return replace(
-            made,
-            archive=tuple(x for x in made.archive if x.jobcode_id not in busy),
-            held_back=tuple(sorted([*made.held_back, *held])),
+        return self._plan(facts, self.quiet.in_use(self.qbt, families, now))
+
+    def _plan(self, facts: Facts, in_use: Mapping[int, str]) -> PrunePlan:
+        return plan_prune(
+            facts.managed,
+            facts.jobcodes,
+            kept=facts.kept,
+            in_use=in_use,
+            active_jobs=facts.active_jobs,
+            limits=self.limits,
         )
 
     # --- carrying out ---
@@ -123,14 +119,14 @@ class Prune:
     def _settle_plan(self, run_id: int, snapshot_id: int | None) -> None:
         """Plan, and put the plan on record; one that is on record already only shrinks.
 
-        Who is on the clock is asked for a new plan only; before each batch it is asked again.
+        What is in use is asked for a new plan only; before each batch it is asked again.
         """
         self.archive.settle(run_id)
         facts = self.facts(snapshot_id)
         with self.db.read() as conn:
             planned = bool(plan_items.counts(conn, run_id))
         if planned:
-            self._shrink(run_id, self._plan(facts), facts)
+            self._shrink(run_id, self._plan(facts, {}), facts)
         else:
             self._store(run_id, self.plan(facts), facts)
 
@@ -179,7 +175,12 @@ class Prune:
                 return not _is_running(conn, run_id) or bool(gates.suspended(conn))
 
         finished = steps.execute(
-            self.archive, run_id, renew, reason_to_stay=still_inactive, stop_asked=stop_asked
+            self.archive,
+            run_id,
+            renew,
+            why_stay=partial(why_stay, timezone=self.quiet.timezone),
+            in_use=self.quiet.in_use,
+            stop_asked=stop_asked,
         )
         with self.db.begin() as conn:
             row = runs.existing(conn, run_id)
@@ -211,17 +212,6 @@ class Prune:
 def _is_running(conn: Connection, run_id: int) -> bool:
     row = runs.get(conn, run_id)
     return row is not None and row.state is RunState.RUNNING
-
-
-def still_inactive(conn: Connection, item: PlanItem) -> str | None:
-    """Return why a planned item must stay after all: its job is active again, or moved on."""
-    row = jobs.get(conn, item.job_id) if item.job_id is not None else None
-    link = links.get(conn, item.job_id) if item.job_id is not None else None
-    if row is not None and row.active:
-        return "the job is active again"
-    if link is None or link.jobcode_id != item.jobcode_id:
-        return "the jobcode belongs to another job now"
-    return None
 
 
 def outcome_text(counts: dict[Outcome, int]) -> str:

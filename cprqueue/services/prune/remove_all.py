@@ -24,7 +24,7 @@ from cprqueue.services import gates
 from cprqueue.services.prune import facts, on_the_clock, steps, turns
 from cprqueue.services.prune.archive import Archive, Renew
 from cprqueue.services.prune.prune import outcome_text
-from cprqueue.store import exports, plan_items, runs
+from cprqueue.store import exports, keeps, plan_items, runs
 from cprqueue.store.database import Database, clock
 
 LIVE = turns.LIVE[RunKind.REMOVE_ALL]
@@ -34,6 +34,7 @@ LIVE = turns.LIVE[RunKind.REMOVE_ALL]
 class Rehearsal:
     """What a remove-all would do, and the phrase that orders it.
 
+    ``kept``: whose jobcodes a person keeps; they leave too, because a person orders it.
     ``calls`` are needed, ``free`` can be used now; ``minutes`` is how long it waits for the rest.
     """
 
@@ -41,6 +42,7 @@ class Rehearsal:
     unmanaged: int
     leaving: int
     on_the_clock: tuple[str, ...]
+    kept: tuple[str, ...]
     calls: int
     free: int
     minutes: float
@@ -62,11 +64,13 @@ class RemoveAll:
         codes, _places, managed = self._read(snapshot_id)
         chosen = _chosen(codes, managed, include_unmanaged=include_unmanaged)
         with self.db.read() as conn:
-            today = clock(conn).date()
+            now = clock(conn)
+            kept = keeps.standing(conn, now)
         children = children_of(codes.values())
         families = {code.id: family_of(code.id, children) for code in chosen}
-        busy = on_the_clock.count_by_family(self.qbt, families, today)
+        busy = on_the_clock.in_use(self.qbt, families, now)
         names = [code.name for code in chosen if code.id in busy]
+        ours = [managed[code.id] for code in chosen if code.id in managed]
         calls = 2 * math.ceil(len(chosen) / BATCH)
         with self.db.read() as conn:
             free = self.budget.free(conn, urgent=False)
@@ -77,6 +81,7 @@ class RemoveAll:
             unmanaged=unmanaged,
             leaving=len(chosen),
             on_the_clock=tuple(sorted(names)),
+            kept=tuple(sorted(row.job_number for row in ours if row.job_id in kept)),
             calls=calls,
             free=free,
             minutes=waiting_minutes(calls, free, per_window, self.budget.window_ms / 60_000),
@@ -177,7 +182,12 @@ class RemoveAll:
         def work(renew: Renew) -> str:
             try:
                 finished = steps.execute(
-                    self.archive, run_id, renew, reason_to_stay=_none, stop_asked=stop_asked
+                    self.archive,
+                    run_id,
+                    renew,
+                    why_stay=_none,
+                    in_use=on_the_clock.in_use,
+                    stop_asked=stop_asked,
                 )
             except Transient as error:
                 with self.db.begin() as conn:

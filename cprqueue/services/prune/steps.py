@@ -13,13 +13,15 @@ Nothing is ever archived that is not in the plan.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection
 
 from cprqueue import failpoints
 from cprqueue.clients.fence import Fence, boot_seconds
+from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.models import BATCH, ItemResult
 from cprqueue.domain.records import PlanItem
 from cprqueue.domain.states import Outcome, RunState
@@ -32,13 +34,17 @@ from cprqueue.errors import (
     Transient,
     UnreadableAnswer,
 )
-from cprqueue.services.prune import late, on_the_clock
+from cprqueue.services.prune import late
 from cprqueue.services.prune.archive import Archive, Renew, count_archived
+from cprqueue.services.prune.staying import Stay
 from cprqueue.store import plan_items, push_queue, runs
 from cprqueue.store.database import clock
 
-ReasonToStay = Callable[[Connection, PlanItem], str | None]
+WhyStay = Callable[[Connection, PlanItem], Stay | None]
 """Returns why an item must not leave after all, or None."""
+
+InUse = Callable[[QuickBooksTime, Mapping[int, Iterable[int]], datetime], dict[int, str]]
+"""Asks QuickBooks Time why somebody needs these jobcodes, or one of their families, still."""
 
 SETTLING_SHARE = 10
 """A request without an answer is given this share of a lease, nine seconds, to end."""
@@ -51,18 +57,19 @@ def execute(
     run_id: int,
     renew: Renew,
     *,
-    reason_to_stay: ReasonToStay,
+    why_stay: WhyStay,
+    in_use: InUse,
     stop_asked: Callable[[], bool],
 ) -> bool:
     """Archive what is open in the plan; True when nothing is left open.
 
-    Whoever is on the clock for an item holds it back; one that a push has under way waits for a
-    later call. Raises the client's errors; call it again to continue.
+    One that is in use is held back, asked anew before each batch; one that a push has under way
+    waits for a later call. Raises the client's errors; call it again to continue.
     """
     archive.settle(run_id)
     while not stop_asked():
         renew()
-        step = _Step(archive, run_id, str(uuid.uuid4()), renew, reason_to_stay)
+        step = _Step(archive, run_id, str(uuid.uuid4()), renew, why_stay, in_use)
         try:
             if not step.archive_batch():
                 return not _open(archive, run_id)
@@ -88,18 +95,18 @@ class _Step:
     run_id: int
     lease: str
     renew: Renew
-    reason_to_stay: ReasonToStay
+    why_stay: WhyStay
+    in_use: InUse
 
     def archive_batch(self) -> bool:
         """Archive the next batch; False where there is none."""
         batch = self._next()
         if not batch:
             return False
-        busy = self._on_the_clock(batch)
+        busy = self._busy(batch)
         with self.by.db.begin() as conn:
             for item in batch:
-                if people := busy.get(item.jobcode_id):
-                    note = on_the_clock.reason(people)
+                if note := busy.get(item.jobcode_id):
                     plan_items.move(conn, [item], Outcome.PLANNED, Outcome.HELD_BACK, note=note)
         self._send([item for item in batch if item.jobcode_id not in busy])
         return True
@@ -123,17 +130,18 @@ class _Step:
         for item in items:
             if item.jobcode_id not in free:
                 continue
-            if reason := self.reason_to_stay(conn, item):
-                plan_items.move(conn, [item], Outcome.PLANNED, Outcome.DROPPED, note=reason)
+            if stay := self.why_stay(conn, item):
+                outcome, note = stay
+                plan_items.move(conn, [item], Outcome.PLANNED, outcome, note=note)
             else:
                 ours.append(item)
         return ours
 
-    def _on_the_clock(self, batch: Sequence[PlanItem]) -> dict[int, int]:
+    def _busy(self, batch: Sequence[PlanItem]) -> dict[int, str]:
         families = {i.jobcode_id: {i.jobcode_id, *i.state_before.family} for i in batch}
         with self.by.db.read() as conn:
-            today = clock(conn).date()
-        return on_the_clock.count_by_family(self.by.qbt, families, today)
+            now = clock(conn)
+        return self.in_use(self.by.qbt, families, now)
 
     def _send(self, items: list[PlanItem]) -> None:
         before = boot_seconds()

@@ -29,6 +29,7 @@ from cprqueue.errors import AlreadyRunning, Permanent, UsageError
 from cprqueue.services import gates
 from cprqueue.services.prune import late, turns, undo_orders
 from cprqueue.services.prune.archive import Archive, Renew
+from cprqueue.services.prune.keeps import keep_restored, note_kept
 from cprqueue.services.prune.restore import Lost, Restorer, levels
 from cprqueue.services.prune.undo_orders import KINDS, UndoOrder, UndoResult
 from cprqueue.store import events, jobs, leases, links, plan_items, push_queue, runs
@@ -42,15 +43,17 @@ class Undo:
     db: Database
     qbt: QuickBooksTime
     archive: Archive
+    timezone: str
 
-    def request(self, of_run: int, numbers: Sequence[str] = ()) -> int:
+    def request(self, of_run: int, numbers: Sequence[str] = (), *, keep_by: str = "") -> int:
         """Put an undo on record and return its run id; one that was cut off is queued again.
 
-        Without ``numbers`` the run itself is over: what it has not archived yet stays. Raises
+        Without ``numbers`` the run itself is over: what it has not archived yet stays. With
+        ``keep_by``, a person's name, that person keeps what has come back by its end. Raises
         UsageError for a run without a plan, and for a number that it did not archive;
         AlreadyRunning while another order is live.
         """
-        order = UndoOrder(of_run=of_run, numbers=list(numbers), lost=[])
+        order = UndoOrder(of_run=of_run, numbers=list(numbers), lost=[], keep_by=keep_by)
         with self.db.begin() as conn:
             row = runs.get(conn, of_run)
             if row is None or row.kind not in KINDS:
@@ -170,6 +173,7 @@ class Undo:
                 if text := refused.get(item.jobcode_id):
                     lost.append(_note_lost(conn, item, f"stays archived: {text}"))
             _count(conn, run_id, len(back), lost)
+            keep_restored(conn, run_id, back, self.timezone)
         failpoints.point("recorded_restore")
 
     def _note(self, conn: Connection, lease: str, item: PlanItem) -> None:
@@ -190,6 +194,9 @@ class Undo:
             order = UndoOrder.of(row)
             if any(item.note == late.NOTE for item in undo_orders.chosen(conn, order)):
                 return None
+            if order.keep_by:
+                note_kept(conn, run_id, order, self.timezone)
+                row = runs.existing(conn, run_id)
             text = UndoResult.of(row).text()
             runs.finish(conn, run_id, RunState.DONE, note=text)
             suspension = gates.suspended(conn)

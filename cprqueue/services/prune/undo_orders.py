@@ -21,11 +21,16 @@ KINDS = (RunKind.PRUNE, RunKind.REMOVE_ALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoOrder:
-    """What an undo was asked for, and what it has lost so far; the detail of its run."""
+    """What an undo was asked for, and what it has lost so far; the detail of its run.
+
+    ``keep_by``: who keeps what comes back, or nobody; ``kept``: how many are, at its end.
+    """
 
     of_run: int
     numbers: list[str]
     lost: list[dict[str, str]]
+    keep_by: str = ""
+    kept: int = 0
 
     @classmethod
     def of(cls, run: Run) -> UndoOrder:
@@ -39,17 +44,20 @@ class UndoResult:
 
     restored: int = 0
     lost: Lost = field(default_factory=list)
+    kept: int = 0
 
     @classmethod
     def of(cls, run: Run) -> UndoResult:
         """Read it from the undo's run."""
-        lost = [(entry["what"], entry["text"]) for entry in UndoOrder.of(run).lost]
-        return cls(restored=run.recorded, lost=lost)
+        order = UndoOrder.of(run)
+        lost = [(entry["what"], entry["text"]) for entry in order.lost]
+        return cls(restored=run.recorded, lost=lost, kept=order.kept)
 
     def text(self) -> str:
         """Return it as one line."""
         more = f", {len(self.lost)} not wholly" if self.lost else ""
-        return f"{self.restored} restored{more}"
+        kept = f", {self.kept} kept" if self.kept else ""
+        return f"{self.restored} restored{kept}{more}"
 
 
 def queue(conn: Connection, order: UndoOrder) -> int:
@@ -58,6 +66,9 @@ def queue(conn: Connection, order: UndoOrder) -> int:
     turns.take_turn(conn, unfinished, None if order.numbers else order.of_run)
     if unfinished is not None:
         runs.requeue(conn, unfinished)
+        if order.keep_by:
+            found = UndoOrder.of(runs.existing(conn, unfinished, to_write=True))
+            runs.progress(conn, unfinished, detail=asdict(replace(found, keep_by=order.keep_by)))
         return unfinished
     run_id = runs.create(conn, RunKind.UNDO, requested_by="operator")
     runs.progress(conn, run_id, detail=asdict(order))
@@ -67,7 +78,7 @@ def queue(conn: Connection, order: UndoOrder) -> int:
 def _unfinished(conn: Connection, order: UndoOrder) -> int | None:
     states = (*turns.OPEN, RunState.STOPPED)
     for row in runs.newest_few(conn, RunKind.UNDO, *states, limit=20):
-        if replace(UndoOrder.of(row), lost=[]) == order:
+        if replace(UndoOrder.of(row), lost=[], keep_by=order.keep_by, kept=0) == order:
             return row.run_id
     return None
 
@@ -84,11 +95,16 @@ def end_undone(conn: Connection, of_run: int, undo_id: int) -> None:
 
 def chosen(conn: Connection, order: UndoOrder) -> list[PlanItem]:
     """Return the items to restore. Raises UsageError for a number that the run did not archive."""
+    return [item for item in covered(conn, order) if item.outcome in LEFT]
+
+
+def covered(conn: Connection, order: UndoOrder) -> list[PlanItem]:
+    """Return the items to restore and those that are restored. Raises as ``chosen`` does."""
     items = plan_items.of_run(conn, order.of_run, *LEFT, Outcome.RESTORED)
     keys = {name_key(number): number for number in order.numbers}
-    chosen = [item for item in items if not keys or name_key(item.label) in keys]
-    known = {name_key(item.label) for item in chosen}
+    found = [item for item in items if not keys or name_key(item.label) in keys]
+    known = {name_key(item.label) for item in found}
     unknown = [number for key, number in keys.items() if key not in known]
     if unknown:
         raise UsageError(f"run {order.of_run} archived no {', '.join(unknown)}")
-    return [item for item in chosen if item.outcome in LEFT]
+    return found

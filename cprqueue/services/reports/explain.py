@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from cprqueue.domain.keeps import Keep
 from cprqueue.domain.models import Job, Observed
 from cprqueue.domain.push_plan import Compared, differences
 from cprqueue.domain.recording import desired
@@ -19,7 +20,7 @@ from cprqueue.domain.states import LinkState
 from cprqueue.services import gates
 from cprqueue.services.reports.overview import next_attempt_at
 from cprqueue.services.reports.words import shown
-from cprqueue.store import events, jobs, links
+from cprqueue.store import events, jobs, keeps, links
 from cprqueue.store.database import Database, clock
 
 MOST_HITS = 20
@@ -34,6 +35,8 @@ class Explanation:
     link: Link | None
     differences: list[Compared]
     events: list[Event]
+    keep: Keep | None
+    timezone: str
 
     def as_json(self) -> dict[str, object]:
         """Return what ``explain --json`` prints."""
@@ -43,6 +46,7 @@ class Explanation:
             "sentence": self.sentence,
             "job": {**jobs.read_back(job).as_message(), **more},
             "rule": job.rule,
+            "kept": self.keep.as_json(self.timezone) if self.keep else None,
             "link": _link_json(link) if link else None,
             "differences": [asdict(row) for row in self.differences],
             "events": [
@@ -95,15 +99,18 @@ def explain(db: Database, job_id: int, *, timezone: str = "UTC") -> Explanation:
         link = links.get(conn, job_id)
         halt = _halt(conn, timezone)
         happened = events.of_job(conn, job_id)
+        keep = keeps.standing(conn, now, [job_id]).get(job_id)
     job = jobs.read_back(row)
     observed = link.observed if link else Observed()
     compared = differences(desired(job), observed) if row.active else []
     return Explanation(
-        sentence=_Sentence(job, row, link, observed, halt, now, timezone).text(),
+        sentence=_Sentence(job, row, link, observed, halt, now, timezone, keep).text(),
         job=row,
         link=link,
         differences=compared,
         events=happened,
+        keep=keep,
+        timezone=timezone,
     )
 
 
@@ -143,8 +150,13 @@ class _Sentence:
     halt: str
     now: datetime
     timezone: str
+    keep: Keep | None
 
     def text(self) -> str:
+        kept = f" It is {self.keep.text(self.timezone)}." if self.keep else ""
+        return self._answer() + kept
+
+    def _answer(self) -> str:
         name, link = self.job.job_number or f"RM job {self.job.job_id}", self.link
         if not self.row.active:
             return f"{name} {self._inactive()}."
@@ -165,6 +177,8 @@ class _Sentence:
         because = f"because {'it ' if rule.startswith('vanished') else ''}{rule}"
         if jobcode_id is None:
             return f"is not in QuickBooks Time, {because}"
+        if self.observed.active and self.keep:
+            return f"is not active, {because}; its jobcode {jobcode_id} stays"
         if self.observed.active:
             return (
                 f"should not be in QuickBooks Time, {because}; "

@@ -17,7 +17,7 @@ from cprqueue.domain.records import ClaimedLink, Link, Run
 from cprqueue.domain.states import LinkState, RunKind, RunState
 from cprqueue.services import gates
 from cprqueue.services.reports import warnings
-from cprqueue.store import clock_steps, jobs, links, push_queue, runs
+from cprqueue.store import clock_steps, jobs, keeps, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 CALLS_FOR_A_BATCH = 2
@@ -29,6 +29,7 @@ class Status:
     """How things stand, as the database knows it."""
 
     jobs: dict[str, int]
+    kept: int
     budget: dict[str, float]
     fetch_tried: Run | None
     fetch_succeeded: Run | None
@@ -46,6 +47,7 @@ class Status:
         """Return what ``status --json`` prints."""
         return {
             "jobs": self.jobs,
+            "kept": self.kept,
             "budget": self.budget,
             "fetch_tried": run_json(self.fetch_tried),
             "fetch_succeeded": run_json(self.fetch_succeeded),
@@ -65,6 +67,7 @@ def read_status(db: Database, budget: Budget) -> Status:
         succeeded = runs.newest(conn, RunKind.FETCH, RunState.DONE)
         return Status(
             jobs=numbers,
+            kept=len(keeps.standing(conn, clock(conn))),
             budget=_calls(conn, budget, numbers["due"]),
             fetch_tried=tried,
             fetch_succeeded=succeeded,
