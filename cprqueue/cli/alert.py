@@ -9,7 +9,7 @@ import typer
 
 from cprqueue import alerts
 from cprqueue.bootstrap import application, send_alert
-from cprqueue.cli.console import note, print_json, say, show_table
+from cprqueue.cli.console import note, print_json, say, show_outcomes
 from cprqueue.domain.alerting import Alert, Level
 from cprqueue.errors import SettingsError, UsageError
 from cprqueue.services import digest as digests
@@ -40,10 +40,7 @@ def alert(
     if json:
         print_json({"ok": _all_went(outcome), "urls": outcome})
     else:
-        rows = [
-            ("sent" if each["ok"] else "NOT SENT", each["url"], each["text"]) for each in outcome
-        ]
-        show_table("", ("", "", ""), [[str(cell) for cell in row] for row in rows])
+        show_outcomes((bool(each["ok"]), str(each["url"]), _said(each)) for each in outcome)
     raise typer.Exit(0 if _all_went(outcome) else 1)
 
 
@@ -69,7 +66,7 @@ def digest(
         for line in found.lines():
             say(line)
         for each in outcome:
-            note(f"{'sent' if each['ok'] else 'NOT SENT'}: {each['url']} {each['text']}".rstrip())
+            note(f"{each['url']}: {_said(each)}")
     raise typer.Exit(0 if _all_went(outcome) else 1)
 
 
@@ -83,6 +80,10 @@ def _sent(what: Alert) -> list[dict[str, object]]:
         reason = send_alert(url, what)
         outcome.append({"url": alerts.shown(url), "ok": not reason, "text": reason})
     return outcome
+
+
+def _said(each: dict[str, object]) -> str:
+    return "sent" if each["ok"] else f"not sent: {each['text']}"
 
 
 def _all_went(outcome: list[dict[str, object]]) -> bool:

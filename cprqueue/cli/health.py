@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from cprqueue.bootstrap import application
 from cprqueue.cli import broker_state
-from cprqueue.cli.console import print_json, show_table
+from cprqueue.cli.console import print_json, show_outcomes
 from cprqueue.errors import CprqueueError, ServiceUnreachable
 from cprqueue.runtime import timetable
 from cprqueue.services import health as healthy
@@ -43,8 +43,7 @@ def health(
     if json:
         print_json({"ok": code == 0, "checks": [asdict(each) for each in found]})
     else:
-        rows = [("ok" if each.ok else "NOT OK", each.name, each.text) for each in found]
-        show_table("", ("", "", ""), rows)
+        show_outcomes((each.ok, each.name, each.text) for each in found)
     raise typer.Exit(code)
 
 

@@ -57,7 +57,7 @@ class Digest:
 
 def _line(word: str, numbers: Sequence[str]) -> str:
     more = ", ..." if len(numbers) > NAMED else ""
-    named = f": {', '.join(numbers[:NAMED])}{more}" if numbers else ""
+    named = f" ({', '.join(numbers[:NAMED])}{more})" if numbers else ""
     return f"{word}: {len(numbers)}{named}"
 
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from cprqueue.domain.states import RunKind
 from cprqueue.services.signs import FETCH, SWEEP, Signs
 
-LOOK = "see what `cprqueue up` says"
+LOOK = "is `cprqueue up` running? see what it says"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,8 @@ def checks(signs: Signs) -> Iterator[Check]:
     yield _fetch(signs)
     yield _beat(signs)
     cure = "" if "`" in signs.closed else ": `cprqueue check`"
-    yield Check(name="push", ok=not signs.closed, text=f"{signs.closed}{cure}" or "not stopped")
+    text = f"{signs.closed}{cure}" if signs.closed else "not stopped"
+    yield Check(name="push", ok=not signs.closed, text=text)
 
 
 def queue_check(signs: Signs, queue: str, *, busy: bool) -> Check:
@@ -42,7 +43,7 @@ def queue_check(signs: Signs, queue: str, *, busy: bool) -> Check:
         last = (
             f"no worker took a message since {_ago(signs, at)}" if at else "no worker took one yet"
         )
-        text = f"{last}: start `cprqueue up`, or {LOOK} of {queue}"
+        text = f"{last}: {LOOK} of {queue}"
     return Check(name=f"queue {queue}", ok=ok, text=text)
 
 
@@ -64,7 +65,7 @@ def _beat(signs: Signs) -> Check:
     if at is not None and not signs.is_late(SWEEP, at):
         return Check(name="beat", ok=True, text=f"its last sweep ran {_ago(signs, at)}")
     last = f"its last sweep ran {_ago(signs, at)}" if at else "none of its sweeps has run yet"
-    text = f"{last}: start `cprqueue up`, or {LOOK} of beat and maintenance"
+    text = f"{last}: {LOOK} of beat and maintenance"
     return Check(name="beat", ok=False, text=text)
 
 
