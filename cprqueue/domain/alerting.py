@@ -66,14 +66,15 @@ class Told:
     """What is known of a condition, and the alert that is still to be sent to ``left``.
 
     ``since``: the beginning of its last episode. ``told_at``: when a beginning was told last.
-    ``open``: a beginning was told, and no end. ``returns``: how often it came back within QUIET.
+    ``open``: a beginning was told, and no end. ``times``: how often, without
+    QUIET between.
     """
 
     since: str
     present: bool
     told_at: str = ""
     open: bool = False
-    returns: int = 0
+    times: int = 0
     over: str = ""
     kind_of: str = ""
     host: str = ""
@@ -85,10 +86,9 @@ class Told:
     def of_json(cls, data: Json) -> Told:
         """Build one from what ``asdict`` once made of it."""
         made = built(cls, data)
-        if made.alert is None:
-            return made
-        alert = built(Alert, made.alert)
-        return replace(made, alert=replace(alert, level=Level(alert.level)), left=tuple(made.left))
+        alert = built(Alert, made.alert) if made.alert is not None else None
+        alert = replace(alert, level=Level(alert.level)) if alert is not None else None
+        return replace(made, alert=alert, left=tuple(made.left))
 
     def as_json(self) -> dict[str, Json]:
         """Return plain data."""
@@ -131,16 +131,17 @@ def _present(was: Told | None, found: Condition, now: datetime, urls: Sequence[s
         return replace(was, present=True)
     if was is None or not was.present:
         again = was is not None and bool(was.told_at) and _age(was.told_at, now) < QUIET
-        returns = was.returns + 1 if was is not None and again else 0
+        times = was.times if was is not None and again else 0
         told_at = was.told_at if was is not None else ""
-        was = Told(since=now.isoformat(), present=True, returns=returns, told_at=told_at)
+        was = Told(since=now.isoformat(), present=True, times=times, told_at=told_at)
     was = replace(was, over=found.over, kind_of=found.kind_of, host=found.host)
     if found.old:
         return replace(was, open=True)
-    if _age(was.since, now) < patience(was.returns):
+    if _age(was.since, now) < patience(was.times):
         return was
     alert = Alert(title=found.title, text=found.text, level=found.level)
-    return replace(was, open=True, told_at=now.isoformat(), alert=alert, left=tuple(urls), tries=0)
+    times, at = was.times + 1, now.isoformat()
+    return replace(was, open=True, told_at=at, times=times, alert=alert, left=tuple(urls), tries=0)
 
 
 def _absent(
@@ -160,9 +161,9 @@ def _absent(
     return replace(ended, alert=alert, left=tuple(urls), tries=0)
 
 
-def patience(returns: int) -> timedelta:
-    """Return how long a condition has to last before it is told."""
-    return timedelta(0) if not returns else min(PATIENCE * 2 ** (returns - 1), QUIET)
+def patience(times: int) -> timedelta:
+    """Return how long a condition has to last that was told so often of late."""
+    return timedelta(0) if not times else min(PATIENCE * 2 ** min(times - 1, 10), QUIET)
 
 
 def _age(moment: str, now: datetime) -> timedelta:
