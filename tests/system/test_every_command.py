@@ -29,6 +29,8 @@ COMMANDS = (
     "undo 1 --json",
     "remove-all --json",
     "backup copy.db",
+    "digest --json",
+    "alert --test",
     "migrate",
 )
 

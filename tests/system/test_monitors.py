@@ -96,9 +96,10 @@ def test_what_fails_is_told_once_and_its_end_once_and_health_knows(
         watched.sandbox.rm.put_jobs([job(1, "A-1b")])
         wait_until(lambda: BEGINNINGS[0] in people.titles, **PATIENT)
         watched.sandbox.client.set_faults([{"service": "rm", "kind": "status", "status": 403}])
+        wait_until(lambda: BEGINNINGS[1] in people.titles, **PATIENT)
         for name in ("insert", "beat"):
             send(watched, name, signal.SIGSTOP)
-        wait_until(lambda: set(BEGINNINGS) <= set(people.titles), **PATIENT)
+        wait_until(lambda: not set(BEGINNINGS) - set(people.titles), **PATIENT)
         silent = people.called[heartbeat]
         assert health(watched) == (1, {"fetch", "beat", "push", "queue insert"})
         assert people.called[heartbeat] == silent, "a worker sends sweeps: they are no heartbeat"
