@@ -33,9 +33,9 @@ def _note_task(task: Any, **_: Any) -> None:
     queue = (task.request.delivery_info or {}).get("routing_key")
     if queue not in QUEUES or time.monotonic() - _noted_at < NOTE_EVERY_SECONDS:
         return
+    _noted_at = time.monotonic()
     with suppress(DatabaseUnavailable):  # the task meets it too, and says so
         canaries.note(application().db, queue)
-        _noted_at = time.monotonic()
 
 
 @inspect_command()

@@ -7,7 +7,7 @@ event is a condition without an end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -100,12 +100,16 @@ class Told:
 
     def sent(self, url: str) -> Told:
         """Return this after its alert went to the URL."""
-        return replace(self, left=tuple(each for each in self.left if each != url))
+        return self._with_left(each for each in self.left if each != url)
 
-    def tried(self, urls: Iterable[str]) -> Told:
+    def tried(self, urls: Container[str]) -> Told:
         """Return this after a round; URLs that are not in ALERT_URLS any more are dropped."""
-        left = () if self.tries >= TRIES else tuple(each for each in self.left if each in urls)
-        return replace(self, left=left, tries=self.tries + 1)
+        left = (each for each in self.left if each in urls and self.tries < TRIES)
+        return replace(self._with_left(left), tries=self.tries + 1)
+
+    def _with_left(self, urls: Iterable[str]) -> Told:
+        left = tuple(urls)
+        return replace(self, left=left, alert=self.alert if left else None)
 
 
 Book = Mapping[str, Told]
@@ -156,7 +160,7 @@ def _absent(
         return None if forgotten else replace(was, present=False)
     ended = replace(was, present=False, open=False)
     if was.kind_of and any(each.kind_of == was.kind_of for each in present.values()):
-        return replace(ended, left=())
+        return replace(ended, left=(), alert=None)
     alert = Alert(title=was.over, text=f"It lasted {_lasted(was.since, now)}.", level=Level.INFO)
     return replace(ended, alert=alert, left=tuple(urls), tries=0)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cprqueue.domain.alerting import QUIET, Alert, Condition, Told, settle
+from cprqueue.domain.alerting import QUIET, Alert, Condition, Level, Told, settle
 
 START = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -22,6 +22,7 @@ class People:
         self.book: dict[str, Told] = {}
         self.now = START
         self.heard: list[str] = []
+        self.last: Alert | None = None
 
     def see(self, *found: Condition, after: timedelta = MINUTE, host: str = "h") -> list[str]:
         """Return what is heard of this moment; the book goes through its stored form."""
@@ -31,7 +32,8 @@ class People:
         self.book = settle(stored, found, self.now, host=host, urls=self.urls)
         fresh = []
         for name, told in self.book.items():
-            fresh += [alert.title for url in told.left if (alert := told.alert)]
+            fresh += [alert.title for _url in told.left if (alert := told.alert)]
+            self.last = told.alert or self.last
             self.book[name] = told.tried(()) if told.left else told
         self.heard += fresh
         return fresh
@@ -43,8 +45,8 @@ def test_a_state_is_told_once_and_its_end_once() -> None:
     assert people.see(DOWN) == ["down"]
     assert [people.see(DOWN) for _ in range(60)] == [[]] * 60
     assert people.see() == ["up"]
-    told = people.book["rm"].alert
-    assert told == Alert(title="up", text="It lasted 61 min.", level=told.level)  # type: ignore[union-attr]
+    assert people.last == Alert(title="up", text="It lasted 61 min.", level=Level.INFO)
+    assert people.book["rm"].alert is None, "what was sent is not kept"
     assert [people.see() for _ in range(60)] == [[]] * 60
     people.see(after=QUIET)
     assert people.book == {}

@@ -30,7 +30,6 @@ COMMANDS = (
     "remove-all --json",
     "backup copy.db",
     "digest --json",
-    "alert --test",
     "migrate",
 )
 
