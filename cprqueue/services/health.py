@@ -40,9 +40,7 @@ def queue_check(signs: Signs, queue: str, *, busy: bool) -> Check:
     ok = busy or signs.took(queue)
     text = f"a worker took a message {_ago(signs, at)}" if at else "a worker is at a message"
     if not ok:
-        last = (
-            f"no worker took a message since {_ago(signs, at)}" if at else "no worker took one yet"
-        )
+        last = f"the last message was taken {_ago(signs, at)}" if at else "none was taken yet"
         text = f"{last}: {LOOK} of {queue}"
     return Check(name=f"queue {queue}", ok=ok, text=text)
 
