@@ -6,11 +6,13 @@ first needed.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache, partial
 from random import Random
+from zoneinfo import ZoneInfo
 
 from cprqueue import alerts, config, failpoints
 from cprqueue.clients.budget import Budget
@@ -19,10 +21,12 @@ from cprqueue.clients.rm import CURES, RestorationManager
 from cprqueue.clients.token import Grant, Token
 from cprqueue.clients.transport import Transport
 from cprqueue.domain.active import ActiveRules
+from cprqueue.domain.alerting import Alert
 from cprqueue.domain.prune_plan import Limits
 from cprqueue.domain.push_brake import PushLimits
 from cprqueue.errors import AccessStopped
 from cprqueue.services import push_brake
+from cprqueue.services.alerting import Alerting
 from cprqueue.services.fetch.fetch import Fetch
 from cprqueue.services.plan.plan import Planner
 from cprqueue.services.prune.archive import Archive
@@ -212,7 +216,6 @@ class Application:
             work=work,
             lease_time=self.settings.lease,
             urgent=urgent,
-            alert=self.alert,
         )
 
     @cached_property
@@ -233,7 +236,6 @@ class Application:
             self.db,
             lambda pause: self.qbt(pause=pause),
             lock_limit=self.settings.lease,
-            alert=self.alert,
         )
 
     @cached_property
@@ -242,7 +244,6 @@ class Application:
         return Sweep(
             db=self.db,
             qbt=self.qbt(),
-            alert=self.alert,
             quiet=self.settings.lease,
             push_limits=self.push_limits,
         )
@@ -266,7 +267,6 @@ class Application:
                 maximum=settings.prune_max_limit,
             ),
             quiet=QuietDays(days=settings.prune_quiet_days, timezone=settings.timezone),
-            alert=self.alert,
         )
 
     @cached_property
@@ -277,7 +277,6 @@ class Application:
             qbt=self.qbt(),
             archive=self.archive,
             budget=self.budget,
-            alert=self.alert,
         )
 
     @cached_property
@@ -290,16 +289,32 @@ class Application:
             timezone=self.settings.timezone,
         )
 
-    @property
-    def alert(self) -> Callable[[str, str], None]:
-        """Send an alert to everybody in ALERT_URLS."""
+    @cached_property
+    def alerting(self) -> Alerting:
+        """Alerts to people."""
+        settings = self.settings
+        return Alerting(
+            db=self.db,
+            urls=settings.alert_urls,
+            send=send_alert,
+            var_dir=settings.var_dir,
+            digest_at=settings.digest,
+            timezone=ZoneInfo(settings.timezone),
+        )
 
-        def send(title: str, text: str) -> None:
-            alerts.send(self.settings.alert_urls, title, text)
+    def call_monitor(self) -> None:
+        """Tell the monitor outside, if there is one, that a sweep went well."""
+        url = self.settings.alert_heartbeat_url
+        if reason := alerts.beat(url) if url else "":
+            log.warning("ALERT_HEARTBEAT_URL was not reached", extra={"reason": reason})
 
-        return send
+
+def send_alert(url: str, alert: Alert) -> str:
+    """Send one alert to one URL; return why it did not go, or ""."""
+    return alerts.send(url, title=alert.title, text=alert.text, level=alert.level)
 
 
+log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _application: Application | None = None
 

@@ -126,6 +126,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
             "workers.upsert",
             "workers.maintenance",
             "workers.canary",
+            "workers.silent_beat",
         ],
     }
 

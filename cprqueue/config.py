@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -87,6 +87,8 @@ class Settings:
     push_max_fraction: float = setting("PUSH_MAX_FRACTION", values.fraction, 0.2)
     push_min_limit: int = setting("PUSH_MIN_LIMIT", values.whole(0), 20)
     alert_urls: tuple[str, ...] = setting("ALERT_URLS", values.alert_urls, (), secret=True)
+    alert_heartbeat_url: str = setting("ALERT_HEARTBEAT_URL", values.web_url, "", secret=True)
+    digest: time | None = setting("CPR_DIGEST", values.time_of_day, None)
     timezone: str = setting("CPR_TIMEZONE", values.timezone, "UTC")
     log_format: str = setting("CPR_LOG_FORMAT", values.one_of("text", "json"), "text")
     without_effect: tuple[str, ...] = ()
@@ -143,10 +145,8 @@ FILES = tuple(f"{name}_FILE" for name, f in SETTINGS.items() if not f.repr)
 """The variables that name a file with a secret in it."""
 
 NOT_YET = (
-    "ALERT_HEARTBEAT_URL",
     "CPR_WEB_USERS",
     "CPR_WEB_PORT",
-    "CPR_DIGEST",
 )
 """Settings of a later version: no mistakes, but they have no effect yet; ``check`` says so."""
 

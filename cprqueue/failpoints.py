@@ -28,6 +28,7 @@ POINTS = frozenset(
         "written_export",
         "found_drift",
         "stored_plan",
+        "sent_alert",
     ]
     + [f"{when}_{kind}" for when in ("before", "after", "recorded") for kind in _KINDS]
     + [f"sending_{method}_{what}" for method in ("POST", "PUT") for what in _ENDPOINTS]

@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import re
+import shutil
 import stat
 import tempfile
 from contextlib import suppress
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _OTHERS = 0o077
 PROBE_BYTES = 64 * 1024
+LITTLE_BYTES = 2**30
 _OUR_FILES = re.compile(
     r"beat|broker|flower.*|cprqueue\.db.*|cpr_(all|changed)_jobs.*|lock|schedule.*|failpoint-.*|crash-.*"
 )
@@ -63,6 +65,25 @@ def raise_if_full(directory: Path) -> None:
         file.write(bytes(PROBE_BYTES))
         file.flush()
         os.fsync(file.fileno())
+
+
+def nearly_full(directory: Path) -> str:
+    """Return one line about a disk on which little space is left, or ""."""
+    try:
+        found = shutil.disk_usage(directory)
+    except FileNotFoundError:
+        return ""  # nothing was ever written there
+    if not is_nearly_full(found.total, found.free):
+        return ""
+    return (
+        f"{found.free // 2**20} MB are free on the disk of {directory}: free some space; on a full "
+        "disk nothing is recorded or pushed"
+    )
+
+
+def is_nearly_full(total: int, free: int) -> bool:
+    """Tell whether so many bytes are little: less than a twentieth, and than a gigabyte."""
+    return free < min(total // 20, LITTLE_BYTES)
 
 
 def _narrow(path: Path, mode: int) -> None:

@@ -92,6 +92,12 @@ def test_each_variable_is_read(name: str, text: str, field: str, value: Any) -> 
         ("QBT_MAX_ATTEMPTS", ["0", "x"], "1 or more"),
         ("QBT_RETRY_BASE_SECONDS", ["0", "x"], "above 0"),
         ("CPR_LEASE_SECONDS", ["0", "x"], "above 0"),
+        (
+            "ALERT_HEARTBEAT_URL",
+            ["hush", "ftp://h/hush", "https:///hush", "https://h/a hush"],
+            "https",
+        ),
+        ("CPR_DIGEST", ["7", "24:00", "07:60", "7am"], "like 07:00"),
         ("ALERT_URLS", ["hush", "json://a;hush", "//hush", "my hush://x", "json://"], "scheme://"),
         ("RM_ACTIVE_STATUSES", [";", " ; ;", "-", "Active;!"], "at least one"),
         ("RM_ACTIVE_STATUSES", ["Active,Open"], "separate several with ;"),
@@ -154,6 +160,7 @@ def test_no_secret_is_in_the_repr() -> None:
         "QBT_CLIENT_SECRET": "hush6",
         "QBT_REFRESH_TOKEN": "hush7",
         "ALERT_URLS": "mailto://u:hush8@h.example",
+        "ALERT_HEARTBEAT_URL": "https://h.example/hush9",
     }
     assert "hush" not in repr(config.load(names))
 

@@ -250,7 +250,11 @@ def run_python(code: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[
 def test_every_secret_may_come_from_a_file(tmp_path: Path) -> None:
     for number, name in enumerate(config.FILES):
         text = "json://localhost" if "URL" in name else f"s{number}"
-        text = {"CELERY_BROKER_URL_FILE": "redis://h/0"}.get(name, text)
+        others = {
+            "CELERY_BROKER_URL_FILE": "redis://h/0",
+            "ALERT_HEARTBEAT_URL_FILE": "https://h/x",
+        }
+        text = others.get(name, text)
         (tmp_path / name).write_text(f"{text}\n")
     files = {name: str(tmp_path / name) for name in config.FILES}
     found = config.load({**files, "QBT_CLIENT_ID": "id"})

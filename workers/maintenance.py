@@ -9,7 +9,8 @@ from celery import chain
 from cprqueue.bootstrap import application
 from cprqueue.celery import LONG_TASK_SECONDS, app, ending
 from cprqueue.errors import CprqueueError, Transient
-from cprqueue.services import wake_ups
+from cprqueue.runtime import timetable
+from cprqueue.services import ticks, wake_ups
 from cprqueue.services.prune import orders
 from workers import publish
 
@@ -21,11 +22,22 @@ LONG = {
 
 
 @app.task(name="cpr.sweep")
-def sweep() -> str:
-    """Let whatever waits for a lost message or a dead worker go on; wake up for what is due."""
-    due = application().sweep.run(waiting=publish.messages_in, send=publish.task)
-    publish.wake_ups(due)
-    publish.canaries()
+def sweep(by_beat: bool = True) -> str:
+    """Let whatever waits for a lost message or a dead worker go on; wake up for what is due.
+
+    Then people are told what changed, however it went, and the monitor outside that it went well;
+    of a sweep that beat did not send (``by_beat``) it hears nothing.
+    """
+    here = application()
+    ticks.note(here.db, by_beat=by_beat)
+    try:
+        due = here.sweep.run(waiting=publish.messages_in, send=publish.task)
+        publish.wake_ups(due)
+        publish.canaries()
+    finally:
+        here.alerting.tell(timetable.latest(app))
+    if by_beat:
+        here.call_monitor()
     return f"{len(due)} batches are due"
 
 
@@ -43,8 +55,7 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
     except Transient as error:
         raise publish.again(self, error) from None
     except CprqueueError as error:
-        if orders.note_failure(here.db, for_run, error):
-            here.alert("prune failed", f"run {for_run}: its snapshot failed: {error}")
+        orders.note_failure(here.db, for_run, error)
         raise
     publish.wake_ups(wake_ups.due(here.db))
     return f"run {done}"

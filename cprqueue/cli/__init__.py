@@ -51,10 +51,12 @@ def _options(
 def _register() -> None:
     """Add each command's function to the app; one module for each."""
     from cprqueue.cli import (
+        alert,
         backup,
         check,
         copy_database,
         demo,
+        health,
         job_files,
         keep,
         metrics,
@@ -85,6 +87,9 @@ def _register() -> None:
     app.command(rich_help_panel=SHOW)(reports.explain)
     app.command(rich_help_panel=SHOW)(check.check)
     app.command(rich_help_panel=SHOW)(metrics.metrics)
+    app.command(rich_help_panel=SHOW)(health.health)
+    app.command(rich_help_panel=SHOW)(alert.digest)
+    app.command(rich_help_panel=SHOW)(alert.alert)
     app.command(rich_help_panel=ARCHIVE)(snapshot.snapshot)
     app.add_typer(prune.prune, name="prune", rich_help_panel=ARCHIVE)
     app.command(rich_help_panel=ARCHIVE)(keep.keep)

@@ -95,6 +95,7 @@ def _through(conn: Any, name: str) -> Callable[[], None]:
             task_id = str(uuid.uuid4())
             app.send_task(
                 CANARY,
+                kwargs={"by_beat": False},
                 task_id=task_id,
                 queue=name,
                 expires=EXPIRED_SECONDS,

@@ -81,7 +81,6 @@ def parts(app: Application) -> Parts:
         token=lambda: app.token,
         broker_problem=_broker_problem,
         broker=_broker,
-        alert=app.alert,
     )
 
 

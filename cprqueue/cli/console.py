@@ -199,6 +199,18 @@ def show_pairs(rows: Mapping[str, str]) -> None:
     show(made)
 
 
+def show_outcomes(rows: Iterable[tuple[bool, str, str]]) -> None:
+    """Print a line for each: whether it is well, what it is, and what is to say about it."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(no_wrap=True)
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    for good, name, text in rows:
+        word = Text("OK", "green") if good else Text("problem", "bold red")
+        add_row(made, (word, name, text))
+    show(made)
+
+
 def moment(at: datetime | None) -> str:
     """Return a moment in CPR_TIMEZONE: every time that a command shows."""
     from cprqueue.bootstrap import application

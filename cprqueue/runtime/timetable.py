@@ -5,9 +5,11 @@ Our own lies beside the package, in a checkout and where cprqueue is installed.
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,10 @@ from typing import Any
 import cprqueue
 from cprqueue.errors import SettingsError
 
+log = logging.getLogger(__name__)
+
 NAME = "celerybeat-schedule"
+MISSES = 3
 
 
 def place() -> Path:
@@ -37,6 +42,39 @@ def load(app: Any) -> None:
             f"{path}{_line(error, path)}: {reason}: correct it, or move it away to use "
             "the timetable that cprqueue brings"
         ) from None
+
+
+def latest(app: Any) -> Callable[[str, datetime], datetime]:
+    """Return what says by when a task should have been carried out again after a moment.
+
+    That is when the timetable has ordered it three times since; where the timetable is wrong, or
+    does not order it, at once: whoever asks has a least time of its own.
+    """
+    try:
+        load(app)
+    except SettingsError as error:
+        log.warning("the timetable cannot be read here", extra={"reason": str(error)})
+        return lambda _task, since: since
+    entries = list(app.conf.beat_schedule.values())
+
+    def third(task: str, since: datetime) -> datetime:
+        orders = [entry["schedule"] for entry in entries if entry["task"] == task]
+        return min((_third_turn(app, order, since) for order in orders), default=since)
+
+    return third
+
+
+def _third_turn(app: Any, order: Any, since: datetime) -> datetime:
+    from celery.schedules import crontab, maybe_schedule
+
+    schedule = maybe_schedule(order, app=app)
+    if not isinstance(schedule, crontab):
+        return since + MISSES * getattr(schedule, "run_every", timedelta(days=1))
+    moment = since
+    for _ in range(MISSES):
+        local, until, _now = schedule.remaining_delta(moment)
+        moment = local + until
+    return moment.astimezone(UTC)
 
 
 def _run(path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from cprqueue.store import app_state
 from cprqueue.store.database import Database, clock
 
@@ -20,10 +22,15 @@ def note(db: Database, queue: str) -> None:
 def last(db: Database) -> dict[str, datetime]:
     """Return when each queue's canary was last taken; a queue without one is missing.
 
-    A busy queue gets none: the sweep sends one only where nothing else waits.
+    A busy queue gets none, there any task counts: the sweep sends one only where nothing waits.
     """
     with db.read() as conn:
-        found = app_state.with_prefix(conn, PREFIX)
+        return read(conn)
+
+
+def read(conn: Connection) -> dict[str, datetime]:
+    """Do what ``last`` does."""
+    found = app_state.with_prefix(conn, PREFIX)
     return {
         name.removeprefix(PREFIX): datetime.fromisoformat(str(moment))
         for name, moment in found.items()

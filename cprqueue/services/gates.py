@@ -1,16 +1,15 @@
 """May anything be written to QuickBooks Time now? ``closed_because`` says why not.
 
-The push is *stopped* while QuickBooks Time lets us do nothing at all: one alert when it stops, one
-when it resumes; the sweep tries once a minute. It is *suspended* after a remove-all, so that the
-ordinary sync does not bring the jobs back.
+The push is *stopped* while QuickBooks Time lets us do nothing at all; the sweep tries once a minute
+(``services.alerting`` tells people). It is *suspended* after a remove-all, so that the ordinary
+sync does not bring the jobs back.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection
 
@@ -24,10 +23,6 @@ from cprqueue.store.database import Database, clock
 log = logging.getLogger(__name__)
 
 PUSH_STOPPED = "push_stopped"
-ALERTED = "push_stop_alerted"
-
-QUIET = timedelta(hours=6)
-"""A stop for the same reason that comes back within this raises no second alert."""
 
 CURES = {
     401: "the token is not accepted: put a valid QBT_ACCESS_TOKEN into .env",
@@ -35,16 +30,6 @@ CURES = {
     403: "the token lacks a right: it needs an administrator or 'manage jobcodes'",
     499: "this machine's address is blocked: allow it in QuickBooks Time's IP authorization",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Alerted:
-    status: int
-    at: str
-    open: bool
-
-
-Alert = Callable[[str, str], None]
 
 
 def closed_because(conn: Connection) -> str:
@@ -67,47 +52,27 @@ def push_stopped(conn: Connection) -> Stopped | None:
     return app_state.get_built(conn, PUSH_STOPPED, Stopped)
 
 
-def stop_push(db: Database, error: AccessStopped, alert: Alert) -> None:
-    """Stop the push; only the first of many workers raises the alert."""
+def stop_push(db: Database, error: AccessStopped) -> None:
+    """Stop the push; of many workers the first says so in the log."""
     text = f"{error}: {CURES.get(error.status, 'see the API documentation')}"
     with db.begin() as conn:
         now = clock(conn)
         value = Stopped(status=error.status, text=text, since=now.isoformat())
         if not app_state.put_first(conn, PUSH_STOPPED, asdict(value), now=now):
             return
-        is_news = _is_news(conn, error.status, now)
     log.error("push stopped", extra={"reason": text})
-    if is_news:
-        alert("QuickBooks Time push stopped", text)
 
 
-def _is_news(conn: Connection, status: int, now: datetime) -> bool:
-    alerted = app_state.get_built(conn, ALERTED, _Alerted)
-    recent = alerted is not None and abs(now - datetime.fromisoformat(alerted.at)) < QUIET
-    if alerted is not None and alerted.status == status and recent:
-        return False
-    value = _Alerted(status=status, at=now.isoformat(), open=True)
-    app_state.put(conn, ALERTED, asdict(value), now=now)
-    return True
-
-
-def resume_push(db: Database, alert: Alert) -> bool:
-    """Let the push go on; True if it was stopped. One message for each alert."""
+def resume_push(db: Database) -> bool:
+    """Let the push go on; True if it was stopped."""
     with db.begin() as conn:
         was = app_state.drop(conn, PUSH_STOPPED)
-        alerted = app_state.get_built(conn, ALERTED, _Alerted)
-        announce = was and alerted is not None and alerted.open
-        if alerted is not None and announce:
-            over = replace(alerted, open=False)
-            app_state.put(conn, ALERTED, asdict(over), now=clock(conn))
     if was:
         log.warning("push resumed")
-    if announce:
-        alert("QuickBooks Time push goes on", "QuickBooks Time accepts our requests again.")
     return was
 
 
-def probe_push(db: Database, qbt: QuickBooksTime, alert: Alert) -> bool:
+def probe_push(db: Database, qbt: QuickBooksTime) -> bool:
     """Where the push is stopped, try one call; True if the push may run now.
 
     Costs one call while stopped, none otherwise.
@@ -122,7 +87,7 @@ def probe_push(db: Database, qbt: QuickBooksTime, alert: Alert) -> bool:
         return False
     if not may_manage(user):
         return False
-    resume_push(db, alert)
+    resume_push(db)
     return True
 
 

@@ -37,7 +37,6 @@ class Sweep:
 
     db: Database
     qbt: QuickBooksTime
-    alert: gates.Alert
     quiet: timedelta
     push_limits: PushLimits
 
@@ -51,7 +50,7 @@ class Sweep:
             send("cpr.fetch_jobs", {"full": run.complete, "run_id": run.run_id})
         for task, kwargs in lost_orders.find(self.db, quiet=self.quiet):
             send(task, kwargs)
-        if not gates.probe_push(self.db, self.qbt, self.alert):
+        if not gates.probe_push(self.db, self.qbt):
             return []
         orphaned_creates.settle(self.db, self.qbt, quiet=self.quiet)
         return wake_ups.due(self.db)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -86,6 +86,14 @@ def fraction(text: str) -> float:
     return value
 
 
+def time_of_day(text: str) -> time | None:
+    """Read an hour and minute."""
+    found = re.fullmatch("([0-9]{1,2}):([0-9]{2})", text)
+    if not found or int(found[1]) > 23 or int(found[2]) > 59:
+        raise ValueError(f"is {text!r}: write hour and minute like 07:00")
+    return time(int(found[1]), int(found[2]))
+
+
 def timezone(text: str) -> str:
     """Read the name of a time zone."""
     try:
@@ -139,6 +147,18 @@ def database_url(text: str) -> str:
 def broker_url(text: str) -> str:
     """Read a broker's URL, or several for its failover, separated by ``;``."""
     broker_address.read(text)
+    return text
+
+
+def web_url(text: str) -> str:
+    """Read an address to call. It is as good as a password, so the message never shows it."""
+    try:
+        parts = urlsplit(text)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine or any(character.isspace() for character in text):
+        raise ValueError("is no web address: it must look like https://host/path")
     return text
 
 

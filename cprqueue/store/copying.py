@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, insert, not_, select
 from sqlalchemy.exc import DBAPIError
 
 from cprqueue.domain.states import RunState
 from cprqueue.errors import CprqueueError, UsageError
+from cprqueue.store.clock_steps import STEPS
 from cprqueue.store.database import Database, clock, count, first_line
-from cprqueue.store.tables import links, locks, metadata, runs
+from cprqueue.store.patterns import begins_with
+from cprqueue.store.tables import links, locks, metadata, runs, state
 
 ROWS = 1000
 PARAMETERS = 2000  # more in one statement SQL Server refuses
@@ -33,13 +35,18 @@ Report = Callable[[str, int], None]
 def rows(db: Database) -> int:
     """Count the rows of all tables."""
     with db.read() as conn:
-        return sum(count(conn, table) for table in metadata.sorted_tables)
+        return sum(count(conn, table, *_copied(table)) for table in metadata.sorted_tables)
+
+
+def _copied(table: Table) -> tuple[ColumnElement[bool], ...]:
+    """Leave out what the database knows of its own clock: it means nothing in another."""
+    return (not_(begins_with(state.c.name, STEPS)),) if table is state else ()
 
 
 def raise_if_filled(conn: Connection) -> None:
     """Raise UsageError unless all tables are empty; the rows of the locks do not count."""
     for table in metadata.sorted_tables:
-        if table is not locks and (found := count(conn, table)):
+        if table is not locks and (found := count(conn, table, *_copied(table))):
             raise UsageError(
                 f"the target is not empty: its table {table.name} has {found} rows: "
                 "name a new database"
@@ -54,8 +61,10 @@ def copy_all(
     Both need the newest tables. Raises UsageError where the target is not empty, or the source
     is in use: a lease stands, or a run has moved within ``quiet``.
     """
+    with source.begin() as read:
+        now = clock(read)  # it may write, so it comes before the lock
     with source.begin() as read, _locked(read), target.begin() as write:
-        _raise_if_in_use(read, quiet)
+        _raise_if_in_use(read, quiet, now)
         write.execute(delete(locks))  # the second of two copies waits here
         raise_if_filled(write)
         done = {table.name: _copy(read, write, table, report) for table in metadata.sorted_tables}
@@ -84,8 +93,7 @@ def _locked(conn: Connection) -> Iterator[None]:
             conn.exec_driver_sql("UNLOCK TABLES")
 
 
-def _raise_if_in_use(conn: Connection, quiet: timedelta) -> None:
-    now = clock(conn)
+def _raise_if_in_use(conn: Connection, quiet: timedelta, now: datetime) -> None:
     cure = "stop every `cprqueue up` and every worker, wait two minutes, and begin again"
     if leased := count(conn, links, links.c.lease_until > now):
         raise UsageError(f"a worker is pushing {leased} jobs: {cure}")
@@ -123,7 +131,8 @@ def _copy(read: Connection, write: Connection, table: Table, report: Report) -> 
 
 
 def _parts(conn: Connection, table: Table) -> Iterator[Sequence[Row[Any]]]:
-    return conn.execute(select(table).execution_options(yield_per=ROWS)).partitions()
+    statement = select(table).where(*_copied(table))
+    return conn.execute(statement.execution_options(yield_per=ROWS)).partitions()
 
 
 @dataclass(slots=True)

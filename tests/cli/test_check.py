@@ -212,9 +212,7 @@ def stopped(office: Office) -> Any:
 
 
 def test_a_stopped_push_goes_on_once_quickbooks_time_accepts_us(office: Office) -> None:
-    gates.stop_push(
-        office.app.db, AccessStopped("QuickBooks Time answered 402", 402), office.app.alert
-    )
+    gates.stop_push(office.app.db, AccessStopped("QuickBooks Time answered 402", 402))
     code, found = looked_at(office)
     assert code == 0
     assert found["push"]["text"].startswith("goes on now; it was stopped since 20")
@@ -225,9 +223,7 @@ def test_a_stopped_push_goes_on_once_quickbooks_time_accepts_us(office: Office) 
 def test_a_stopped_push_stays_stopped_while_something_is_wrong(
     office: Office, switch: dict[str, Any]
 ) -> None:
-    gates.stop_push(
-        office.app.db, AccessStopped("QuickBooks Time answered 402", 402), office.app.alert
-    )
+    gates.stop_push(office.app.db, AccessStopped("QuickBooks Time answered 402", 402))
     office.sandbox.qbt.switches.update(switch)
     code, found = looked_at(office)
     assert (code, found["push"]["state"]) == (1, "problem")

@@ -265,7 +265,7 @@ class Life:
     def push(self) -> None:
         """Push until nothing is due; where the push is stopped, try the way as the sweep does."""
         for _ in range(2):
-            gates.probe_push(self.app.db, self.app.qbt(), self.app.alert)
+            gates.probe_push(self.app.db, self.app.qbt())
             self.said += [result.text for result in self.office.push(seconds=self.patience)]
         for row in overview.failures(self.app.db):
             self.say(f"{row.job_number}: {row.error_reason}")

@@ -32,6 +32,7 @@ COMMANDS = (
     "unkeep 1 --json",
     "remove-all --json",
     "backup copy.db",
+    "digest --json",
     "migrate",
 )
 

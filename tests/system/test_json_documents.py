@@ -114,6 +114,8 @@ def test_every_document_has_the_keys_of_the_page(system: System) -> None:
         require_keys(json.loads(done.stdout), PAGE["cprqueue remove-all --json"], "remove-all")
         assert require_documented(system, "status")["suspended"]
         require_documented(system, "check", code=0)
+        require_documented(system, "health", code=1)  # without beat
+        require_documented(system, "digest")
         kinds = {run["kind"] for run in require_documented(system, "history")}
         assert kinds == {"fetch", "import", "resync", "snapshot", "prune", "remove_all", "undo"}
 

@@ -28,11 +28,19 @@ from cprqueue.domain.mapping import Unread
 from cprqueue.domain.models import Job
 from cprqueue.domain.push_brake import PushLimits
 from cprqueue.domain.states import RunKind, RunState
-from cprqueue.errors import AlreadyDone, AlreadyRunning, CprqueueError, DatabaseUnavailable
+from cprqueue.errors import (
+    AccessStopped,
+    AlreadyDone,
+    AlreadyRunning,
+    CprqueueError,
+    DatabaseUnavailable,
+    Refused,
+)
 from cprqueue.services import gates, push_brake
 from cprqueue.services.fetch.closing import close_finished
 from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file
 from cprqueue.services.fetch.unread import note_unread
+from cprqueue.services.signs import REFUSED
 from cprqueue.store import locks, runs, sightings
 from cprqueue.store.database import Database, clock
 
@@ -129,7 +137,8 @@ class Fetch:
                     # database was: the run goes on when its message comes again.
                     raise
                 except CprqueueError as error:
-                    self._failed(run, str(error))
+                    refused = isinstance(error, AccessStopped | Refused)
+                    self._failed(run, str(error), refused=refused)
                     raise
                 except Exception as error:
                     # Nobody foresaw it, but whoever waits for the run must hear of its end.
@@ -184,10 +193,13 @@ class Fetch:
             note_unread(conn, run.run_id, run.unread, complete=run.complete)
         log.info("fetch sent", extra={"jobs": run.emitted})
 
-    def _failed(self, run: FetchRun, note: str) -> None:
+    def _failed(self, run: FetchRun, note: str, *, refused: bool = False) -> None:
         run.alive()  # or else it is another worker's by now
         with self.db.begin() as conn:
             only_from = (RunState.RUNNING,)
+            if refused:
+                detail = {**runs.existing(conn, run.run_id).details, REFUSED: True}
+                runs.change(conn, run.run_id, only_from=only_from, detail=detail)
             runs.finish(conn, run.run_id, RunState.FAILED, only_from=only_from, note=note)
 
     def close(self) -> bool:

@@ -12,7 +12,7 @@ What if the process is killed
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,7 +55,6 @@ class Prune:
     archive: Archive
     limits: Limits
     quiet: QuietDays
-    alert: Callable[[str, str], None]
 
     # --- planning ---
 
@@ -134,11 +133,6 @@ class Prune:
         rows = [item_row(leaving, facts, Outcome.PLANNED) for leaving in made.archive]
         rows += [item_row(leaving, facts, Outcome.HELD_BACK) for leaving in made.held_back]
         text = f"held, nothing was archived: {made.tripped}. {orders.how_to_approve(run_id)}"
-        with self.db.read() as conn:
-            running = _is_running(conn, run_id)
-        if running and made.tripped:
-            # First, so that a process killed here alerts twice, never not at all.
-            self.alert("prune held", text)
         with self.db.begin() as conn:
             detail = plan_summary(made, facts.snapshot_id)
             number, live = len(made.archive), (RunState.RUNNING,)
@@ -204,9 +198,7 @@ class Prune:
             return
         with self.db.begin() as conn:
             state, note = RunState.FAILED, str(error)
-            ended = runs.finish(conn, run_id, state, only_from=running, note=note)
-        if ended:
-            self.alert("prune failed", f"run {run_id}: {error}")
+            runs.finish(conn, run_id, state, only_from=running, note=note)
 
 
 def _is_running(conn: Connection, run_id: int) -> bool:

@@ -7,7 +7,7 @@ suspends the ordinary sync, and archives in steps of 50 that can be stopped and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -57,7 +57,6 @@ class RemoveAll:
     qbt: QuickBooksTime
     archive: Archive
     budget: Budget
-    alert: Callable[[str, str], None]
 
     def rehearse(self, snapshot_id: int, *, include_unmanaged: bool) -> Rehearsal:
         """Count from a fresh export; changes nothing. Costs the calls that ask for the clock."""
@@ -196,9 +195,7 @@ class RemoveAll:
             except Permanent as error:  # the same each time: no other order waits for it
                 with self.db.begin() as conn:
                     state, note = RunState.STOPPED, f"stopped: {error}"
-                    ended = runs.finish(conn, run_id, state, only_from=LIVE, note=note)
-                if ended:
-                    self.alert("remove-all", f"run {run_id}: {note}")
+                    runs.finish(conn, run_id, state, only_from=LIVE, note=note)
                 raise
             return self._end(run_id, finished=finished)
 
@@ -217,7 +214,6 @@ class RemoveAll:
             state = RunState.DONE if finished else RunState.STOPPED
             note = text if finished else f"stopped: {text}, {left} left"
             runs.finish(conn, run_id, state, note=note)
-        self.alert("remove-all", f"run {run_id}: {text}")
         return text
 
     def stop(self, run_id: int) -> None:

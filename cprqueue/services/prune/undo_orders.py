@@ -18,6 +18,9 @@ from cprqueue.store.database import clock
 LEFT = (Outcome.SENDING, Outcome.ARCHIVED, Outcome.RESTORING)
 KINDS = (RunKind.PRUNE, RunKind.REMOVE_ALL)
 
+ENDED_BY_UNDO = "ended by the undo"
+"""How the note begins of a run that a person ended by undoing it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoOrder:
@@ -89,7 +92,7 @@ def end_undone(conn: Connection, of_run: int, undo_id: int) -> None:
     note = f"not archived: run {undo_id} undid the plan"
     plan_items.drop_planned(conn, of_run, now=clock(conn), note=note)
     if runs.existing(conn, of_run).state is not RunState.DONE:
-        note = f"ended by the undo of run {undo_id}"
+        note = f"{ENDED_BY_UNDO} of run {undo_id}"
         runs.finish(conn, of_run, RunState.DONE, note=note)
 
 

@@ -67,7 +67,6 @@ class Push:
     work: Executor
     lease_time: timedelta
     urgent: bool = False
-    alert: Callable[[str, str], None] = lambda _title, _text: None
 
     def push_due(self) -> WakeUpResult:
         """Push what is due, up to 50 jobs; return what was done, and when to come again."""
@@ -187,7 +186,7 @@ class Push:
         if isinstance(error, DatabaseUnavailable):
             raise error
         if isinstance(error, AccessStopped):
-            gates.stop_push(self.db, error, self.alert)
+            gates.stop_push(self.db, error)
             return WakeUpResult(text=f"the push is stopped: {error}")
         if isinstance(error, OutOfCalls):
             return WakeUpResult(text=str(error), next_in=timedelta(seconds=error.wait_seconds))

@@ -59,7 +59,6 @@ class Parts:
     token: Callable[[], Token]
     broker_problem: Callable[[], str]
     broker: Callable[[], Iterator[Finding]]
-    alert: Callable[[str, str], None]
 
 
 class Checkup:
@@ -209,7 +208,7 @@ class Checkup:
         if stopped is None:
             yield Finding(name="push", state=OK, text="not stopped")
         elif healthy:
-            gates.resume_push(self.db, self.parts.alert)
+            gates.resume_push(self.db)
             text = f"goes on now; it was stopped since {since}: {stopped.text}"
             yield Finding(name="push", state=OK, text=text)
         else:

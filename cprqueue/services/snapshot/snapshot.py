@@ -49,12 +49,10 @@ class Snapshot:
         client: Callable[[Pause], QuickBooksTime],
         *,
         lock_limit: timedelta = LOCK_LIMIT,
-        alert: gates.Alert = lambda _title, _text: None,
     ) -> None:
         self.db = db
         self.client = client
         self.lock_limit = lock_limit
-        self.alert = alert
 
     def take(
         self,
@@ -126,7 +124,7 @@ class Snapshot:
             renew()
             self._interrupted(run_id, str(error), again=ordered and isinstance(error, Transient))
             if isinstance(error, AccessStopped):
-                gates.stop_push(self.db, error, self.alert)
+                gates.stop_push(self.db, error)
             raise
         except BaseException:  # Ctrl-C or the end of the task's time: the next one need not wait
             renew()

@@ -13,6 +13,7 @@ from cprqueue.services.prune import orders
 from cprqueue.services.prune.prune import outcome_text
 from cprqueue.store import plan_items, runs
 from cprqueue.store.database import clock
+from tests.listening import Listener
 from tests.office import Office, job
 from tests.pruning import approve, close, during, fault, names, order, outcomes, run_of
 
@@ -71,15 +72,16 @@ def test_an_approved_prune_archives_and_says_how_many(office: Office, held: int)
 
 
 def test_a_held_prune_is_one_alert_with_the_number_and_how_to_approve(office: Office) -> None:
-    alerts: list[tuple[str, str]] = []
-    office.app.prune.alert = lambda title, text: alerts.append((title, text))
+    people = Listener(office)
     jobs(office, 12)
     close(office, *range(1, 12))
     run_id = order(office)
     with pytest.raises(NeedsApproval):
         office.app.prune.run(run_id, None)
     run = run_of(office, run_id)
-    assert alerts == [("prune held", run.note)]
+    assert people.titles() == ["prune held"]
+    assert people.heard[0].text == run.note
+    assert f"cprqueue prune approve {run_id}" in run.note
     assert (run.state, run.emitted) == ("held", 11)
     assert outcomes(office, run_id) == {"planned": 11}
 
@@ -103,8 +105,7 @@ def test_a_prune_that_is_done_is_not_done_again(office: Office) -> None:
 
 
 def test_a_prune_that_is_interrupted_stays_at_work_and_says_why(office: Office) -> None:
-    alerts: list[str] = []
-    office.app.prune.alert = lambda title, _text: alerts.append(title)
+    people = Listener(office)
     jobs(office, 3)
     close(office, 1)
     run_id = order(office)
@@ -113,13 +114,12 @@ def test_a_prune_that_is_interrupted_stays_at_work_and_says_why(office: Office) 
         office.app.prune.run(run_id, None)
     run = run_of(office, run_id)
     assert (run.state, run.note, run.finished_at) == ("running", str(raised.value), None)
-    assert alerts == [], "nobody need do anything"
+    assert people.titles() == [], "nobody need do anything"
     assert office.app.prune.run(run_id, None) == "1 archived"
 
 
 def test_a_prune_without_a_usable_fetch_fails_with_an_alert_that_says_why(office: Office) -> None:
-    alerts: list[tuple[str, str]] = []
-    office.app.prune.alert = lambda title, text: alerts.append((title, text))
+    people = Listener(office)
     jobs(office, 3)
     close(office, 1)
     run_id = order(office)
@@ -129,7 +129,8 @@ def test_a_prune_without_a_usable_fetch_fails_with_an_alert_that_says_why(office
     run = run_of(office, run_id)
     assert (run.state, run.note) == ("failed", str(raised.value))
     assert run.finished_at is not None
-    assert alerts == [("prune failed", f"run {run_id}: {raised.value}")]
+    assert people.titles() == ["prune failed"]
+    assert people.heard[0].text.startswith(f"run {run_id}: {raised.value}. ")
 
 
 def test_a_jobcode_that_another_job_takes_over_meanwhile_stays(office: Office) -> None:

@@ -24,6 +24,7 @@ from cprqueue.store import runs
 from cprqueue.store.database import clock
 from cprqueue.store.tables import links
 from cprqueue.store.tables import runs as runs_table
+from tests.listening import Listener
 from tests.office import Office, job
 from tests.pruning import (
     approve,
@@ -61,22 +62,20 @@ def sweep(office: Office) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_a_held_prune_is_told_to_people_once(office: Office) -> None:
-    told: list[str] = []
-    office.app.prune.alert = lambda title, _text: told.append(title)
+    people = Listener(office)
     jobs(office, 100)
     close(office, *range(1, 46))
     run_id = order(office)
     with pytest.raises(NeedsApproval):
         office.app.prune.run(run_id, None)
     assert office.app.prune.run(run_id, None) == f"run {run_id} is held already"
-    assert told == ["prune held"]
+    assert people.titles() == people.titles() == ["prune held"]
     (warning,) = read_status(office.app.db, office.app.budget).warnings
     assert warning.startswith(f"the prune of run {run_id} is held: `cprqueue prune show {run_id}`")
 
 
 def test_a_prune_that_fails_for_good_is_told_to_people(office: Office) -> None:
-    told: list[str] = []
-    office.app.prune.alert = lambda title, text: told.append(f"{title}: {text}")
+    people = Listener(office)
     jobs(office, 30)
     close(office, 1)
     run_id = order(office)
@@ -84,8 +83,8 @@ def test_a_prune_that_fails_for_good_is_told_to_people(office: Office) -> None:
     with pytest.raises(AccessStopped):
         office.app.prune.run(run_id, None)
     assert run_of(office, run_id).state == "failed"
-    assert len(told) == 1
-    assert told[0].startswith(f"prune failed: run {run_id}: ")
+    assert people.titles() == people.titles() == ["prune failed"]
+    assert people.heard[0].text.startswith(f"run {run_id}: ")
 
 
 def test_a_lost_approval_is_ordered_again(office: Office) -> None:
@@ -234,8 +233,7 @@ def test_an_undo_while_a_prune_plans_ends_it(office: Office) -> None:
     jobs(office, 100)
     close(office, *range(1, 46))
     run_id = order(office)
-    told: list[str] = []
-    office.app.prune.alert = lambda title, _text: told.append(title)
+    people = Listener(office)
     real = office.app.prune.qbt.on_the_clock
     request: list[int] = []
 
@@ -245,7 +243,7 @@ def test_an_undo_while_a_prune_plans_ends_it(office: Office) -> None:
 
     office.app.prune.qbt.on_the_clock = undone  # type: ignore[method-assign]
     assert office.app.prune.run(run_id, None) == f"run {run_id} is done already"
-    assert (told, outcomes(office, run_id)) == ([], {})
+    assert (people.titles(), outcomes(office, run_id)) == ([], {})
 
 
 def test_a_month_that_waits_for_a_slow_snapshot_is_not_too_old(office: Office) -> None:

@@ -10,6 +10,7 @@ from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyRunning, Transient, UsageError
 from cprqueue.services.prune.remove_all import phrase
 from cprqueue.store import plan_items, runs
+from tests.listening import Listener
 from tests.office import Office, job
 from tests.pruning import during, fault, names, outcomes, remove_all, run_of, suspended
 
@@ -89,16 +90,16 @@ def test_where_there_is_nothing_to_remove_nothing_is_ordered(office: Office) -> 
 
 
 def test_one_that_is_done_is_one_alert_with_the_number(three: Office) -> None:
-    alerts: list[tuple[str, str]] = []
-    three.app.remove_all.alert = lambda title, text: alerts.append((title, text))
+    people = Listener(three)
     run_id = remove_all(three)
     assert three.app.remove_all.run(run_id) == "3 archived"
     run = run_of(three, run_id)
     assert (run.state, run.note, run.recorded) == ("done", "3 archived", 3)
     assert run.started_at <= run.finished_at
-    assert alerts == [("remove-all", f"run {run_id}: 3 archived")]
+    assert people.titles() == ["remove-all"]
+    assert people.heard[0].text.startswith(f"run {run_id}: 3 archived. ")
     assert three.app.remove_all.run(run_id) == f"run {run_id} is done already"
-    assert len(alerts) == 1
+    assert people.titles() == ["remove-all"]
 
 
 def test_a_run_that_is_no_remove_all_is_refused_by_name(three: Office) -> None:
@@ -110,8 +111,7 @@ def test_a_run_that_is_no_remove_all_is_refused_by_name(three: Office) -> None:
 def test_one_that_is_stopped_says_what_is_left_and_is_resumed_by_the_same_phrase(
     three: Office,
 ) -> None:
-    alerts: list[str] = []
-    three.app.remove_all.alert = lambda _title, text: alerts.append(text)
+    people = Listener(three)
     run_id = remove_all(three)
     three.app.remove_all.stop(run_id)
     assert run_of(three, run_id).state == RunState.STOPPING
@@ -122,7 +122,8 @@ def test_one_that_is_stopped_says_what_is_left_and_is_resumed_by_the_same_phrase
         "stopped: 0 archived, 3 left",
         0,
     )
-    assert alerts == [f"run {run_id}: 0 archived"]
+    assert people.titles() == ["remove-all"]
+    assert people.heard[0].text.startswith(f"run {run_id}: stopped: 0 archived, 3 left. ")
     assert three.app.remove_all.resumable("REMOVE MANAGED 2") is None
     assert three.app.remove_all.resumable(phrase(3, include_unmanaged=False)) == run_id
     assert run_of(three, run_id).state == "queued"
@@ -153,12 +154,11 @@ def test_a_full_sync_ends_it_for_good(three: Office) -> None:
 
 
 def test_one_that_an_undo_ends_meanwhile_says_so_without_an_alert(three: Office) -> None:
-    alerts: list[str] = []
-    three.app.remove_all.alert = lambda _title, text: alerts.append(text)
+    people = Listener(three)
     run_id = remove_all(three)
     during(three, "sending", lambda: three.app.undo.request(run_id))
     assert three.app.remove_all.run(run_id) == f"run {run_id} is done already"
-    assert alerts == []
+    assert people.titles() == []
 
 
 def test_one_that_is_interrupted_is_resumed(three: Office) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import gates
+from tests.listening import Listener
 from tests.office import MakeOffice, Office, job, one_to_one
 
 pytestmark = pytest.mark.settings(QBT_RATE_LIMIT="5000")
@@ -115,8 +116,7 @@ def test_an_outage_parks_nobody(sandbox: Sandbox, make_office: MakeOffice) -> No
 def test_a_refusal_of_everything_stops_the_push_once_and_it_resumes_by_itself(
     office: Office, status: int
 ) -> None:
-    told: list[str] = []
-    office.app.push.alert = lambda title, _text: told.append(title)
+    people = Listener(office)
     office.put(job(1, "A-1"))
     office.sandbox.qbt.switches.update({"force_status": status})
     office.put(job(2, "A-2"), job(3, "A-3"))
@@ -131,12 +131,15 @@ def test_a_refusal_of_everything_stops_the_push_once_and_it_resumes_by_itself(
     for _ in range(20):
         office.ring()
     assert len(office.sandbox.calls) == before
-    assert not gates.probe_push(office.app.db, office.app.push.work.qbt, office.app.push.alert)
+    assert people.titles() == ["QuickBooks Time push stopped"]
+    assert not gates.probe_push(office.app.db, office.app.push.work.qbt)
+    assert people.titles() == ["QuickBooks Time push stopped"]
+    assert gates.CURES[status] in people.heard[0].text
     office.sandbox.qbt.switches.update({"force_status": None})
-    assert gates.probe_push(office.app.db, office.app.push.work.qbt, office.app.push.alert)
+    assert gates.probe_push(office.app.db, office.app.push.work.qbt)
     office.push()
     one_to_one(office, 3)
-    assert told == ["QuickBooks Time push stopped", "QuickBooks Time push goes on"]
+    assert people.titles() == ["QuickBooks Time push stopped", "QuickBooks Time push goes on"]
 
 
 def test_out_of_calls_the_doorbell_costs_nothing_and_says_when_to_ring(

@@ -46,7 +46,7 @@ def test_what_the_first_half_of_a_refused_batch_made_is_known_whatever_ends_the_
     office.ring()
     assert [bool(office.link(n).location_id) for n in range(1, 5)] == [True, True, False, False]
     office.sandbox.client.clear_faults()
-    assert gates.probe_push(office.app.db, office.app.push.work.qbt, office.app.push.alert)
+    assert gates.probe_push(office.app.db, office.app.push.work.qbt)
     office.push()
     one_to_one(office, 4)
 
