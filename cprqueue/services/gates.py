@@ -11,15 +11,18 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.mapping import truth
 from cprqueue.domain.models import Json
 from cprqueue.errors import AccessStopped, CprqueueError
 from cprqueue.store import app_state
 from cprqueue.store.database import Database, clock
+
+if TYPE_CHECKING:
+    from cprqueue.clients.qbtime import QuickBooksTime
 
 log = logging.getLogger(__name__)
 
