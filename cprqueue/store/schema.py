@@ -21,7 +21,7 @@ from cprqueue.store.database import Database, first_line
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration; a test compares it with the scripts."""
 
 TRIES = 5

@@ -130,9 +130,10 @@ jobs = Table(
     Column("observed_at", UtcDateTime, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("first_run_id", BigInteger, nullable=False),
-    Column("seen_run_id", BigInteger, nullable=False, index=True),
+    Column("seen_run_id", BigInteger, nullable=False),
     Column("complete_run_id", BigInteger, nullable=False, index=True),
     Column("sighting", BigInteger, nullable=False, server_default="0"),
+    Index("ix_jobs_seen_run_id_sighting", "seen_run_id", "sighting"),
 )
 
 links = Table(
@@ -158,7 +159,7 @@ links = Table(
     Column("error_code", Word(str, 40)),
     Column("error_reason", text_of(1000)),
     Column("due_run_id", BigInteger, index=True),
-    Index("ix_links_state_next_attempt_at", "state", "next_attempt_at"),
+    Index("ix_links_queue", "state", "due_run_id", "next_attempt_at", "job_id"),
     Index("ix_links_lease", "lease"),
 )
 
@@ -258,7 +259,7 @@ call_slots = Table(
     metadata,
     Column("slot_id", Integer, primary_key=True, autoincrement=False),
     # Milliseconds since 1970 by the database's clock: the one clock that all hosts share.
-    Column("used_at_ms", BigInteger, nullable=False, default=0),
+    Column("used_at_ms", BigInteger, nullable=False, default=0, index=True),
     Column("uses", BigInteger, nullable=False, default=0),
 )
 
