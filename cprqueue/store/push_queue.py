@@ -139,12 +139,12 @@ def requeue_name_conflicts(conn: Connection, key: str, *, now: datetime) -> list
     """Make due whoever was parked because something else had the number ``key``."""
     same = select(jobs.c.job_id).where(jobs.c.name_key == key, jobs.c.active)
     doubled = links.c.error_code == ErrorCode.DOUBLED_NUMBER
-    where = and_(
-        links.c.state == LinkState.PARKED,
-        or_(doubled, begins_with(links.c.error_code, REFUSED)),
-        links.c.job_id.in_(same),
+    parked = and_(
+        links.c.state == LinkState.PARKED, or_(doubled, begins_with(links.c.error_code, REFUSED))
     )
-    return _make_due_where(conn, where, now=now)
+    # Not as a subquery: some would read whatever is parked, instead of these few.
+    parts = [links.c.job_id.in_(part) for part in chunks(conn.execute(same).scalars())]
+    return [n for part in parts for n in _make_due_where(conn, and_(part, parked), now=now)]
 
 
 def unpark_if_deadlocked(conn: Connection, key: str, *, but: int, now: datetime) -> None:

@@ -124,7 +124,7 @@ jobs = Table(
     Column("city", text_of(255), nullable=False),
     Column("state", text_of(255), nullable=False),
     Column("zip", text_of(255), nullable=False),
-    Column("active", Boolean, nullable=False, index=True),
+    Column("active", Boolean, nullable=False),
     Column("rule", text_of(1000), nullable=False),
     Column("content_hash", text_of(64), nullable=False),
     Column("observed_at", UtcDateTime, nullable=False),
