@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cprqueue.clients.token import Token
     from cprqueue.domain.active import ActiveRules
     from cprqueue.domain.push_brake import PushLimits
+    from cprqueue.services import wake_ups
     from cprqueue.services.fetch.fetch import Fetch
     from cprqueue.services.plan.plan import Planner
     from cprqueue.services.prune.archive import Archive
@@ -50,6 +51,7 @@ PARTS = (
     "services.resync",
     "services.snapshot.snapshot",
     "services.sweep",
+    "services.wake_ups",
 )
 
 
@@ -198,6 +200,13 @@ class Application:
             lock_limit=self.settings.lease,
             push_limits=self.push_limits,
         )
+
+    @cached_property
+    def spared_wake_ups(self) -> wake_ups.Spared:
+        """Which wake-ups this process sends for the jobs that it records."""
+        from cprqueue.services import wake_ups
+
+        return wake_ups.Spared()
 
     @cached_property
     def is_braked(self) -> Callable[[int], bool]:

@@ -24,7 +24,7 @@ LONG = {
 def sweep() -> str:
     """Let whatever waits for a lost message or a dead worker go on; wake up for what is due."""
     due = application().sweep.run(waiting=publish.messages_in, send=publish.task)
-    publish.wake_ups(due)
+    publish.missing_wake_ups(due)
     publish.canaries()
     return f"{len(due)} batches are due"
 
@@ -46,7 +46,7 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
         if orders.note_failure(here.db, for_run, error):
             here.alert("prune failed", f"run {for_run}: its snapshot failed: {error}")
         raise
-    publish.wake_ups(wake_ups.due(here.db))
+    publish.missing_wake_ups(wake_ups.due(here.db))
     return f"run {done}"
 
 
