@@ -1,7 +1,7 @@
 """Where the parts are put together: no other module knows all the classes.
 
 An ``Application`` is made once in each process, after any fork; parts are built when they are
-first needed.
+first needed, and so are their modules imported: a command needs few of them.
 """
 
 from __future__ import annotations
@@ -11,36 +11,62 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, lru_cache, partial
+from importlib import import_module
 from random import Random
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
 
 from cprqueue import alerts, config, failpoints
-from cprqueue.clients.budget import Budget
-from cprqueue.clients.qbtime import QuickBooksTime
-from cprqueue.clients.rm import CURES, RestorationManager
-from cprqueue.clients.token import Grant, Token
-from cprqueue.clients.transport import Transport
-from cprqueue.domain.active import ActiveRules
-from cprqueue.domain.alerting import Alert
-from cprqueue.domain.prune_plan import Limits
-from cprqueue.domain.push_brake import PushLimits
 from cprqueue.errors import AccessStopped
-from cprqueue.services import push_brake
-from cprqueue.services.alerting import Alerting
-from cprqueue.services.fetch.fetch import Fetch
-from cprqueue.services.plan.plan import Planner
-from cprqueue.services.prune.archive import Archive
-from cprqueue.services.prune.hours import QuietDays
-from cprqueue.services.prune.prune import Prune
-from cprqueue.services.prune.remove_all import RemoveAll
-from cprqueue.services.prune.undo import Undo
-from cprqueue.services.push.executor import Executor
-from cprqueue.services.push.push import Push
-from cprqueue.services.resync import Resync
-from cprqueue.services.snapshot.snapshot import Pause, Snapshot
-from cprqueue.services.sweep import Sweep
-from cprqueue.store import existing
 from cprqueue.store.database import Database
+
+if TYPE_CHECKING:
+    from cprqueue.clients.budget import Budget
+    from cprqueue.clients.qbtime import QuickBooksTime
+    from cprqueue.clients.rm import RestorationManager
+    from cprqueue.clients.token import Token
+    from cprqueue.domain.active import ActiveRules
+    from cprqueue.domain.alerting import Alert
+    from cprqueue.domain.push_brake import PushLimits
+    from cprqueue.services import wake_ups
+    from cprqueue.services.alerting import Alerting
+    from cprqueue.services.fetch.fetch import Fetch
+    from cprqueue.services.plan.plan import Planner
+    from cprqueue.services.prune.archive import Archive
+    from cprqueue.services.prune.prune import Prune
+    from cprqueue.services.prune.remove_all import RemoveAll
+    from cprqueue.services.prune.undo import Undo
+    from cprqueue.services.push.push import Push
+    from cprqueue.services.resync import Resync
+    from cprqueue.services.snapshot.snapshot import Pause, Snapshot
+    from cprqueue.services.sweep import Sweep
+
+PARTS = (
+    "clients.rm",
+    "clients.qbtime",
+    "clients.token",
+    "clients.transport",
+    "services.alerting",
+    "services.fetch.fetch",
+    "services.plan.plan",
+    "services.prune.hours",
+    "services.prune.prune",
+    "services.prune.remove_all",
+    "services.prune.undo",
+    "services.push.push",
+    "services.resync",
+    "services.snapshot.snapshot",
+    "services.sweep",
+    "services.wake_ups",
+)
+
+
+def import_parts() -> None:
+    """Import every part now: for a worker, whose children share what it has imported.
+
+    Without, a child that begins after an upgrade would mix the new version with the old one.
+    """
+    for name in PARTS:
+        import_module(f"cprqueue.{name}")
 
 
 class Application:
@@ -68,6 +94,8 @@ class Application:
     @cached_property
     def rules(self) -> ActiveRules:
         """Which jobs are active."""
+        from cprqueue.domain.active import ActiveRules
+
         return ActiveRules.build(
             site_ids=self.settings.rm_site_ids,
             statuses=self.settings.rm_active_statuses,
@@ -81,6 +109,8 @@ class Application:
         return self._budget(self.db)
 
     def _budget(self, db: Database) -> Budget:
+        from cprqueue.clients.budget import Budget
+
         return Budget(
             db,
             limit=self.settings.qbt_rate_limit,
@@ -91,6 +121,9 @@ class Application:
     @cached_property
     def rm(self) -> RestorationManager:
         """The client for RestorationManager."""
+        from cprqueue.clients.rm import CURES, RestorationManager
+        from cprqueue.clients.transport import Transport
+
         settings = self.settings.require_services()
         return RestorationManager(
             Transport("RestorationManager", settings.rm_base_url, total_seconds=60, cures=CURES),
@@ -104,6 +137,9 @@ class Application:
 
         With a ``pause`` it waits for calls that are used up, instead of raising OutOfCalls.
         """
+        from cprqueue.clients.qbtime import QuickBooksTime
+        from cprqueue.clients.transport import Transport
+
         settings = self.settings.require_services()
 
         def spend() -> AbstractContextManager[None]:
@@ -124,6 +160,9 @@ class Application:
         self, token: Callable[[], str], spend: Callable[[], AbstractContextManager[None]]
     ) -> QuickBooksTime:
         """Build a client that does not renew its token."""
+        from cprqueue.clients.qbtime import QuickBooksTime
+        from cprqueue.clients.transport import Transport
+
         settings = self.settings.require_services()
 
         def renew(_refused: str) -> str:
@@ -142,6 +181,9 @@ class Application:
         return self._token(self.durable_db)
 
     def _token(self, db: Database) -> Token:
+        from cprqueue.clients.token import Grant, Token
+        from cprqueue.clients.transport import Transport
+
         settings = self.settings
         grant = Grant(
             access_token=settings.qbt_access_token,
@@ -154,6 +196,8 @@ class Application:
     @cached_property
     def fetch(self) -> Fetch:
         """Fetches."""
+        from cprqueue.services.fetch.fetch import Fetch
+
         return Fetch(
             self.db,
             self.rm,
@@ -163,19 +207,33 @@ class Application:
         )
 
     @cached_property
+    def spared_wake_ups(self) -> wake_ups.Spared:
+        """Which wake-ups this process sends for the jobs that it records."""
+        from cprqueue.services import wake_ups
+
+        return wake_ups.Spared()
+
+    @cached_property
     def is_braked(self) -> Callable[[int], bool]:
         """Tell whether what a run makes due waits for its end; each run is looked up once."""
+        from cprqueue.services import push_brake
+
         return lru_cache(maxsize=64)(partial(push_brake.is_braked, self.db))
 
     @property
     def push_limits(self) -> PushLimits:
         """The brake on pushes."""
+        from cprqueue.domain.push_brake import PushLimits
+
         settings = self.settings
         return PushLimits(fraction=settings.push_max_fraction, minimum=settings.push_min_limit)
 
     @cached_property
     def planner(self) -> Planner:
         """Plans of a sync; they write nothing, and need no database."""
+        from cprqueue.services.plan.plan import Planner
+        from cprqueue.store import existing
+
         db = existing.opened(self.settings.database_url)
         budget, token = self._budget(db), self._token(db)
 
@@ -203,6 +261,9 @@ class Application:
         return self._push(urgent=True)
 
     def _push(self, *, urgent: bool) -> Push:
+        from cprqueue.services.push.executor import Executor
+        from cprqueue.services.push.push import Push
+
         work = Executor(
             db=self.durable_db,
             qbt=self.qbt(urgent=urgent),
@@ -221,6 +282,8 @@ class Application:
     @cached_property
     def resync(self) -> Resync:
         """Resyncs of single jobs."""
+        from cprqueue.services.resync import Resync
+
         return Resync(
             db=self.db,
             rm=self.rm,
@@ -232,6 +295,8 @@ class Application:
     @cached_property
     def snapshot(self) -> Snapshot:
         """Snapshots."""
+        from cprqueue.services.snapshot.snapshot import Snapshot
+
         return Snapshot(
             self.db,
             lambda pause: self.qbt(pause=pause),
@@ -241,6 +306,8 @@ class Application:
     @cached_property
     def sweep(self) -> Sweep:
         """The sweep."""
+        from cprqueue.services.sweep import Sweep
+
         return Sweep(
             db=self.db,
             qbt=self.qbt(),
@@ -251,11 +318,17 @@ class Application:
     @cached_property
     def archive(self) -> Archive:
         """Carries out plans."""
+        from cprqueue.services.prune.archive import Archive
+
         return Archive(db=self.durable_db, qbt=self.qbt(), lease_time=self.settings.lease)
 
     @cached_property
     def prune(self) -> Prune:
         """Prunes."""
+        from cprqueue.domain.prune_plan import Limits
+        from cprqueue.services.prune.hours import QuietDays
+        from cprqueue.services.prune.prune import Prune
+
         settings = self.settings
         return Prune(
             db=self.durable_db,
@@ -272,6 +345,8 @@ class Application:
     @cached_property
     def remove_all(self) -> RemoveAll:
         """Remove-alls."""
+        from cprqueue.services.prune.remove_all import RemoveAll
+
         return RemoveAll(
             db=self.durable_db,
             qbt=self.qbt(),
@@ -282,6 +357,8 @@ class Application:
     @cached_property
     def undo(self) -> Undo:
         """Undoes prunes and remove-alls."""
+        from cprqueue.services.prune.undo import Undo
+
         return Undo(
             db=self.durable_db,
             qbt=self.qbt(),
@@ -292,6 +369,10 @@ class Application:
     @cached_property
     def alerting(self) -> Alerting:
         """Alerts to people."""
+        from zoneinfo import ZoneInfo
+
+        from cprqueue.services.alerting import Alerting
+
         settings = self.settings
         return Alerting(
             db=self.db,

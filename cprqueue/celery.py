@@ -280,6 +280,7 @@ def _nothing_but_json(worker: Any) -> None:
 @signals.celeryd_init.connect
 def _check_settings(instance: Any = None, **_: Any) -> None:
     """A worker with missing settings ends at once with one line for each."""
+    bootstrap.import_parts()
     if settings.log_format == "json":
         _nothing_but_json(instance)
     try:

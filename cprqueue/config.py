@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from sqlalchemy import URL
-
 from cprqueue import alerts, private_files
 from cprqueue.errors import SettingsError
 from cprqueue.settings import broker_address, dotenv_file, others, places, values
@@ -302,5 +300,7 @@ def _too_many_calls(settings: Settings) -> Iterator[str]:
 
 def _on_sqlite(settings: Settings) -> Settings:
     """Put the database into CPR_VAR_DIR; whatever its path holds, it is no part of a URL."""
+    from sqlalchemy import URL  # slow, and the help of a command needs no settings
+
     url = URL.create("sqlite", database=str(settings.var_dir / "cprqueue.db"))
     return replace(settings, database_url=url.render_as_string(hide_password=False))

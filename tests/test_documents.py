@@ -40,11 +40,11 @@ def readme_table(heading: str) -> list[list[str]]:
 
 def commands() -> dict[str, Any]:
     """Return every command that the command line shows, those in groups as "group name"."""
-    if not cli.app.registered_commands:
-        cli._register()
     found: dict[str, Any] = {}
     top: Any = get_command(cli.app)
-    for name, command in top.commands.items():
+    for name in list(top.commands):
+        top.load(name)
+        command = top.commands[name]
         inner = getattr(command, "commands", None)
         found |= {f"{name} {k}": v for k, v in (inner or {}).items()}
         if not inner or command.invoke_without_command:

@@ -36,5 +36,5 @@ def fetch_jobs(self: Any, full: bool = False, run_id: int | None = None) -> str:
             return str(busy)
         raise self.retry(exc=busy, countdown=BUSY_SECONDS) from None
     here.fetch.close_when_recorded()
-    publish.wake_ups(wake_ups.due(here.db))
+    publish.missing_wake_ups(wake_ups.due(here.db))
     return f"run {run.run_id}: {run.emitted} jobs sent"

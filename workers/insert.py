@@ -10,7 +10,6 @@ from cprqueue.celery import app
 from cprqueue.domain.models import Job
 from cprqueue.domain.recording import Sighting
 from cprqueue.errors import Transient
-from cprqueue.services import wake_ups
 from cprqueue.services.record import record
 from workers import publish
 
@@ -42,4 +41,4 @@ def insert_job(
         wait = min(2**self.request.retries, LONGEST_COUNTDOWN_SECONDS)
         # A retry forgets how the message is shown, and then Flower would show the address.
         raise self.retry(exc=error, countdown=wait, argsrepr=value.label, kwargsrepr="") from None
-    publish.wake_ups(wake_ups.for_jobs(value, due))
+    publish.wake_ups(application().spared_wake_ups.choose(value, due))

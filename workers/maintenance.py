@@ -32,7 +32,7 @@ def sweep(by_beat: bool = True) -> str:
     ticks.note(here.db, by_beat=by_beat)
     try:
         due = here.sweep.run(waiting=publish.messages_in, send=publish.task)
-        publish.wake_ups(due)
+        publish.missing_wake_ups(due)
         publish.canaries()
     finally:
         here.alerting.tell(timetable.latest(app))
@@ -57,7 +57,7 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
     except CprqueueError as error:
         orders.note_failure(here.db, for_run, error)
         raise
-    publish.wake_ups(wake_ups.due(here.db))
+    publish.missing_wake_ups(wake_ups.due(here.db))
     return f"run {done}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,16 @@ def wake_ups(chosen: Iterable[WakeUp]) -> None:
             failpoints.point("waking_up")
             args = () if job_id is None else (job_id,)
             app.send_task("cpr.upsert_job", args, argsrepr=label, countdown=seconds or None)
+
+
+def missing_wake_ups(chosen: Sequence[WakeUp]) -> None:
+    """Send those of ``chosen`` for which no message waits in the queue yet.
+
+    One is sent even where one waits: that may be a canary.
+    """
+    with _or_the_sweep():
+        waiting = messages_in("upsert") if chosen else 0
+        wake_ups(chosen[waiting if waiting != 1 or len(chosen) > 1 else 0 :])
 
 
 def task(name: str, kwargs: Mapping[str, object]) -> None:

@@ -18,7 +18,11 @@ def upsert_job(job_id: int | None = None) -> str:
     result = here.push.push_due()
     if result.export:
         publish.task("cpr.snapshot_export", {"run_id": result.export})
-    publish.wake_ups(wake_ups.after(here.db, result))
+    chosen = wake_ups.after(here.db, result)
+    if result.more:
+        publish.missing_wake_ups(chosen)
+    else:
+        publish.wake_ups(chosen)
     return result.text
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cprqueue.bootstrap import Application, application
-from cprqueue.cli import broker_state
 from cprqueue.cli.console import (
     note,
     print_json,
@@ -28,6 +27,9 @@ from cprqueue.services.reports import overview
 from cprqueue.services.reports.words import counted
 from cprqueue.store import schema
 
+if TYPE_CHECKING:
+    from cprqueue.cli import broker_state
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -43,6 +45,8 @@ def status(json: Json = False) -> None:
 
     Example:  cprqueue status --json
     """
+    from cprqueue.cli import broker_state  # slow to import: Celery, and what it needs
+
     app = ready()
     found = overview.read_status(app.db, app.budget)
     broker = broker_state.ask()

@@ -15,6 +15,10 @@ from cprqueue.errors import ServiceUnreachable
 T = TypeVar("T")
 
 POLL_SECONDS = 0.2
+LONGEST_POLL_SECONDS = 5.0
+SHARE = 0.1
+"""How much of the time may go into asking: counting many jobs takes long, and slows the work."""
+
 AWAY_SECONDS = 60.0
 """A database or broker that is away for so long is an error."""
 
@@ -27,6 +31,7 @@ def until(read: Callable[[], T | None], *, timeout_seconds: float) -> T | None:
     deadline = time.monotonic() + timeout_seconds
     away_since: float | None = None
     while True:
+        asked = time.monotonic()
         try:
             found = read()
             if away_since is not None:
@@ -41,4 +46,5 @@ def until(read: Callable[[], T | None], *, timeout_seconds: float) -> T | None:
                 raise
         if found is not None or time.monotonic() > deadline:
             return found
-        time.sleep(POLL_SECONDS)  # between two calls
+        idle = (time.monotonic() - asked) * (1 - SHARE) / SHARE
+        time.sleep(min(max(POLL_SECONDS, idle), LONGEST_POLL_SECONDS))  # between two calls

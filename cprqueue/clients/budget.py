@@ -165,7 +165,13 @@ class Budget:
         clock_steps.mend_slots(conn)
         return None
 
+    def _slots(self, conn: Connection) -> int:
+        ours = call_slots.c.slot_id.between(1, self.limit)
+        return int(conn.execute(select(func.count()).where(ours)).scalar_one())
+
     def _ensure(self, conn: Connection) -> None:
+        if self._slots(conn) == self.limit:
+            return
         known = set(conn.execute(select(call_slots.c.slot_id)).scalars())
         missing = [n for n in range(1, self.limit + 1) if n not in known]
         if missing:

@@ -10,15 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.mapping import truth
 from cprqueue.domain.models import Json
 from cprqueue.errors import AccessStopped, CprqueueError
 from cprqueue.store import app_state
 from cprqueue.store.database import Database, clock
+
+if TYPE_CHECKING:
+    from cprqueue.clients.qbtime import QuickBooksTime
 
 log = logging.getLogger(__name__)
 

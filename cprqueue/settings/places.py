@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 EXAMPLE = ".env.example"
 
 
@@ -18,6 +15,9 @@ def missing_directory(url: str, name: str, made: Path | None = None) -> Iterator
 
     A mistyped path must never begin an empty database somewhere else.
     """
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
     with suppress(ArgumentError, ValueError):  # no URL: the engine says so
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:

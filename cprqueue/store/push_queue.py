@@ -139,12 +139,12 @@ def requeue_name_conflicts(conn: Connection, key: str, *, now: datetime) -> list
     """Make due whoever was parked because something else had the number ``key``."""
     same = select(jobs.c.job_id).where(jobs.c.name_key == key, jobs.c.active)
     doubled = links.c.error_code == ErrorCode.DOUBLED_NUMBER
-    where = and_(
-        links.c.state == LinkState.PARKED,
-        or_(doubled, begins_with(links.c.error_code, REFUSED)),
-        links.c.job_id.in_(same),
+    parked = and_(
+        links.c.state == LinkState.PARKED, or_(doubled, begins_with(links.c.error_code, REFUSED))
     )
-    return _make_due_where(conn, where, now=now)
+    # Not as a subquery: some would read whatever is parked, instead of these few.
+    parts = [links.c.job_id.in_(part) for part in chunks(conn.execute(same).scalars())]
+    return [n for part in parts for n in _make_due_where(conn, and_(part, parked), now=now)]
 
 
 def unpark_if_deadlocked(conn: Connection, key: str, *, but: int, now: datetime) -> None:
@@ -247,17 +247,23 @@ def release(conn: Connection, lease: str) -> None:
 
 def one_of_each_batch(conn: Connection, *, now: datetime, every: int) -> list[int]:
     """Return one due job of each ``every``: as many wake-ups as there are batches."""
-    statement = select(links.c.job_id).where(claimable(now)).order_by(links.c.next_attempt_at)
-    return list(conn.execute(statement).scalars())[::every]
+    order = links.c.next_attempt_at, links.c.job_id
+    place = func.row_number().over(order_by=order).label("place")
+    rows = select(links.c.job_id, place).where(claimable(now)).subquery()
+    first = (rows.c.place % every) == 1 % every
+    return list(conn.execute(select(rows.c.job_id).where(first).order_by(rows.c.place)).scalars())
 
 
 def next_due_in(conn: Connection, *, now: datetime) -> timedelta | None:
     """Return how long until the next row that nobody holds is due; None if there is none."""
-    moment = conn.execute(
-        select(func.min(links.c.next_attempt_at)).where(
-            links.c.state == LinkState.DUE, links.c.due_run_id.is_(None), unleased(now)
-        )
-    ).scalar()
+    due = links.c.next_attempt_at
+    first = select(due).where(  # the first by the index; for a minimum all of them would be read
+        links.c.state == LinkState.DUE,
+        links.c.due_run_id.is_(None),
+        due.is_not(None),
+        unleased(now),
+    )
+    moment = conn.execute(first.order_by(due).limit(1)).scalar()
     return max(moment - now, timedelta(0)) if moment else None
 
 

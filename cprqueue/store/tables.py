@@ -22,7 +22,7 @@ from sqlalchemy import (
     Unicode,
     UnicodeText,
 )
-from sqlalchemy.dialects import mssql, mysql
+from sqlalchemy.dialects import mssql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from cprqueue.domain.states import Intent, LinkState, Outcome, RunKind, RunState, VerificationKind
@@ -37,6 +37,8 @@ class UtcDateTime(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Ask for microseconds where the plain type would round them away."""
         if dialect.name in ("mysql", "mariadb"):
+            from sqlalchemy.dialects import mysql  # slow to import, and seldom needed
+
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
         if dialect.name == "mssql":
             return dialect.type_descriptor(mssql.DATETIME2(6))  # type: ignore[no-untyped-call]  # SQLAlchemy's stub lacks it
@@ -122,15 +124,16 @@ jobs = Table(
     Column("city", text_of(255), nullable=False),
     Column("state", text_of(255), nullable=False),
     Column("zip", text_of(255), nullable=False),
-    Column("active", Boolean, nullable=False, index=True),
+    Column("active", Boolean, nullable=False),
     Column("rule", text_of(1000), nullable=False),
     Column("content_hash", text_of(64), nullable=False),
     Column("observed_at", UtcDateTime, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("first_run_id", BigInteger, nullable=False),
-    Column("seen_run_id", BigInteger, nullable=False, index=True),
+    Column("seen_run_id", BigInteger, nullable=False),
     Column("complete_run_id", BigInteger, nullable=False, index=True),
     Column("sighting", BigInteger, nullable=False, server_default="0"),
+    Index("ix_jobs_seen_run_id_sighting", "seen_run_id", "sighting"),
 )
 
 links = Table(
@@ -156,7 +159,7 @@ links = Table(
     Column("error_code", Word(str, 40)),
     Column("error_reason", text_of(1000)),
     Column("due_run_id", BigInteger, index=True),
-    Index("ix_links_state_next_attempt_at", "state", "next_attempt_at"),
+    Index("ix_links_queue", "state", "due_run_id", "next_attempt_at", "job_id"),
     Index("ix_links_lease", "lease"),
 )
 
@@ -266,7 +269,7 @@ call_slots = Table(
     metadata,
     Column("slot_id", Integer, primary_key=True, autoincrement=False),
     # Milliseconds since 1970 by the database's clock: the one clock that all hosts share.
-    Column("used_at_ms", BigInteger, nullable=False, default=0),
+    Column("used_at_ms", BigInteger, nullable=False, default=0, index=True),
     Column("uses", BigInteger, nullable=False, default=0),
 )
 

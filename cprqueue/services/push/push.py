@@ -57,6 +57,11 @@ class WakeUpResult:
     export: int | None = None
     next_in: timedelta | None = None
 
+    @property
+    def more(self) -> bool:
+        """Tell whether some was pushed and more is due now."""
+        return bool(self.pushed) and self.next_in == timedelta(0)
+
 
 @dataclass(slots=True, kw_only=True)
 class Push:
