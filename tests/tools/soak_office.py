@@ -123,7 +123,9 @@ class Orders:
         return found
 
     def _last_prune(self) -> str:
-        last = select(runs.c.run_id).where(runs.c.kind == RunKind.PRUNE, runs.c.state == RunState.DONE)
+        last = select(runs.c.run_id).where(
+            runs.c.kind == RunKind.PRUNE, runs.c.state == RunState.DONE
+        )
         engine = create_engine(self.url, connect_args={"connect_timeout": 2})
         try:
             with engine.connect() as conn:
