@@ -8,6 +8,7 @@ address or body is ever a field. URLs of databases and brokers are masked with
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -29,6 +30,9 @@ RUNS = "cprqueue.run"
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data", "taskName"}
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@(?:[^@/;,\s]*@)*")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""A disk that is full says all that is to be known, and takes no file with the rest."""
+
 _BROKER_LIBRARIES = frozenset({"amqp", "kombu", "redis"})
 _bound: ContextVar[Mapping[str, object]] = ContextVar("bound", default=MappingProxyType({}))
 
@@ -96,11 +100,12 @@ class TextFormatter(logging.Formatter):
 
 def _in_one_line(record: logging.LogRecord, trace: str, directory: Path) -> logging.LogRecord:
     short = logging.makeLogRecord(vars(record))
-    path = crashes.save(without_password(trace), [directory])
     error = record.exc_info[1] if record.exc_info else None
     what = f"{type(error).__name__}: {error}" if error is not None else ""
     lines = (str(text).partition("\n")[0][:300] for text in (record.getMessage(), what))
-    short.msg = f"{': '.join(filter(None, lines))}: the whole error is in {path}"
+    short.msg = ": ".join(filter(None, lines))
+    if not (isinstance(error, OSError) and error.errno in _FULL):
+        short.msg += f": the whole error is in {crashes.save(without_password(trace), [directory])}"
     short.args, short.exc_info, short.exc_text = (), None, None
     return short
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from kombu.exceptions import OperationalError
@@ -86,6 +89,20 @@ def test_an_exception_is_shown_without_passwords(formatter: logging.Formatter) -
     text = formatter.format(made)
     assert "ValueError" in text
     assert "secret" not in text
+
+
+def test_a_full_disk_is_one_line_and_no_file(tmp_path: Path) -> None:
+    formatter, lines = log.TextFormatter(tmp_path), []
+    for number in (errno.ENOSPC, errno.EIO):
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError:
+            failed = record("not saved", exc_info=sys.exc_info())
+        lines.append(formatter.format(failed).splitlines())
+    assert [len(line) for line in lines] == [1, 1]
+    assert lines[0][0].endswith("not saved: OSError: [Errno 28] No space left on device")
+    [crash] = tmp_path.glob("crash-*.txt")
+    assert str(crash) in lines[1][0]
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
