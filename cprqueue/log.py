@@ -33,7 +33,9 @@ _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@(?:[^@/;,\s]*@)*")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 """A disk that is full says all that is to be known, and takes no file with the rest."""
 
-_BROKER_LIBRARIES = frozenset({"amqp", "kombu", "redis"})
+_OUTSIDE = frozenset({"amqp", "kombu", "redis", "billiard"})
+"""Libraries whose errors are a lost broker, or (billiard) a pool process that was killed."""
+
 _bound: ContextVar[Mapping[str, object]] = ContextVar("bound", default=MappingProxyType({}))
 
 
@@ -204,14 +206,17 @@ def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: An
 
 
 def _shorten(record: logging.LogRecord) -> bool:
-    """Make one line of what a lost broker brings about: it comes back, and nothing is lost.
+    """Make one line of what a lost broker or a killed process brings about: nothing is lost.
 
     Celery and kombu show the whole way to each connection error, a hundred lines each time.
     """
     error = record.exc_info[1] if record.exc_info else None
+    # Billiard wraps what a pool process raised, Celery what kept it from sending a task again.
+    inner = (getattr(error, name, None) for name in ("exc", "reason"))
+    error = next((found for found in inner if isinstance(found, Exception)), error)
     library = type(error).__module__.partition(".")[0]
     if record.name.startswith(("celery", "kombu")) and (
-        library in _BROKER_LIBRARIES or isinstance(error, OSError)
+        library in _OUTSIDE or isinstance(error, OSError)
     ):
         record.msg, record.args = record.getMessage().partition("\n")[0], ()
         record.exc_info = record.exc_text = None

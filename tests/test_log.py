@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import WorkerLostError
+from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 from cprqueue import log
@@ -146,11 +149,14 @@ def test_a_line_of_celery_names_its_task_and_no_arguments() -> None:
     [
         ("kombu.message", BrokenPipeError("gone"), False),
         ("celery.app.trace", OperationalError("redis://:secret@h is gone"), False),
+        ("celery.app.trace", Reject(OperationalError("gone"), False), False),
+        ("celery.worker.request", ExceptionWithTraceback(WorkerLostError("killed"), ""), False),
         ("celery.app.trace", ValueError("a bug"), True),
+        ("celery.worker.request", ExceptionWithTraceback(ValueError("a bug"), ""), True),
         ("cprqueue.x", ConnectionError("a bug"), True),
     ],
 )
-def test_a_lost_broker_is_one_line_and_a_bug_is_not(
+def test_a_lost_broker_and_a_killed_process_are_one_line_and_a_bug_is_not(
     capsys: pytest.CaptureFixture[str], name: str, error: Exception, traceback: bool
 ) -> None:
     log.set_up("text")
@@ -160,7 +166,7 @@ def test_a_lost_broker_is_one_line_and_a_bug_is_not(
         words = "Couldn't ack %r, reason:%r\n[stack]"
         logging.getLogger(name).critical(words, 1, error, exc_info=True)
     _, err = capsys.readouterr()
-    assert ("Traceback" in err) == traceback
+    assert ("Traceback (most" in err) == traceback
     assert (err.count("\n") > 1) == traceback
     assert "Couldn't ack 1" in err
     assert "secret" not in err

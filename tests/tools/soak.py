@@ -175,7 +175,7 @@ class Soak:
                 yield f"{len(state[kind])} {kind} for {len(jobs)} jobs: some are doubled"
         yield from (f"saved: {path.name}" for path in self.scene.var_disk.glob("crash-*"))
         said = self.log.read_text(errors="replace").splitlines()
-        for words in ("Traceback", "the whole error is in", "Street"):
+        for words in ("Traceback (most", "the whole error is in", "Street"):
             yield from (line for line in said if words in line)
         moments = sorted(call.at for call in self.scene.sandbox.call_log.select("qbt"))
         for first, last in zip(moments, moments[LIMIT:], strict=False):

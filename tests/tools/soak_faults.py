@@ -216,7 +216,7 @@ def plan(seed: int, seconds: float, *, can_fill: bool) -> list[Step]:
         kind = left.pop()
         _, least, most = KINDS[kind]
         steps.append(Step(at, kind, rng.uniform(least, most), rng.randrange(10_000)))
-        at += rng.uniform(1, 6)
+        at += rng.uniform(1, 10)
     return steps
 
 
