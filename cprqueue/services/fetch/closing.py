@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from sqlalchemy import Connection
 
@@ -46,10 +47,11 @@ def lost_fetches(
     ``waiting`` counts what is in a queue: while messages wait there, they are only slow. A run
     is requeued three times; then it fails by ``STALLED_AFTER``.
     """
+    waiting = cache(waiting)
     with db.begin() as conn:
         now = clock(conn)
         found = []
-        for run in runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=20):
+        for run in runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=None):
             queue = "insert" if run.state is RunState.RECORDING else "fetch"
             if run.moved < now - quiet and not waiting(queue):
                 found += _requeue(conn, run)
@@ -72,7 +74,7 @@ def close_finished(conn: Connection, limits: PushLimits, *, now: datetime) -> No
 
     Then the brake decides on what they made due, in the same transaction.
     """
-    found = runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=20)
+    found = runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=None)
     moving = any(r.state is not RunState.QUEUED and r.moved >= now - STALLED_AFTER for r in found)
     for run in found:
         recorded = runs.recorded_count(conn, run) if run.state is RunState.RECORDING else 0
