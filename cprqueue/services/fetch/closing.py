@@ -45,7 +45,8 @@ def lost_fetches(
 
     A fetch that has not moved for ``quiet``, with nothing in its queue, has lost messages;
     ``waiting`` counts what is in a queue: while messages wait there, they are only slow. A run
-    is requeued three times; then it fails by ``STALLED_AFTER``.
+    is requeued three times. Then it fails, so that those behind it begin: at once where it was
+    recording, by ``STALLED_AFTER`` where its worker or its message may only be slow.
     """
     waiting = cache(waiting)
     with db.begin() as conn:
@@ -61,7 +62,11 @@ def lost_fetches(
 def _requeue(conn: Connection, run: Run) -> list[LostFetch]:
     before = run.details.get("retakes")
     number = before + 1 if isinstance(before, int) else 1
-    if number > MAX_RESENDS or not runs.unchanged(conn, run):
+    if not runs.unchanged(conn, run):
+        return []
+    if number > MAX_RESENDS:
+        if run.state is RunState.RECORDING:
+            runs.finish(conn, run.run_id, RunState.FAILED, note=_stuck(run))
         return []
     detail = {**run.details, "retakes": number}
     runs.requeue(conn, run.run_id, detail=detail)

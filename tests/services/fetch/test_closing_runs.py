@@ -160,6 +160,12 @@ def test_a_fetch_is_sent_again_three_times_and_then_no_more(office: Office) -> N
         assert len(lost_fetches(office.app.db, lambda _queue: 0, quiet=-QUIET)) == 1
     assert lost_fetches(office.app.db, lambda _queue: 0, quiet=-QUIET) == []
     assert get(office, run_id).detail == {"retakes": 3}
+    assert get(office, run_id).state == "queued"
+    last = a_fetch(office, RunState.RECORDING, ago=2 * QUIET, emitted=7, detail={"retakes": 3})
+    assert lost_fetches(office.app.db, lambda _queue: 0, quiet=QUIET) == []
+    run = get(office, last)
+    assert run.state == "failed", "or all others would wait for it"
+    assert "only 0 of 7 jobs" in run.note
 
 
 def fresh(office: Office, *, ago: timedelta = QUIET) -> list[str]:
