@@ -210,10 +210,7 @@ def _shorten(record: logging.LogRecord) -> bool:
 
     Celery and kombu show the whole way to each connection error, a hundred lines each time.
     """
-    error = record.exc_info[1] if record.exc_info else None
-    # Billiard wraps what a pool process raised, Celery what kept it from sending a task again.
-    inner = (getattr(error, name, None) for name in ("exc", "reason"))
-    error = next((found for found in inner if isinstance(found, Exception)), error)
+    error = _inner(record.exc_info[1] if record.exc_info else None)
     library = type(error).__module__.partition(".")[0]
     if record.name.startswith(("celery", "kombu")) and (
         library in _OUTSIDE or isinstance(error, OSError)
@@ -221,3 +218,11 @@ def _shorten(record: logging.LogRecord) -> bool:
         record.msg, record.args = record.getMessage().partition("\n")[0], ()
         record.exc_info = record.exc_text = None
     return True
+
+
+def _inner(error: BaseException | None) -> BaseException | None:
+    """Return what billiard wrapped (from a pool process) or Celery (it could not send a task)."""
+    inner = [getattr(error, name, None) for name in ("exc", "reason")]
+    if type(error).__module__ == "celery.beat":
+        inner.append(getattr(error, "__context__", None))
+    return next((found for found in inner if isinstance(found, Exception)), error)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
+from celery.beat import SchedulingError
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
@@ -170,6 +171,23 @@ def test_a_lost_broker_and_a_killed_process_are_one_line_and_a_bug_is_not(
     assert (err.count("\n") > 1) == traceback
     assert "Couldn't ack 1" in err
     assert "secret" not in err
+
+
+@pytest.mark.parametrize(
+    ("why", "traceback"), [(OperationalError("gone"), False), (ValueError("a bug"), True)]
+)
+def test_beat_says_in_one_line_that_the_broker_is_gone(
+    capsys: pytest.CaptureFixture[str], why: Exception, traceback: bool
+) -> None:
+    log.set_up("text")
+    try:
+        try:
+            raise why
+        except type(why):
+            raise SchedulingError("not sent")  # noqa: B904 - as Celery does
+    except SchedulingError as error:
+        logging.getLogger("celery.beat").error("Message Error: %s", error, exc_info=True)
+    assert ("Traceback (most" in capsys.readouterr()[1]) == traceback
 
 
 def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
