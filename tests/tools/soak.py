@@ -16,7 +16,6 @@ import collections
 import heapq
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -42,7 +41,7 @@ from tests.silent_proxy import proxy_to
 from tests.stepped_postgres import stepped_postgres
 from tests.tools import soak_faults
 from tests.tools.soak_faults import Scene, Step
-from tests.tools.soak_office import Changes, Orders
+from tests.tools.soak_office import Changes, Orders, up_with_log
 
 LIMIT, WINDOW_SECONDS = 60, 20.0
 FIRST_JOBS = 120
@@ -102,7 +101,7 @@ class Soak:
             self.system = System(base / "office", sandbox, **place)
             self.changes = Changes(sandbox, self.seed, FIRST_JOBS)
             self.orders = Orders(self.system, self.changes, self.seed, postgres.url)
-            with _up(self.system, self.log) as self.up:
+            with up_with_log(self.system, self.log) as self.up:
                 self._suffer(can_fill=all(disks))
                 wrong = [] if self._in_step() else ["it is not in step"]
                 wrong += list(self._wrong())
@@ -212,24 +211,6 @@ def _disk(place: Path) -> Iterator[bool]:
     finally:
         if done:
             subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-@contextmanager
-def _up(system: System, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("ab") as file:
-        up = subprocess.Popen(
-            [sys.executable, "-m", "cprqueue", "up", "--flower-port", "0"],
-            env=system.env,
-            cwd=system.directory,
-            stdout=file,
-            stderr=file,
-        )
-    try:
-        wait_until(lambda: b"ready\n" in log.read_bytes(), timeout_seconds=120)
-        yield up
-    finally:
-        up.send_signal(signal.SIGTERM)
-        up.wait(60)
 
 
 def main() -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from cprqueue.domain.states import RunKind, RunState
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.store.tables import runs
 from tests.office import job
+from tests.real_processes import wait_until
 from tests.running import System
 
 CLOSED = {"jobProgress": "Paid in Full - File Closed"}
@@ -135,3 +138,22 @@ class Orders:
         finally:
             engine.dispose()
         return str(found or "")
+
+
+@contextmanager
+def up_with_log(system: System, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``up`` for the block; all that it says goes into the file."""
+    with log.open("ab") as file:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "cprqueue", "up", "--flower-port", "0"],
+            env=system.env,
+            cwd=system.directory,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        wait_until(lambda: b"ready\n" in log.read_bytes(), timeout_seconds=120)
+        yield up
+    finally:
+        up.send_signal(signal.SIGTERM)
+        up.wait(60)
