@@ -22,7 +22,7 @@ LOCK = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11
 	--generate-hashes --no-strip-extras --no-config --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-.PHONY: help demo quick test test-mssql check lint lock bench mutants wheel up clean
+.PHONY: help demo quick test test-mssql check lint lock bench mutants soak wheel up clean
 .DEFAULT_GOAL := help
 
 help: ## show these lines
@@ -68,6 +68,13 @@ SAMPLE ?= 14
 
 mutants: $(DEV_READY) ## change the code at random places: do the tests notice?
 	@$(BIN)/python -m tests.tools.mutants $(MODULE) --sample $(SAMPLE)
+
+# SEED of before gives the same faults in the same order again.
+SECONDS ?= 600
+SEED ?=
+
+soak: $(DEV_READY) ## all faults at once on servers of its own; then: is every job right?
+	@$(BIN)/python -m tests.tools.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 wheel: $(RUN_READY) ## build the wheel and the source archive into dist/
 	@$(BIN)/python -c 'from setuptools import build_meta as b; b.build_sdist("dist"); b.build_wheel("dist")' >/dev/null

@@ -208,6 +208,8 @@ def _load() -> config.Settings:
         config.leave_nothing_to_celery()
         private_files.keep_new_files_private()
         found.make_var_dir()
+        if not ours:  # Flower never asks how to log: its tracebacks are files as well
+            log.set_up(found.log_format, logging.WARNING, crash_directory=found.var_dir)
         return found
     except SettingsError as error:
         if ours:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -25,7 +26,9 @@ def save(text: str, directories: Iterable[Path]) -> str:
                 file.write(f"{' '.join(sys.argv)}\n\n{text}")
         except FileExistsError:
             return str(path)
-        except OSError:
-            continue  # a full disk, or a directory that is not there: the next one
+        except OSError:  # a full disk, or a directory that is not there: the next one
+            with suppress(OSError):
+                path.unlink(missing_ok=True)  # what is cut short would stand for all later ones
+            continue
         return str(path)
     return "nothing: no file could be written"

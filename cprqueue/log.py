@@ -8,6 +8,7 @@ address or body is ever a field. URLs of databases and brokers are masked with
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -29,7 +30,12 @@ RUNS = "cprqueue.run"
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data", "taskName"}
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@(?:[^@/;,\s]*@)*")
-_BROKER_LIBRARIES = frozenset({"amqp", "kombu", "redis"})
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""A disk that is full says all that is to be known, and takes no file with the rest."""
+
+_OUTSIDE = frozenset({"amqp", "kombu", "redis", "billiard"})
+"""Libraries whose errors are a lost broker, or (billiard) a pool process that was killed."""
+
 _bound: ContextVar[Mapping[str, object]] = ContextVar("bound", default=MappingProxyType({}))
 
 
@@ -96,11 +102,12 @@ class TextFormatter(logging.Formatter):
 
 def _in_one_line(record: logging.LogRecord, trace: str, directory: Path) -> logging.LogRecord:
     short = logging.makeLogRecord(vars(record))
-    path = crashes.save(without_password(trace), [directory])
     error = record.exc_info[1] if record.exc_info else None
     what = f"{type(error).__name__}: {error}" if error is not None else ""
     lines = (str(text).partition("\n")[0][:300] for text in (record.getMessage(), what))
-    short.msg = f"{': '.join(filter(None, lines))}: the whole error is in {path}"
+    short.msg = ": ".join(filter(None, lines))
+    if not (isinstance(error, OSError) and error.errno in _FULL):
+        short.msg += f": the whole error is in {crashes.save(without_password(trace), [directory])}"
     short.args, short.exc_info, short.exc_text = (), None, None
     return short
 
@@ -199,15 +206,23 @@ def _one_line(message: Warning | str, category: type[Warning], *_: Any, **__: An
 
 
 def _shorten(record: logging.LogRecord) -> bool:
-    """Make one line of what a lost broker brings about: it comes back, and nothing is lost.
+    """Make one line of what a lost broker or a killed process brings about: nothing is lost.
 
     Celery and kombu show the whole way to each connection error, a hundred lines each time.
     """
-    error = record.exc_info[1] if record.exc_info else None
+    error = _inner(record.exc_info[1] if record.exc_info else None)
     library = type(error).__module__.partition(".")[0]
     if record.name.startswith(("celery", "kombu")) and (
-        library in _BROKER_LIBRARIES or isinstance(error, OSError)
+        library in _OUTSIDE or isinstance(error, OSError)
     ):
         record.msg, record.args = record.getMessage().partition("\n")[0], ()
         record.exc_info = record.exc_text = None
     return True
+
+
+def _inner(error: BaseException | None) -> BaseException | None:
+    """Return what billiard wrapped (from a pool process) or Celery (it could not send a task)."""
+    inner = [getattr(error, name, None) for name in ("exc", "reason")]
+    if type(error).__module__ == "celery.beat":
+        inner.append(getattr(error, "__context__", None))
+    return next((found for found in inner if isinstance(found, Exception)), error)

@@ -4,35 +4,74 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
+from tests.own_servers import free_port
 from tests.real_processes import wait_until
 
 AS_POSTGRES = ("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups")
 
 
-@dataclass(frozen=True, slots=True)
 class SteppedPostgres:
-    """``url`` of an empty database; ``step`` sets its clock."""
+    """``url`` of an empty database; ``step`` sets its clock, ``kill`` and ``start`` the rest."""
 
-    url: str
-    offset: Path
+    def __init__(self, home: Path) -> None:
+        self.home, self.offset, self.port = home, home / "offset", free_port()
+        self.bin_dir = _found("postgresql/*/bin/initdb").parent
+        self.library = _found("*/faketime/libfaketime.so.1")
+        self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
+        self.server: subprocess.Popen[bytes] | None = None
+        self.offset.write_text("+0\n")
+        data = ("--pgdata", str(home / "data"))
+        make = [*AS_POSTGRES, str(self.bin_dir / "initdb"), *data, "--auth", "trust", "--no-sync"]
+        subprocess.run(make, check=True, capture_output=True, cwd=home)
 
     def step(self, seconds: float) -> None:
         """Set the server's clock so far ahead of the true time (negative: behind it)."""
         new = self.offset.with_suffix(".new")
         new.write_text(f"{seconds:+.3f}\n")
         new.rename(self.offset)
+
+    def start(self) -> None:
+        """Start it; it may take a while until it answers."""
+        options = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
+        faked = (  # set after the change of user, whose semaphore it is then
+            f"LD_PRELOAD={self.library}",
+            f"FAKETIME_TIMESTAMP_FILE={self.offset}",
+            "FAKETIME_NO_CACHE=1",
+            "DONT_FAKE_MONOTONIC=1",
+        )
+        program = (str(self.bin_dir / "postgres"), "-D", "data", "-p", str(self.port))
+        with (self.home / "log").open("ab") as log:
+            self.server = subprocess.Popen(
+                [*AS_POSTGRES, "env", *faked, *program]
+                + [word for option in options for word in ("-c", option)],
+                cwd=self.home,
+                stdout=log,
+                stderr=log,
+            )
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send it a signal and wait for its end; harmless where it does not run."""
+        if self.server is not None:
+            self.server.send_signal(number)
+            self.server.wait(60)
+            for left in Path("/dev/shm").glob(f"*faketime_*_{self.server.pid}"):
+                left.unlink()
+            self.server = None
+
+    def answers(self) -> bool:
+        """Tell whether it takes connections."""
+        return _answers(self.url)
 
 
 def _found(pattern: str) -> Path:
@@ -47,42 +86,19 @@ def _found(pattern: str) -> Path:
 @contextmanager
 def stepped_postgres() -> Iterator[SteppedPostgres]:
     """Start a server of its own for the block."""
-    bin_dir = _found("postgresql/*/bin/initdb").parent
-    library = _found("*/faketime/libfaketime.so.1")
+    _found("*/faketime/libfaketime.so.1")
     home = Path(tempfile.mkdtemp(prefix="cpr-clock-"))
     shutil.chown(home, "postgres")
-    offset = home / "offset"
-    offset.write_text("+0\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data = str(home / "data")
-    make = [*AS_POSTGRES, str(bin_dir / "initdb"), "--pgdata", data, "--auth", "trust", "--no-sync"]
-    subprocess.run(make, check=True, capture_output=True, cwd=home)
-    options = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
-    faked = (  # set after the change of user, whose semaphore it is then
-        f"LD_PRELOAD={library}",
-        f"FAKETIME_TIMESTAMP_FILE={offset}",
-        "FAKETIME_NO_CACHE=1",
-        "DONT_FAKE_MONOTONIC=1",
-    )
-    server = subprocess.Popen(
-        [*AS_POSTGRES, "env", *faked, str(bin_dir / "postgres"), "-D", data, "-p", str(port)]
-        + [word for option in options for word in ("-c", option)],
-        cwd=home,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
     try:
-        wait_until(lambda: _answers(url), timeout_seconds=60)
-        yield SteppedPostgres(url, offset)
+        made = SteppedPostgres(home)
+        try:
+            made.start()
+            wait_until(made.answers, timeout_seconds=60)
+            yield made
+        finally:
+            made.end()
     finally:
-        server.terminate()
-        server.wait(60)
         shutil.rmtree(home)
-        for left in Path("/dev/shm").glob(f"*faketime_*_{server.pid}"):
-            left.unlink()
 
 
 def _answers(url: str) -> bool:

@@ -132,3 +132,20 @@ def test_the_timetable_is_in_the_repository() -> None:
     assert Path(ROOT / "celerybeat-schedule.py").is_file()
     done = subprocess.run(["git", "check-ignore", "celerybeat-schedule.py"], cwd=ROOT, check=False)
     assert done.returncode != 0  # a stock Python .gitignore would swallow it
+
+
+def test_what_logs_before_celery_asks_how_to_saves_its_tracebacks(tmp_path: Path) -> None:
+    """So Flower does, which never asks."""
+    code = "import cprqueue.celery, logging\ntry: 1 / 0\n"
+    code += "except ZeroDivisionError: logging.getLogger('tornado.application').exception('oh')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=clean_environment(CPR_VAR_DIR=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    [crash] = tmp_path.glob("crash-*.txt")
+    [line] = done.stderr.splitlines()
+    assert str(crash) in line

@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+import resource
+import signal
+from pathlib import Path
 
 import pytest
 
-from cprqueue import errors
+from cprqueue import crashes, errors
 
 CLASSES: list[type[errors.CprqueueError]] = [
     each
@@ -72,3 +75,16 @@ def test_settings_problems_are_one_line_each() -> None:
     again = pickle.loads(pickle.dumps(error))  # noqa: S301  (our own)
     assert str(again) == "A is wrong\nB is wrong"
     assert again.problems == ("A is wrong", "B is wrong")
+
+
+def test_a_traceback_that_is_cut_short_leaves_no_file(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # as on a full disk
+    try:
+        assert crashes.save("  File x\n", [tmp_path]).startswith("nothing")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(tmp_path.iterdir()) == []
+    assert crashes.save("  File x\n", [tmp_path]).startswith(str(tmp_path))

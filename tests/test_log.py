@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import WorkerLostError
+from celery.beat import SchedulingError
+from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 from cprqueue import log
@@ -88,6 +95,20 @@ def test_an_exception_is_shown_without_passwords(formatter: logging.Formatter) -
     assert "secret" not in text
 
 
+def test_a_full_disk_is_one_line_and_no_file(tmp_path: Path) -> None:
+    formatter, lines = log.TextFormatter(tmp_path), []
+    for number in (errno.ENOSPC, errno.EIO):
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError:
+            failed = record("not saved", exc_info=sys.exc_info())
+        lines.append(formatter.format(failed).splitlines())
+    assert [len(line) for line in lines] == [1, 1]
+    assert lines[0][0].endswith("not saved: OSError: [Errno 28] No space left on device")
+    [crash] = tmp_path.glob("crash-*.txt")
+    assert str(crash) in lines[1][0]
+
+
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_logs_go_to_standard_error_alone(
     capsys: pytest.CaptureFixture[str], log_format: str
@@ -129,11 +150,14 @@ def test_a_line_of_celery_names_its_task_and_no_arguments() -> None:
     [
         ("kombu.message", BrokenPipeError("gone"), False),
         ("celery.app.trace", OperationalError("redis://:secret@h is gone"), False),
+        ("celery.app.trace", Reject(OperationalError("gone"), False), False),
+        ("celery.worker.request", ExceptionWithTraceback(WorkerLostError("killed"), ""), False),
         ("celery.app.trace", ValueError("a bug"), True),
+        ("celery.worker.request", ExceptionWithTraceback(ValueError("a bug"), ""), True),
         ("cprqueue.x", ConnectionError("a bug"), True),
     ],
 )
-def test_a_lost_broker_is_one_line_and_a_bug_is_not(
+def test_a_lost_broker_and_a_killed_process_are_one_line_and_a_bug_is_not(
     capsys: pytest.CaptureFixture[str], name: str, error: Exception, traceback: bool
 ) -> None:
     log.set_up("text")
@@ -143,10 +167,27 @@ def test_a_lost_broker_is_one_line_and_a_bug_is_not(
         words = "Couldn't ack %r, reason:%r\n[stack]"
         logging.getLogger(name).critical(words, 1, error, exc_info=True)
     _, err = capsys.readouterr()
-    assert ("Traceback" in err) == traceback
+    assert ("Traceback (most" in err) == traceback
     assert (err.count("\n") > 1) == traceback
     assert "Couldn't ack 1" in err
     assert "secret" not in err
+
+
+@pytest.mark.parametrize(
+    ("why", "traceback"), [(OperationalError("gone"), False), (ValueError("a bug"), True)]
+)
+def test_beat_says_in_one_line_that_the_broker_is_gone(
+    capsys: pytest.CaptureFixture[str], why: Exception, traceback: bool
+) -> None:
+    log.set_up("text")
+    try:
+        try:
+            raise why
+        except type(why):
+            raise SchedulingError("not sent")  # noqa: B904 - as Celery does
+    except SchedulingError as error:
+        logging.getLogger("celery.beat").error("Message Error: %s", error, exc_info=True)
+    assert ("Traceback (most" in capsys.readouterr()[1]) == traceback
 
 
 def test_a_warning_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

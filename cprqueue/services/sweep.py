@@ -70,6 +70,6 @@ def _close_dead(conn: Connection, now: datetime) -> None:
     """Call runs failed that have not moved for long; the next one does their work."""
     note = "its worker died or its message was lost"
     for kind in (RunKind.SNAPSHOT, RunKind.RESYNC, RunKind.IMPORT):
-        for run in runs.newest_few(conn, kind, RunState.QUEUED, RunState.RUNNING, limit=20):
+        for run in runs.newest_few(conn, kind, RunState.QUEUED, RunState.RUNNING, limit=None):
             if run.moved < now - STUCK_AFTER and runs.unchanged(conn, run):
                 runs.finish(conn, run.run_id, RunState.FAILED, note=note)

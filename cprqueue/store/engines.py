@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -19,13 +20,14 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from cprqueue.errors import SettingsError
 from cprqueue.store import sqlite_file
+from cprqueue.store.limited_psycopg import LimitedConnection
 from cprqueue.store.transience import Trouble, codes_of, trouble
 
 BUSY_SECONDS = 30
 """Longest wait for a lock, on every database."""
 
-STATEMENT_SECONDS = 300
-"""Longest time of one statement on a server."""
+STATEMENT_SECONDS = 60
+"""Longest time of one statement on a server; ours take far less."""
 
 LOGIN_SECONDS = 10
 """Longest time for a server to answer a login."""
@@ -65,7 +67,7 @@ _ARGUMENTS: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("mysql", "pyodbc"): {
         **_ODBC,
         "OPTION": "2",
-        "READTIMEOUT": str(STATEMENT_SECONDS + 30),
+        "READTIMEOUT": str(STATEMENT_SECONDS + 15),
         "WRITETIMEOUT": "60",
     },
 }
@@ -100,7 +102,15 @@ def _server_engine(url: URL) -> Engine:
     logging.getLogger(_POOL_LOG).addFilter(_is_news)
     _limit_waits(engine)
     event.listen(engine, "handle_error", _note_loss)
+    if engine.dialect.driver == "psycopg":
+        event.listen(engine, "do_connect", _connect_psycopg)
     return engine
+
+
+def _connect_psycopg(
+    _dialect: object, _record: object, args: list[Any], options: dict[str, Any]
+) -> LimitedConnection:
+    return LimitedConnection.connect(*args, **options)
 
 
 def _family(name: str) -> str:

@@ -232,9 +232,9 @@ def newest_few(
     kind: RunKind | None,
     *states: RunState,
     complete: bool | None = None,
-    limit: int,
+    limit: int | None,
 ) -> list[Run]:
-    """Return the newest runs, newest first."""
+    """Return the newest runs, newest first; with None as ``limit`` all of them."""
     statement = select(runs)
     if kind:
         statement = statement.where(runs.c.kind == kind)

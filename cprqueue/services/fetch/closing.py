@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from sqlalchemy import Connection
 
@@ -44,12 +45,14 @@ def lost_fetches(
 
     A fetch that has not moved for ``quiet``, with nothing in its queue, has lost messages;
     ``waiting`` counts what is in a queue: while messages wait there, they are only slow. A run
-    is requeued three times; then it fails by ``STALLED_AFTER``.
+    is requeued three times. Then it fails, so that those behind it begin: at once where it was
+    recording, by ``STALLED_AFTER`` where its worker or its message may only be slow.
     """
+    waiting = cache(waiting)
     with db.begin() as conn:
         now = clock(conn)
         found = []
-        for run in runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=20):
+        for run in runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=None):
             queue = "insert" if run.state is RunState.RECORDING else "fetch"
             if run.moved < now - quiet and not waiting(queue):
                 found += _requeue(conn, run)
@@ -59,7 +62,11 @@ def lost_fetches(
 def _requeue(conn: Connection, run: Run) -> list[LostFetch]:
     before = run.details.get("retakes")
     number = before + 1 if isinstance(before, int) else 1
-    if number > MAX_RESENDS or not runs.unchanged(conn, run):
+    if not runs.unchanged(conn, run):
+        return []
+    if number > MAX_RESENDS:
+        if run.state is RunState.RECORDING:
+            runs.finish(conn, run.run_id, RunState.FAILED, note=_stuck(run))
         return []
     detail = {**run.details, "retakes": number}
     runs.requeue(conn, run.run_id, detail=detail)
@@ -72,7 +79,7 @@ def close_finished(conn: Connection, limits: PushLimits, *, now: datetime) -> No
 
     Then the brake decides on what they made due, in the same transaction.
     """
-    found = runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=20)
+    found = runs.newest_few(conn, RunKind.FETCH, *runs.OPEN, limit=None)
     moving = any(r.state is not RunState.QUEUED and r.moved >= now - STALLED_AFTER for r in found)
     for run in found:
         recorded = runs.recorded_count(conn, run) if run.state is RunState.RECORDING else 0

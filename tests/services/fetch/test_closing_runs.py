@@ -137,6 +137,16 @@ def test_a_fetch_whose_messages_were_lost_is_sent_again_under_its_own_number(
     assert lost_fetches(office.app.db, lambda _queue: 0, quiet=QUIET) == [], "it has just moved"
 
 
+def test_the_oldest_of_many_open_fetches_is_seen_too(office: Office) -> None:
+    lost, over = (a_fetch(office, RunState.RECORDING, ago=2 * QUIET, emitted=n) for n in (1, 0))
+    for _ in range(30):
+        a_fetch(office, RunState.QUEUED)
+    close(office)
+    assert get(office, over).state == "done"
+    (again,) = lost_fetches(office.app.db, lambda _queue: 0, quiet=QUIET)
+    assert again.run_id == lost
+
+
 def test_a_fetch_that_nobody_has_begun_is_sought_in_its_own_queue(office: Office) -> None:
     run_id = a_fetch(office, RunState.QUEUED, ago=2 * QUIET)
     assert lost_fetches(office.app.db, lambda queue: int(queue == "fetch"), quiet=QUIET) == []
@@ -150,6 +160,12 @@ def test_a_fetch_is_sent_again_three_times_and_then_no_more(office: Office) -> N
         assert len(lost_fetches(office.app.db, lambda _queue: 0, quiet=-QUIET)) == 1
     assert lost_fetches(office.app.db, lambda _queue: 0, quiet=-QUIET) == []
     assert get(office, run_id).detail == {"retakes": 3}
+    assert get(office, run_id).state == "queued"
+    last = a_fetch(office, RunState.RECORDING, ago=2 * QUIET, emitted=7, detail={"retakes": 3})
+    assert lost_fetches(office.app.db, lambda _queue: 0, quiet=QUIET) == []
+    run = get(office, last)
+    assert run.state == "failed", "or all others would wait for it"
+    assert "only 0 of 7 jobs" in run.note
 
 
 def fresh(office: Office, *, ago: timedelta = QUIET) -> list[str]:
