@@ -90,11 +90,15 @@ def test_a_directory_that_cannot_be_used_is_named_and_the_document_is_whole(
 def test_a_directory_that_cannot_be_used_is_one_line_for_every_command(system: System) -> None:
     path = system.directory / "file"
     path.write_text("no directory")
-    for name, value in (("CPR_VAR_DIR", f"{path}"), ("DATABASE_URL", f"sqlite:///{path}/x.db")):
+    inside = f"sqlite:///{path}/x.db"
+    for name, value, words in (
+        ("CPR_VAR_DIR", f"{path}", "check CPR_VAR_DIR and DATABASE_URL"),
+        ("DATABASE_URL", inside, f"DATABASE_URL names a file in {path}: there is no such"),
+    ):
         done = system.run("history", **{name: value})
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
-        assert "check CPR_VAR_DIR and DATABASE_URL" in done.stderr
+        assert words in done.stderr
 
 
 def test_a_file_that_is_no_database_is_a_problem(system: System) -> None:

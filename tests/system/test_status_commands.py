@@ -26,7 +26,8 @@ def test_status_counts_jobs_by_state_as_one_json_document(system: System, office
     done = system.run("status", "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
-    assert found["jobs"] == {"active": 3, "in_sync": 1, "due": 1, "parked": 1, "inactive": 1}
+    counts = {"active": 3, "in_sync": 1, "due": 1, "parked": 1, "held": 0, "inactive": 1}
+    assert found["jobs"] == counts
     assert found["budget"]["limit"] - found["budget"]["free"] == len(
         [call for call in office.sandbox.calls if call.service == "qbt"]
     )
@@ -109,7 +110,7 @@ def test_failures_lists_parked_and_retrying_jobs_with_their_reasons(
 
 def test_no_failures_is_an_empty_list_or_a_sentence(system: System) -> None:
     assert json.loads(system.run("failures", "--json").stdout) == []
-    assert system.run("failures").stdout == "no job is parked or failing\n"
+    assert system.run("failures").stdout == "no job is parked, held or failing\n"
 
 
 def test_failures_as_a_table_names_the_job_and_the_reason(system: System, office: Office) -> None:
