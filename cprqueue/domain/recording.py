@@ -90,7 +90,7 @@ def decide(known: Recorded | None, job: Job, verdict: Verdict, sighting: Sightin
     if known is None:
         return _first(job, verdict, sighting)
     seen = _seen(known, sighting)
-    if known.sighting > sighting.number:
+    if _is_older(sighting, known):
         return Change(job_id=job.job_id, finding=Finding.OLDER, columns=seen)
     moment = {"observed_at": sighting.observed_at, "sighting": sighting.number, **seen}
     same = (known.content_hash, known.active, known.rule) == (
@@ -126,7 +126,7 @@ def decide_refused(
     if known is None:
         return _first(Job(job_id=job_id), Verdict(active=False, rule=REFUSED), sighting)
     seen = _seen(known, sighting)
-    if sighting.number >= known.sighting:
+    if not _is_older(sighting, known):
         seen |= {"observed_at": sighting.observed_at, "sighting": sighting.number}
     return Change(
         job_id=job_id,
@@ -159,6 +159,12 @@ def _first(job: Job, verdict: Verdict, sighting: Sighting) -> Change:
         desired_hash=desired(job).digest(),
         waits_for=_waits_for(sighting),
     )
+
+
+def _is_older(sighting: Sighting, known: Recorded) -> bool:
+    """Tell whether the record is newer; files imported since one asking go by their own age."""
+    mine, recorded = (sighting.number, sighting.observed_at), (known.sighting, known.observed_at)
+    return mine < recorded
 
 
 def _waits_for(sighting: Sighting) -> int | None:

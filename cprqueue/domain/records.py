@@ -75,6 +75,7 @@ class Recorded(Record):
 
     content_hash: str
     sighting: int
+    observed_at: datetime
     seen_run_id: int
     complete_run_id: int
     active: bool

@@ -18,6 +18,7 @@ from cprqueue.store.tables import links as links_table
 _RECORDED = select(
     jobs.c.content_hash,
     jobs.c.sighting,
+    jobs.c.observed_at,
     jobs.c.seen_run_id,
     jobs.c.complete_run_id,
     jobs.c.active,

@@ -24,5 +24,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in ("jobs", "runs"):
-        with op.batch_alter_table(table) as batch_op:
-            batch_op.drop_column("sighting", mssql_drop_default=True)
+        op.drop_column(table, "sighting", mssql_drop_default=True)
