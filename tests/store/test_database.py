@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -55,6 +56,19 @@ def test_upgrade_builds_everything_and_may_be_repeated(db: Database) -> None:
 def test_the_migration_builds_exactly_what_the_tables_say(db: Database) -> None:
     with db.engine.connect() as conn:
         assert compare_metadata(MigrationContext.configure(conn), tables.metadata) == []
+
+
+def test_every_migration_has_a_way_back(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path / 'x.db'}")
+    schema.upgrade(db)
+    with db.begin() as conn:
+        settings = schema.config_for_alembic()
+        settings.attributes["connection"] = conn
+        command.downgrade(settings, "0001")
+    assert schema.revision(db) == "0001"
+    schema.upgrade(db)
+    schema.require_current(db)
+    db.close()
 
 
 def test_the_head_that_every_command_compares_with_is_the_newest_script() -> None:
