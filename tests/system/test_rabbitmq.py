@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -85,6 +86,6 @@ def test_a_wrong_password_or_vhost_is_one_line(change: str, said: str) -> None:
     url = {"password": f"amqp://guest:hush@{host}//", "path": f"amqp://guest:guest@{host}/none"}
     with pytest.raises(ServiceUnreachable, match=said) as told:
         wait_until_answering(url[change], 5)
-    assert "correct CELERY_BROKER_URL" in str(told.value)
+    assert re.search("correct .*CELERY_BROKER_URL", str(told.value))
     assert "hush" not in str(told.value)
     assert len(str(told.value).splitlines()) == 1
