@@ -200,14 +200,14 @@ killed_in_mid_sync() {
 }
 
 broker_restarted() {
-    podman restart -t "$QUICK" "cprqueue_$1_1" >/dev/null
+    podman restart -t 10 "cprqueue_$1_1" >/dev/null # the stand-in of RabbitMQ hears no SIGTERM
     healthy "$1"
     until_true workers_answer
     synced
 }
 
 down() {
-    compose down -v
+    compose down -v -t 30
     podman rm -f -i -t 5 net >/dev/null
 }
 
