@@ -188,7 +188,7 @@ def pooled(url: str, *, connections: int) -> Iterator[str]:
         server.url = pooled.render_as_string(hide_password=False)
         try:
             server.start()
-            wait_until(server.answers)
+            wait_until(server.answers, timeout_seconds=60)
             yield server.url
         finally:
             server.end(signal.SIGINT)

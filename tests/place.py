@@ -32,6 +32,7 @@ ENV = {
     "CPR_LEASE_SECONDS": "3",
     "QBT_RETRY_BASE_SECONDS": "0.05",
     "CPR_TIMEZONE": "UTC",
+    "PUSH_MIN_LIMIT": MANY,  # whole sets of jobs close and open again
 }
 
 
