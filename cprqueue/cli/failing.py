@@ -6,6 +6,7 @@ that of an error of ours is saved in a file.
 
 from __future__ import annotations
 
+import errno
 import re
 import tempfile
 import traceback
@@ -41,7 +42,7 @@ class Ending:
 
 def end(error: BaseException, *, as_json: bool) -> int:
     """Say what ended the command; return its exit code."""
-    if isinstance(error, console.OutputClosed | console.OutputFailed):
+    if isinstance(error, console.OutputClosed | console.OutputFailed) or _is_output(error):
         console.give_up_output()
         as_json = False
     found = ending(error)
@@ -53,6 +54,12 @@ def end(error: BaseException, *, as_json: bool) -> int:
         except (console.OutputClosed, console.OutputFailed):
             console.give_up_output()
     return found.code
+
+
+def _is_output(error: BaseException) -> bool:
+    """Tell whether a library met a lost standard output, while it printed a help text."""
+    lost = (errno.ENOSPC, errno.EIO, errno.EBADF)
+    return isinstance(error, OSError) and error.filename is None and error.errno in lost
 
 
 def ending(error: BaseException) -> Ending:

@@ -46,7 +46,7 @@ def imported(directory: Path, *words: str) -> set[str]:
         (["explain", "7"], {"sqlalchemy"}),
         (["status"], {"sqlalchemy", "celery", "kombu", "redis"}),
     ],
-    ids=lambda value: " ".join(value),
+    ids=lambda value: " ".join(sorted(value)),
 )
 def test_a_command_imports_no_library_that_it_does_not_need(
     tmp_path: Path, words: list[str], allowed: set[str]
