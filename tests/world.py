@@ -30,9 +30,10 @@ from cprqueue.services.push.batch import Batch
 from cprqueue.services.push.executor import Executor
 from cprqueue.services.record import record_in
 from cprqueue.services.snapshot.snapshot import Snapshot
-from cprqueue.store import app_state, leases, links, schema
+from cprqueue.store import app_state, clock_steps, leases, links, schema
 from cprqueue.store import orphaned_creates as open_creates
 from cprqueue.store.database import Database, clock
+from cprqueue.store.patterns import begins_with
 from cprqueue.store.tables import events, jobs, qbt_export, runs, state
 from cprqueue.store.tables import links as link_rows
 
@@ -146,8 +147,14 @@ class World:
         )
 
     def wait(self, by: timedelta = BETWEEN_RINGS) -> None:
-        """Let this much time pass."""
+        """Let this much time pass.
+
+        The machine's own clock does not pass along, so what it was compared with is forgotten:
+        or this would be a step of the database's clock.
+        """
         self.time.now += by
+        with self.db.begin() as conn:
+            conn.execute(delete(state).where(begins_with(state.c.name, clock_steps.MARK)))
 
     # --- QuickBooks Time, as people made it ---
 
