@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.push_brake import PushLimits
 from cprqueue.domain.states import RunKind, RunState
-from cprqueue.services import gates, wake_ups
+from cprqueue.services import gates, lost_requests, wake_ups
 from cprqueue.services.fetch import closing
 from cprqueue.services.prune import lost_orders
 from cprqueue.services.push import orphaned_creates
@@ -48,7 +48,8 @@ class Sweep:
         self._tidy()
         for run in closing.lost_fetches(self.db, waiting, quiet=self.quiet):
             send("cpr.fetch_jobs", {"full": run.complete, "run_id": run.run_id})
-        for task, kwargs in lost_orders.find(self.db, quiet=self.quiet):
+        orders = lost_orders.find(self.db, quiet=self.quiet)
+        for task, kwargs in (*orders, *lost_requests.find(self.db, waiting, quiet=self.quiet)):
             send(task, kwargs)
         if not gates.probe_push(self.db, self.qbt):
             return []

@@ -1,4 +1,4 @@
-"""Whatever text RestorationManager sends is recorded, pushed and shown as it is, by each command."""
+"""Whatever text RestorationManager sends is recorded, pushed and shown, by every command."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_it_is_pushed_as_it_is(office: Office) -> None:
 
 
 def test_explain_finds_it_by_number_and_name_and_shows_it(run: Run) -> None:
-    for job_id, (text, clean) in PLACES.items():
+    for job_id, (_, clean) in PLACES.items():
         if job_id in DOUBLED:
             hits = document(run, "explain", "--", number(job_id), code=1)["candidates"]
             assert [hit["job_id"] for hit in hits] == [job_id, DOUBLE + job_id]

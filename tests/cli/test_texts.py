@@ -16,6 +16,7 @@ from cprqueue.store.database import clock
 from tests.cli.conftest import Run
 from tests.office import Office, job
 
+
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=st.text(max_size=80))
 @example(text="[/x] LAX-1")
