@@ -22,6 +22,7 @@ from cprqueue import bootstrap, config, log, private_files, streams
 from cprqueue.errors import CprqueueError, DatabaseUnavailable, SettingsError
 from cprqueue.runtime import (
     amqp_transport,
+    beat_state,
     broker,
     broker_link,
     heartbeat_patch,
@@ -119,6 +120,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
         "enable_utc": True,
         # The state file is written after each task, so a killed beat forgets nothing.
         "beat_sync_every": 1,
+        "beat_max_loop_interval": beat_state.tick_seconds(),
         "beat_scheduler": "cprqueue.runtime.beat_state:Scheduler",
         "beat_schedule_filename": str(settings.var_dir / "beat" / "schedule"),
         "include": [

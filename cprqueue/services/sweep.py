@@ -48,9 +48,10 @@ class Sweep:
         self._tidy()
         for run in closing.lost_fetches(self.db, waiting, quiet=self.quiet):
             send("cpr.fetch_jobs", {"full": run.complete, "run_id": run.run_id})
-        orders = lost_orders.find(self.db, quiet=self.quiet)
-        for task, kwargs in (*orders, *lost_requests.find(self.db, waiting, quiet=self.quiet)):
+        for task, kwargs in lost_orders.find(self.db, quiet=self.quiet):
             send(task, kwargs)
+        for task, asked in lost_requests.find(self.db, waiting, quiet=self.quiet):
+            send(task, asked)
         if not gates.probe_push(self.db, self.qbt):
             return []
         orphaned_creates.settle(self.db, self.qbt, quiet=self.quiet)

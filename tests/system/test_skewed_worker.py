@@ -97,7 +97,7 @@ def test_no_order_of_beat_is_dropped_by_a_clock_that_is_wrong(
         workers.step(HOUR)
         stack.enter_context(beats.running("beat"))
         said = stack.enter_context(workers.running("worker", "-Q", ",".join(QUEUES), "-c", "3"))
-        for number, offset in enumerate((HOUR, 0, -HOUR, HOUR), 1):
+        for number, offset in enumerate((HOUR, -HOUR), 1):
             workers.step(offset)
             moved = job(1, "A-1", jobAddress1=f"{number} New Street")
             sandbox.rm.put_jobs([moved, job(number + 1, f"A-{number + 1}")])
