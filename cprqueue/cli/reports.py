@@ -23,7 +23,7 @@ from cprqueue.domain.records import ClaimedLink, Run
 from cprqueue.domain.states import LinkState
 from cprqueue.errors import UsageError
 from cprqueue.services.reports import explain as explaining
-from cprqueue.services.reports import overview
+from cprqueue.services.reports import overview, server_findings
 from cprqueue.services.reports.words import counted
 from cprqueue.store import schema
 
@@ -51,7 +51,7 @@ def status(json: Json = False) -> None:
     found = overview.read_status(app.db, app.budget)
     broker = broker_state.ask()
     warnings = [*found.warnings, *_broker_warnings(broker, found.jobs["due"])]
-    warnings += filter(None, [app.settings.full_disk()])
+    warnings += [*filter(None, [app.settings.full_disk()]), *server_findings.log_warnings(app.db)]
     if json:
         print_json({**found.as_json(), "broker": asdict(broker), "warnings": warnings})
         return
