@@ -31,8 +31,9 @@ def documented() -> list[str]:
 
 def test_up_works_with_the_rights_that_are_documented(admin: redis.Redis, tmp_path: Path) -> None:
     port = admin.connection_pool.connection_kwargs["port"]
-    rights = {"keys": ["*"], "channels": ["*"], "commands": documented()}
-    admin.acl_setuser("cprqueue", True, passwords="+few", **rights)
+    admin.acl_setuser(
+        "cprqueue", True, passwords="+few", keys=["*"], channels=["*"], commands=documented()
+    )
     with Sandbox(jobs=20) as sandbox:
         url = f"redis://cprqueue:few@127.0.0.1:{port}/0"
         (tmp_path / "office").mkdir()
