@@ -1,4 +1,4 @@
-"""A password is what was written, to its last letter, whoever reads it; and no error shows it."""
+"""A password, or a directory, is what was written, whoever reads it; no error shows a password."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cprqueue.sandbox import credentials
 from cprqueue.sandbox.restoration_manager import RestorationManager
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.settings import broker_address, dotenv_file
-from cprqueue.store import engines
+from cprqueue.store import engines, schema
 from cprqueue.store.database import Database
 from tests.hostile import TEXTS
 from tests.other_servers import url_of
@@ -109,6 +109,22 @@ def test_a_login_carries_it(sandbox: Sandbox) -> None:
             secret=credentials.RM_API_SECRET,
         )
         client.login()  # raises where another password arrives
+
+
+# --- directories --------------------------------------------------------------------------
+
+
+def test_the_database_lies_in_the_directory_that_was_named(tmp_path: Path) -> None:
+    names = [f"d {text}" for text in TEXTS if not set(text) & set("/\0")]
+    for name in (*names, f"d {ALL_AT_ONCE}".replace("/", "")):
+        (tmp_path / name).mkdir()
+        database = Database(config.load({"CPR_VAR_DIR": str(tmp_path / name)}).database_url)
+        with database.begin() as conn:
+            conn.exec_driver_sql("CREATE TABLE here (id INTEGER)")
+        if name is names[0] or name not in names:
+            schema.upgrade(database)
+        database.close()
+    assert set(tmp_path.rglob("*.db")) == {place / "cprqueue.db" for place in tmp_path.iterdir()}
 
 
 # --- real servers -------------------------------------------------------------------------
