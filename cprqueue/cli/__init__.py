@@ -7,6 +7,7 @@ reach.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 from typing import Annotated
@@ -197,7 +198,8 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - nothing of it is swallowed
         from cprqueue.cli import failing
 
-        code = failing.end(error, as_json="--json" in sys.argv[1:])
+        options = itertools.takewhile(lambda word: word != "--", sys.argv[1:])
+        code = failing.end(error, as_json="--json" in options)
     sys.exit(code)
 
 

@@ -22,8 +22,9 @@ from cprqueue.cli.explained import show_choice, show_explanation
 from cprqueue.domain.records import ClaimedLink, Run
 from cprqueue.domain.states import LinkState
 from cprqueue.errors import UsageError
+from cprqueue.services import canaries
 from cprqueue.services.reports import explain as explaining
-from cprqueue.services.reports import overview
+from cprqueue.services.reports import overview, server_findings
 from cprqueue.services.reports.words import counted
 from cprqueue.store import schema
 
@@ -50,8 +51,8 @@ def status(json: Json = False) -> None:
     app = ready()
     found = overview.read_status(app.db, app.budget)
     broker = broker_state.ask()
-    warnings = [*found.warnings, *_broker_warnings(broker, found.jobs["due"])]
-    warnings += filter(None, [app.settings.full_disk()])
+    warnings = [*found.warnings, *_broker_warnings(app, broker, found.jobs["due"])]
+    warnings += [*filter(None, [app.settings.full_disk()]), *server_findings.log_warnings(app.db)]
     if json:
         print_json({**found.as_json(), "broker": asdict(broker), "warnings": warnings})
         return
@@ -60,12 +61,12 @@ def status(json: Json = False) -> None:
         warn(warning)
 
 
-def _broker_warnings(broker: broker_state.Broker, due: int) -> list[str]:
+def _broker_warnings(app: Application, broker: broker_state.Broker, due: int) -> list[str]:
     if broker.problem:
         return [broker.problem]
     if not broker.workers:
         waiting = f", and due: {counted(due, 'job')}" if due else ""
-        return [f"no worker answers{waiting}: start `cprqueue up`"]
+        return [f"no worker answers{waiting}: {canaries.cure(app.db)}"]
     return []
 
 

@@ -13,8 +13,9 @@ from cprqueue import config, log
 from cprqueue.cli import console
 from cprqueue.cli.canaries import Canaries
 from cprqueue.cli.program_log import ProgramLog
+from cprqueue.cli.silences import Silences
 from cprqueue.errors import AlreadyRunning, ServiceUnreachable, UsageError
-from cprqueue.runtime import broker, programs, timetable
+from cprqueue.runtime import beat_state, broker, programs, timetable
 from cprqueue.runtime.supervisor import Event, Program, Supervisor
 from cprqueue.store import schema
 from cprqueue.store.database import Database
@@ -39,7 +40,7 @@ def up(
         with _alone(settings, beat=beat):
             port = free_port(flower_port) if flower else None
             programs_to_run = _prepare(settings, environ, beat=beat, flower_port=port)
-            code = _run(programs_to_run, port, as_json=settings.log_format == "json")
+            code = _run(programs_to_run, port, settings)
     except AlreadyRunning as error:
         raise UsageError(str(error)) from None
     raise typer.Exit(code)
@@ -54,7 +55,7 @@ def _alone(settings: config.Settings, *, beat: bool) -> AbstractContextManager[N
     return programs.only_one(settings.var_dir) if exclusive else nullcontext()
 
 
-def _run(programs_to_run: list[Program], port: int | None, *, as_json: bool) -> int:
+def _run(programs_to_run: list[Program], port: int | None, settings: config.Settings) -> int:
     def all_ready() -> None:
         try:
             console.say("ready")
@@ -68,9 +69,10 @@ def _run(programs_to_run: list[Program], port: int | None, *, as_json: bool) -> 
         canaries.take(event)
         program_log(event)
 
-    program_log = ProgramLog(as_json=as_json, on_all_ready=all_ready)
+    program_log = ProgramLog(as_json=settings.log_format == "json", on_all_ready=all_ready)
     supervisor = Supervisor(programs_to_run, on_event=take)
-    canaries = Canaries(restart=supervisor.restart, say=program_log.say)
+    others = Silences(settings.var_dir, beat_state.tick_seconds())
+    canaries = Canaries(restart=supervisor.restart, say=program_log.say, others=others)
     program_log.say(f"starting {', '.join(program.name for program in programs_to_run)}")
     if (limit := programs.open_files_limit()) < programs.ENOUGH_FILES:
         program_log.say(

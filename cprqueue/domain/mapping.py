@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from cprqueue.domain.cutting import cut
 from cprqueue.domain.models import (
     Address,
     ItemResult,
@@ -214,10 +215,7 @@ def _ids(value: object) -> tuple[int, ...]:
 def _text(value: object) -> str:
     if value is None or isinstance(value, (Mapping, list)):
         return ""
-    text = " ".join(composed(_fit(value)).split())
-    if len(text) <= TEXT_LIMIT // 2:
-        return text
-    return text.encode("utf-16-le")[: 2 * TEXT_LIMIT].decode("utf-16-le", "ignore")
+    return cut(" ".join(composed(_fit(value)).split()), TEXT_LIMIT)
 
 
 def _fit(value: object) -> str:

@@ -58,7 +58,7 @@ class Resync:
         """
         with self.db.begin() as conn:
             run_id = runs.create(conn, RunKind.RESYNC, requested_by=job)
-            runs.set_detail(conn, run_id, {"timeout_seconds": timeout_seconds})
+            runs.set_detail(conn, run_id, {"job": job, "timeout_seconds": timeout_seconds})
         return run_id
 
     def run(self, job: str, run_id: int | None) -> list[Report]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select
 
+from cprqueue.domain.cutting import cut
 from cprqueue.domain.records import Event
 from cprqueue.store.tables import events
 
@@ -14,7 +15,7 @@ from cprqueue.store.tables import events
 def event(job_id: int, kind: str, text: str, *, at: datetime, run_id: int | None = None) -> Event:
     """Build one event; kinds: recorded, pushed, retry, parked, found, late,
     archived, restored, held, kept, unkept."""
-    return Event(job_id=job_id, kind=kind, text=text[:1000], at=at, run_id=run_id)
+    return Event(job_id=job_id, kind=kind, text=cut(text, 1000), at=at, run_id=run_id)
 
 
 def add(conn: Connection, rows: Iterable[Event]) -> None:
