@@ -41,6 +41,9 @@ def run(
         return (code if isinstance(code, int) else 0), printed.out, printed.err
 
     yield run
+    app = bootstrap.application()
+    app.db.close()
+    app.durable_db.close()
     bootstrap.forget()
 
 
