@@ -16,7 +16,7 @@ import pytest
 
 from cprqueue.store import schema
 from tests.office import Office, job
-from tests.running import ROOT, System, errors
+from tests.running import ROOT, System
 
 BEFORE = sorted(path.name[:4] for path in (ROOT / "cprqueue/migrations/versions").glob("0*.py"))[-2]
 
