@@ -88,7 +88,7 @@ trap 'exit 143' TERM
 
 # A stack is a directory, and what compose calls a project. $stack names it.
 compose() {
-    (cd "$work/$stack" && "$images/venv/bin/podman-compose" --in-pod=false -f try.yml "$@") \
+    (cd "$work/$stack" && "$images/venv/bin/podman-compose" -p "$stack" --in-pod=false -f try.yml "$@") \
         >>"$work/$stack.log" 2>&1
 }
 
