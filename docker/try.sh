@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 readonly SUITE=trixie COMPOSE_VERSION=1.6.0
 readonly QUICK=${TRY_SECONDS:-90} # the limit of each step; a machine that is busy otherwise needs more
 readonly WORKERS=(fetch insert upsert urgent maintenance beat flower)
-only=all stack=""
+only=all stack="" lanes=()
 if [ "${1:-}" = --images ]; then only=images && shift; fi
 say() { printf '[containers] %s%s\n' "${stack:+$stack: }" "$*"; }
 
@@ -59,11 +59,12 @@ cat >"$CONTAINERS_REGISTRIES_CONF" <<END
 END
 
 clean_up() {
-    local status=$?
+    local status=$? lane
     trap '' INT TERM
     trap - EXIT
     if [ "$status" != 0 ]; then last_words; fi
-    jobs -p | xargs -r kill 2>/dev/null || true
+    for lane in "${lanes[@]}"; do kill -TERM -- "-$lane" 2>/dev/null || true; done
+    wait
     podman ps -aq 2>/dev/null | xargs -r podman rm -f -t 2 >/dev/null 2>&1 || true
     buildah rm --all >/dev/null 2>&1 || true
     podman volume prune -f >/dev/null 2>&1 || true
@@ -284,9 +285,12 @@ try_rabbitmq() { # with PostgreSQL; what goes by neither of them is not done aga
 make_images
 say "images: $SECONDS s"
 [ "$only" = all ] || exit 0
+set -m # a process group for each, to end it by
 for stack in valkey rabbitmq sandbox; do
     "try_$stack" &
+    lanes+=("$!")
 done
+set +m
 stack=""
-for _ in 1 2 3; do wait -n || exit 1; done
+for _ in "${lanes[@]}"; do wait -n || exit 1; done
 say "all of it: $SECONDS s"
