@@ -29,6 +29,7 @@ mirror=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Pack
     awk '$1 == "Debian" && $2 !~ /security/ {print $2; exit}')
 [ -n "$mirror" ] || { say "skipped: apt-get has no source of Debian's packages"; exit 0; }
 
+umask 022 # the stand-ins are used by many users
 work=$(mktemp -d)
 images=${1:-$work}
 mkdir -p "$images"
@@ -117,7 +118,8 @@ step() { # step WHAT COMMAND...: within QUICK seconds
 
 files_of_git() { # files_of_git DIRECTORY
     mkdir -p "$1"
-    git ls-files -z | xargs -0 cp -p --parents -t "$1"
+    # As with a strict umask, which the images and mounted files must not depend on.
+    (umask 077 && git ls-files -z | xargs -0 cp --preserve=timestamps --parents -t "$1")
 }
 
 make_project() { # the files that git knows, and settings as an operator would write them
