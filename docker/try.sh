@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly SUITE=trixie COMPOSE_VERSION=1.6.0
-readonly QUICK=${TRY_SECONDS:-90} # the limit of each step; a machine that is busy otherwise needs more
+readonly QUICK=${TRY_SECONDS:-120} # the limit of each step; a machine that is busy otherwise needs more
 readonly WORKERS=(fetch insert upsert urgent maintenance beat flower)
 only=all stack="" lanes=()
 if [ "${1:-}" = --images ]; then only=images && shift; fi
