@@ -38,6 +38,9 @@ def run_on(
         return run
 
     yield choose
+    app = bootstrap.application()  # of the last office
+    app.db.close()
+    app.durable_db.close()
     bootstrap.forget()
 
 
