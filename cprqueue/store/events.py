@@ -13,7 +13,7 @@ from cprqueue.store.tables import events
 
 def event(job_id: int, kind: str, text: str, *, at: datetime, run_id: int | None = None) -> Event:
     """Build one event; kinds: recorded, pushed, retry, parked, found, late,
-    archived, restored, held, kept, unkept."""
+    archived, restored, held, kept, unkept, ordered."""
     return Event(job_id=job_id, kind=kind, text=text[:1000], at=at, run_id=run_id)
 
 

@@ -12,7 +12,7 @@ from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import CprqueueError, UsageError
 from cprqueue.services.prune import months
 from cprqueue.services.prune.turns import LIVE, OPEN, take_turn
-from cprqueue.store import plan_items, runs
+from cprqueue.store import events, plan_items, runs
 from cprqueue.store.database import Database, clock
 
 WORTH = timedelta(days=1)
@@ -147,8 +147,9 @@ def how_to_approve(run_id: int) -> str:
     return f"To archive exactly these: cprqueue prune approve {run_id}"
 
 
-def approve(db: Database, run_id: int) -> None:
-    """Put on record that a held prune is approved; repeated, it changes nothing.
+def approve(db: Database, run_id: int, *, by: str = "") -> bool:
+    """Put on record that a held prune is approved, in the history of its jobs too if ``by`` is
+    somebody's name; repeated, it changes nothing. Of two at once, one gets True.
 
     Raises UsageError for any other run, and AlreadyRunning while another order is live.
     """
@@ -159,7 +160,17 @@ def approve(db: Database, run_id: int) -> None:
         if row is None or row.kind is not RunKind.PRUNE or row.state not in held:
             raise UsageError(f"run {run_id} is not a held prune: see `cprqueue history`")
         note, state = "approved, waiting for a fresh snapshot", RunState.APPROVED
-        runs.change(conn, run_id, state=state, note=note, touched_at=clock(conn), finished_at=None)
+        now = clock(conn)
+        runs.change(conn, run_id, state=state, note=note, touched_at=now, finished_at=None)
+        if row.state is RunState.HELD and by:
+            _note_approval(conn, run_id, f"the archiving was approved by {by}", now)
+    return row.state is RunState.HELD
+
+
+def _note_approval(conn: Connection, run_id: int, text: str, now: datetime) -> None:
+    planned = plan_items.of_run(conn, run_id, Outcome.PLANNED)
+    ids = [item.job_id for item in planned if item.job_id is not None]
+    events.add(conn, [events.event(i, "held", text, at=now, run_id=run_id) for i in ids])
 
 
 def refuse_approval(db: Database, run_id: int, reason: str, *also_from: RunState) -> None:

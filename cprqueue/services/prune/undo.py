@@ -45,13 +45,21 @@ class Undo:
     archive: Archive
     timezone: str
 
-    def request(self, of_run: int, numbers: Sequence[str] = (), *, keep_by: str = "") -> int:
+    def request(
+        self,
+        of_run: int,
+        numbers: Sequence[str] = (),
+        *,
+        keep_by: str = "",
+        by: str = "",
+    ) -> int:
         """Put an undo on record and return its run id; one that was cut off is queued again.
 
         Without ``numbers`` the run itself is over: what it has not archived yet stays. With
         ``keep_by``, a person's name, that person keeps what has come back by its end. Raises
         UsageError for a run without a plan, and for a number that it did not archive;
-        AlreadyRunning while another order is live.
+        AlreadyRunning while another order is live. With ``by``, the name of whoever orders it,
+        it stands in the history of each job.
         """
         order = UndoOrder(of_run=of_run, numbers=list(numbers), lost=[], keep_by=keep_by)
         with self.db.begin() as conn:
@@ -60,8 +68,10 @@ class Undo:
                 raise UsageError(
                     f"run {of_run} is no prune and no remove-all: see `cprqueue history`"
                 )
-            undo_orders.chosen(conn, order)
-            run_id = undo_orders.queue(conn, order)
+            items = undo_orders.chosen(conn, order)
+            run_id = undo_orders.queue(conn, order, by=by)
+            if by:
+                _note_order(conn, run_id, items, by)
             if not numbers:
                 undo_orders.end_undone(conn, of_run, run_id)
         return run_id
@@ -203,6 +213,12 @@ class Undo:
             if not order.numbers and suspension and suspension.run_id == order.of_run:
                 gates.lift_suspension(conn)
         return text
+
+
+def _note_order(conn: Connection, run_id: int, items: Sequence[PlanItem], by: str) -> None:
+    text, now = f"restoring its jobcode was ordered by {by}", clock(conn)
+    ids = [item.job_id for item in items if item.job_id is not None]
+    events.add(conn, [events.event(i, "ordered", text, at=now, run_id=run_id) for i in ids])
 
 
 def _owned_by_the_sync(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, Link]:
