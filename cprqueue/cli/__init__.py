@@ -92,6 +92,16 @@ COMMANDS = {
         "Show the morning's lines: what came, went, and waits for a person since a day ago.",
         SHOW,
     ),
+    "web": Command(
+        "web:web",
+        "Serve the board, the pages for the office, until Ctrl-C. `up` does it by itself.",
+        SHOW,
+    ),
+    "web-user": Command(
+        "web_user:web_user",
+        "Ask for a password and print the user's line for CPR_WEB_USERS; nothing is saved.",
+        SHOW,
+    ),
     "alert": Command(
         "alert:alert",
         "Send a test to every URL in ALERT_URLS and say of each whether it went.",

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cprqueue import config
-from cprqueue.cli import broker_state
 from cprqueue.errors import ServiceUnreachable
+from cprqueue.operating import broker_state
 from cprqueue.runtime import programs
 from cprqueue.runtime.supervisor import Event
 

@@ -85,13 +85,13 @@ def parts(app: Application) -> Parts:
 
 
 def _broker() -> Iterator[Finding]:
-    from cprqueue.cli import broker_checks  # which imports Celery's app: slow
+    from cprqueue.operating import broker_checks  # which imports Celery's app: slow
 
     return broker_checks.findings()
 
 
 def _broker_problem() -> str:
-    from cprqueue.cli import broker_state
+    from cprqueue.operating import broker_state
 
     try:
         with broker_state.connection():

@@ -11,9 +11,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cprqueue import config
-from cprqueue.cli import broker_state
 from cprqueue.cli.console import err, note, say
 from cprqueue.errors import AlreadyRunning, CprqueueError, SettingsError, UsageError
+from cprqueue.operating import broker_state
 from cprqueue.runtime import programs
 from cprqueue.settings import places, values
 from cprqueue.store import copying, schema

@@ -45,7 +45,7 @@ def approve(run_id: RunId, json: Json = False) -> None:
 
     Example: cprqueue plan approve 41
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     ids = push_brake.approve(_ready().db, run_id)
     send.send_wake_ups(ids)

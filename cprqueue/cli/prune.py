@@ -72,7 +72,7 @@ def run(
 
     Example: cprqueue prune run
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     app = ready()
     send.require_workers(["maintenance"])
@@ -109,7 +109,7 @@ def approve(run_id: RunId, wait: Wait = True, timeout: Timeout = 3600, json: Jso
 
     Example: cprqueue prune approve 41
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     app = ready()
     send.require_workers(["maintenance"])
@@ -121,7 +121,7 @@ def _carry_out(
     app: Application, run_id: int, timeout: float, *, approval: bool, wait: bool, json: bool
 ) -> None:
     """Send an order that is on record, and follow it to its end."""
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     with interrupted(lambda: _withdraw(app, run_id, approval=approval)):
         try:

@@ -26,7 +26,7 @@ def resync(
 
     Example: cprqueue resync BMS-25-00008M
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     console.require_text(*jobs)
     app = application()

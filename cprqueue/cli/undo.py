@@ -65,7 +65,7 @@ def undo(
 
 def _leave_to_a_worker(app: Application, undo_id: int) -> None:
     """Send the order; where the broker is away it is stopped, so that it keeps no other out."""
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     try:
         send.send("cpr.undo", run_id=undo_id)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from cprqueue.cli import reports
-from cprqueue.cli.broker_state import Broker
+from cprqueue.operating.broker_state import Broker
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services import gates
 from cprqueue.services.reports import overview

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cprqueue.celery import app
-from cprqueue.cli.broker_state import connection, raise_if_blocked
 from cprqueue.domain.models import BATCH
 from cprqueue.errors import ServiceUnreachable
+from cprqueue.operating.broker_state import connection, raise_if_blocked
 
 FOR_SYNC = ("fetch", "insert", "upsert")
 FOR_FIRST_SYNC = (*FOR_SYNC, "maintenance")  # which takes the first snapshot
