@@ -47,7 +47,9 @@ class CheckNow(Act):
     def act(self, *words: str) -> Done:
         """Check everything, as `cprqueue check` does."""
         if not _one_at_a_time.acquire(blocking=False):
-            raise AlreadyRunning("a check is under way: wait some seconds, then load the page Check")
+            raise AlreadyRunning(
+                "a check is under way: wait some seconds, then load the page Check"
+            )
         try:
             found = list(Checkup(self.app.settings, checkup.parts(self.app)).run())
         finally:

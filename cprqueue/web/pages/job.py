@@ -36,7 +36,13 @@ class Job(Page):
             raise Problem(404, f"RM job {int(words[0])} is not known: look for it in Jobs.")
         state = job_view.state_word(found.found.link, active=found.found.job.active)
         waits = _waits(found)
-        return {"view": found, "explained": found.found, "state": state, "steps": STEPS, "waits": waits}
+        return {
+            "view": found,
+            "explained": found.found,
+            "state": state,
+            "steps": STEPS,
+            "waits": waits,
+        }
 
     def show(self, **values: object) -> None:
         """Answer; while steps are to come, a browser asks again, also without a script."""
