@@ -129,7 +129,7 @@ def held(db: Database, run_id: int) -> list[ClaimedLink]:
     return rows
 
 
-def approve(db: Database, run_id: int) -> list[int]:
+def approve(db: Database, run_id: int, *, requested_by: str = "a person") -> list[int]:
     """Let the workers push what this run holds; return the ids of those jobs.
 
     Of two who approve at once, the second gets AlreadyDone. Raises UsageError for a run that
@@ -139,19 +139,19 @@ def approve(db: Database, run_id: int) -> list[int]:
         now = clock(conn)
         runs.get(conn, run_id, to_write=True)  # the run first, then its jobs, as ``settle`` does
         ids = held_pushes.approve(conn, run_id, now=now)
-        _note_decision(conn, run_id, ids, "approved by a person", now)
+        _note_decision(conn, run_id, ids, f"approved by {requested_by}", now)
         run = runs.existing(conn, run_id)
         report = {**_report(run), "approved": 1}
         runs.set_detail(conn, run_id, {**run.details, REPORT: report})
     return ids
 
 
-def dismiss(db: Database, run_id: int) -> list[int]:
+def dismiss(db: Database, run_id: int, *, requested_by: str = "a person") -> list[int]:
     """Park what this run holds, until each job changes again; raises as ``approve`` does."""
     why = f"the change of run {run_id} was dismissed: `cprqueue retry JOB` pushes it after all"
     with db.begin() as conn:
         ids = held_pushes.dismiss(conn, run_id, why)
-        _note_decision(conn, run_id, ids, "dismissed by a person", clock(conn))
+        _note_decision(conn, run_id, ids, f"dismissed by {requested_by}", clock(conn))
     return ids
 
 

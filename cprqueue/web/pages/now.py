@@ -25,7 +25,7 @@ class FetchNow(Act):
 
     def act(self, *words: str) -> Done:
         """Order a fetch, as `cprqueue sync --no-wait` does."""
-        run_id = orders.fetch(self.app, requested_by=self.by)
+        run_id = orders.fetch(self.app, by=self.by)
         return Done(to="/", text=f"Run {run_id} fetches the changed jobs now.")
 
 
