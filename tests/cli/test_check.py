@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from cprqueue.cli import check
-from cprqueue.operating import checking
 from cprqueue.errors import AccessStopped
+from cprqueue.operating import checking
 from cprqueue.services import gates
 from cprqueue.services.reports.checkup import Checkup
 from cprqueue.services.reports.findings import clocks, jobcode_limit, token_end
