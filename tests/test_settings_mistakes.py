@@ -239,12 +239,16 @@ def run_python(code: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[
 # --- secrets from files -------------------------------------------------------------------
 
 
+WEB_USER = f"ann:scrypt.15.8.3.{'A' * 22}.{'A' * 43}:viewer"
+
+
 def test_every_secret_may_come_from_a_file(tmp_path: Path) -> None:
     for number, name in enumerate(config.FILES):
         text = "json://localhost" if "URL" in name else f"s{number}"
         others = {
             "CELERY_BROKER_URL_FILE": "redis://h/0",
             "ALERT_HEARTBEAT_URL_FILE": "https://h/x",
+            "CPR_WEB_USERS_FILE": WEB_USER,
         }
         text = others.get(name, text)
         (tmp_path / name).write_text(f"{text}\n")

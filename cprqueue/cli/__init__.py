@@ -23,7 +23,7 @@ SYNC, SHOW, ARCHIVE, TRY = "Sync", "Show", "Archive and restore", "Try it"
 COMMANDS = {
     "up": Command(
         "up:up",
-        "Start everything: broker, workers for all queues, beat, Flower. Ctrl-C ends it.",
+        "Start everything: broker, workers, beat, Flower, and the board. Ctrl-C ends it.",
         SYNC,
     ),
     "migrate": Command(

@@ -13,7 +13,7 @@ from rich.text import Text
 from cprqueue.bootstrap import application
 from cprqueue.cli.console import add_row, print_json, show
 from cprqueue.errors import SettingsError
-from cprqueue.operating.checkup import parts
+from cprqueue.operating.checking import parts
 from cprqueue.services.reports.checkup import Checkup
 from cprqueue.services.reports.findings import (
     OK,

@@ -45,10 +45,9 @@ def approve(run_id: RunId, json: Json = False) -> None:
 
     Example: cprqueue plan approve 41
     """
-    from cprqueue.operating import send
+    from cprqueue.operating import orders
 
-    ids = push_brake.approve(_ready().db, run_id)
-    send.send_wake_ups(ids)
+    ids = orders.approve_push(_ready(), run_id)
     _report(run_id, ids, "approved", "due now", json=json)
 
 

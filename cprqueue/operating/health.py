@@ -30,10 +30,14 @@ DONE, PROBLEM, UNREACHABLE = 0, 1, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """All checks, and what they come to: DONE, PROBLEM or UNREACHABLE."""
+    """All checks, and what they come to: DONE, PROBLEM or UNREACHABLE.
+
+    ``seen``: the signs in the database, where it answers.
+    """
 
     checks: list[Check]
     code: int
+    seen: Signs | None
 
 
 def ask() -> Health:
@@ -42,13 +46,14 @@ def ask() -> Health:
     asked = {"database": _Question(_signs), "broker": _Question(_ask_broker)}
     answers = {name: question.answer() for name, question in asked.items()}
     found = [_reached(name, answer) for name, answer in answers.items()]
-    seen = answers["database"]
-    if isinstance(seen, Signs):
+    database = answers["database"]
+    seen = database if isinstance(database, Signs) else None
+    if seen is not None:
         found += [*healthy.checks(seen), *_queues(seen, ask=answers["broker"] is None)]
     if all(each.ok for each in found):
-        return Health(checks=found, code=DONE)
+        return Health(checks=found, code=DONE, seen=seen)
     away = any(isinstance(answer, ServiceUnreachable) for answer in answers.values())
-    return Health(checks=found, code=UNREACHABLE if away else PROBLEM)
+    return Health(checks=found, code=UNREACHABLE if away else PROBLEM, seen=seen)
 
 
 def _reached(name: str, answer: object) -> Check:

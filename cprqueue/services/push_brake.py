@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 BRAKED = "braked"
 REPORT = "push_brake"
 DECIDED = "decided"
-SOMEBODY = "a person"
 FETCHES = (RunKind.FETCH, RunKind.IMPORT)
 
 
@@ -154,7 +153,7 @@ def decision(run: Run) -> Decision | None:
     return built(Decision, found) if isinstance(found, dict) else None
 
 
-def approve(db: Database, run_id: int, *, by: str = SOMEBODY) -> list[int]:
+def approve(db: Database, run_id: int, *, requested_by: str = "a person") -> list[int]:
     """Let the workers push what this run holds; return the ids of those jobs.
 
     Of two who approve at once, the second gets AlreadyDone. Raises UsageError for a run that
@@ -164,21 +163,21 @@ def approve(db: Database, run_id: int, *, by: str = SOMEBODY) -> list[int]:
         now = clock(conn)
         runs.get(conn, run_id, to_write=True)  # the run first, then its jobs, as ``settle`` does
         ids = held_pushes.approve(conn, run_id, now=now)
-        _note_decision(conn, run_id, ids, "approved", by, now)
+        _note_decision(conn, run_id, ids, "approved", requested_by, now)
         run = runs.existing(conn, run_id)
         report = {**_report(run), "approved": 1}
         runs.set_detail(conn, run_id, {**run.details, REPORT: report})
     return ids
 
 
-def dismiss(db: Database, run_id: int, *, by: str = SOMEBODY) -> list[int]:
+def dismiss(db: Database, run_id: int, *, requested_by: str = "a person") -> list[int]:
     """Park what this run holds, until each job changes again; raises as ``approve`` does."""
     why = f"the change of run {run_id} was dismissed: `cprqueue retry JOB` pushes it after all"
     with db.begin() as conn:
         now = clock(conn)
         runs.get(conn, run_id, to_write=True)
         ids = held_pushes.dismiss(conn, run_id, why)
-        _note_decision(conn, run_id, ids, "dismissed", by, now)
+        _note_decision(conn, run_id, ids, "dismissed", requested_by, now)
     return ids
 
 

@@ -31,7 +31,7 @@ from cprqueue.services.call_wait import TIMEOUT_SECONDS, CallWait, wait_for
 from cprqueue.services.push.push import Push
 from cprqueue.services.record import record_in
 from cprqueue.services.resync_report import SO_FAR, Report, failed, reports_of
-from cprqueue.store import job_changes, jobs, links, push_queue, runs, sightings
+from cprqueue.store import events, job_changes, jobs, links, push_queue, runs, sightings
 from cprqueue.store.database import Database, clock
 
 PATIENCE_SECONDS = 10
@@ -54,15 +54,20 @@ class Resync:
     var_dir: Path
     list_seconds: float = LIST_SECONDS
 
-    def request(self, job: str, timeout_seconds: float = TIMEOUT_SECONDS) -> int:
+    def request(
+        self, job: str, timeout_seconds: float = TIMEOUT_SECONDS, *, ordered_by: str = ""
+    ) -> int:
         """Put a run on record before its message is sent; return its id.
 
-        ``timeout_seconds``: how long somebody waits for it. The steps that are done stand in
-        the run's detail (``reports_so_far``), for whoever watches.
+        ``timeout_seconds``: how long somebody waits for it. ``ordered_by``: who is named in the
+        history of the job. The steps that are done stand in the run's detail
+        (``reports_so_far``), for whoever watches.
         """
         with self.db.begin() as conn:
             run_id = runs.create(conn, RunKind.RESYNC, requested_by=job)
             runs.set_detail(conn, run_id, {"timeout_seconds": timeout_seconds})
+            ids, now = _ids(conn, job), clock(conn)
+            events.add(conn, events.ordered(ids, "resync", ordered_by, at=now, run_id=run_id))
         return run_id
 
     def run(self, job: str, run_id: int | None) -> list[Report]:
@@ -123,9 +128,7 @@ class Resync:
     def _find(self, text: str) -> Iterable[Job]:
         """Yield the jobs meant by ``text`` as RM has them now. Raises UsageError without any."""
         with self.db.read() as conn:
-            ids = jobs.ids_of_number(conn, text)
-            if not ids and text.strip().isdecimal() and len(text.strip()) < 19:
-                ids = [int(text)]
+            ids = _ids(conn, text)
         found = [read_job(item) for item in map(self.rm.get_job, ids) if item is not None]
         missing = set(ids) - {job.job_id for job in found}
         if missing or not ids:
@@ -227,6 +230,13 @@ class Resync:
             )
         else:
             report.step(f"{link.state}: {link.error_reason or 'will be pushed soon'}", ok=False)
+
+
+def _ids(conn: Connection, text: str) -> list[int]:
+    """Return the ids of the known jobs with this number, or the id that it is."""
+    ids = jobs.ids_of_number(conn, text)
+    is_id = text.strip().isdecimal() and len(text.strip()) < 19
+    return ids or ([int(text)] if is_id else [])
 
 
 def _readable(path: Path) -> Iterable[Job]:

@@ -34,7 +34,7 @@ SORTS: dict[str, ColumnElement[object]] = {
 """What jobs can be sorted by: columns of one table, of which a database sorts 100,000 quickly."""
 
 STATES = (LinkState.IN_SYNC, LinkState.DUE, LinkState.PARKED, LinkState.HELD)
-INACTIVE, KEPT = "inactive", "kept"
+ACTIVE, INACTIVE, KEPT = "active", "inactive", "kept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def page(
     offset: int,
     limit: int,
 ) -> list[JobRow]:
-    """Return one page; ``state`` is one of STATES, INACTIVE, KEPT or "", ``sort`` of SORTS.
+    """Return one page; ``state`` is one of STATES, ACTIVE, INACTIVE, KEPT or "", ``sort`` of SORTS.
 
     Jobs that have ``text`` as their id or number come alone, else those where each word of it
     occurs in number, customer or street.
@@ -130,8 +130,8 @@ def _of_state(state: str, now: datetime) -> Select[int]:
     if state in STATES:
         linked = jobs.join(links, links.c.job_id == jobs.c.job_id)
         return everything.select_from(linked).where(links.c.state == state)
-    if state == INACTIVE:
-        return everything.where(~jobs.c.active)
+    if state in (ACTIVE, INACTIVE):
+        return everything.where(jobs.c.active if state == ACTIVE else ~jobs.c.active)
     if state == KEPT:
         kept = jobs.join(keeps, keeps.c.job_id == jobs.c.job_id)
         return everything.select_from(kept).where(_standing(now))
@@ -178,10 +178,8 @@ def counts(conn: Connection, *, now: datetime) -> dict[str, int]:
     everything = count(conn, jobs)
     return {
         "": everything,
+        ACTIVE: sum(found.values()),
         **{state: found.get(state, 0) for state in STATES},
         INACTIVE: everything - sum(found.values()),
         KEPT: count(conn, keeps, _standing(now)),
     }
-
-
-__all__ = ["INACTIVE", "KEPT", "SORTS", "STATES", "JobRow", "after", "counts", "of_ids", "page"]

@@ -12,9 +12,11 @@ from typing import ParamSpec, TypeVar
 
 from cprqueue.bootstrap import Application
 from cprqueue.errors import ServiceUnreachable, UsageError
+from cprqueue.services.reports.now import Now
 from cprqueue.settings.web import Role, WebUser
 from cprqueue.store import schema
 from cprqueue.web import secret
+from cprqueue.web.kept import Kept
 from cprqueue.web.secret import Signer
 from cprqueue.web.sessions import Sessions
 from cprqueue.web.throttle import Throttle
@@ -25,6 +27,9 @@ P = ParamSpec("P")
 
 THREADS = 4
 """As many pages are read at once. A login has a thread of its own: it is meant to be slow."""
+
+NOW_SECONDS = 4
+"""How old the page Now may be, so that many who look at it cost no more than one."""
 
 MOST_LOGINS = 8
 """So many logins may wait for that thread."""
@@ -59,6 +64,7 @@ class Board:
     signer: Signer
     sessions: Sessions
     throttle: Throttle = field(default_factory=Throttle)
+    now: Kept[Now] = field(default_factory=lambda: Kept(NOW_SECONDS))
     logins: int = 0
     _readers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="page")

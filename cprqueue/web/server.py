@@ -16,13 +16,13 @@ from tornado.web import RequestHandler
 from cprqueue.bootstrap import Application
 from cprqueue.config import Settings
 from cprqueue.errors import UsageError
+from cprqueue.runtime.programs import WEB_LINE
 from cprqueue.settings.values import is_loopback
 from cprqueue.web import pages, parts
 from cprqueue.web.board import Board
 from cprqueue.web.page import Assets, NotFound
 
 log = logging.getLogger(__name__)
-READY = "the board answers"
 HERE = Path(__file__).parent
 MOST_HEADER_BYTES = 16 * 1024
 MOST_BODY_BYTES = 64 * 1024
@@ -100,7 +100,7 @@ async def _serve(board: Board, listening: socket.socket) -> None:
     host, port = listening.getsockname()[:2]
     answering = server(board, port)
     answering.add_socket(listening)
-    log.info(READY, extra={"url": board.place.url or f"http://{host}:{port}/"})
+    log.info(WEB_LINE, extra={"url": board.place.url or f"http://{host}:{port}/"})
     await stopped.wait()
     answering.stop()
     await answering.close_all_connections()

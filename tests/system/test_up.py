@@ -59,7 +59,7 @@ def test_it_says_ready_once_and_shows_flower_on_loopback_only(up: Up) -> None:
 
 
 def test_nothing_noisy_is_said(up: Up) -> None:
-    known = ("starting broker", "Flower: ", "Ctrl-C")
+    known = ("starting broker", "Flower: ", "the board is off", "Ctrl-C")
     lines = [line for line in up.err if not line.startswith(known)]
     assert [line for line in lines if "Read only mode" not in line] == []
 

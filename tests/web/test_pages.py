@@ -260,7 +260,7 @@ def test_a_parked_job_is_tried_again(place: Place) -> None:
     visitor = place.visitor()
     waiting = place.broker.llen("upsert")
     assert "It is due now." in visitor.told("/jobs/7/retry")[1].text
-    assert place.history(7)[-1] == "retry, by operator"
+    assert place.history(7)[-1] == "another try, ordered by operator"
     assert place.broker.llen("upsert") == waiting + 1
     assert "neither parked nor due" in visitor.press("/jobs/2/retry").text
 

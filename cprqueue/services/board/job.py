@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from cprqueue.domain.models import Observed
 from cprqueue.domain.push_plan import Compared
 from cprqueue.domain.records import Link, Run
 from cprqueue.domain.states import LinkState, RunKind
+from cprqueue.errors import UsageError
 from cprqueue.services.reports import explain as explaining
 from cprqueue.services.reports.explain import Explanation
 from cprqueue.services.resync_report import Report, reports_so_far
-from cprqueue.store import events, jobs, namesakes, runs
-from cprqueue.store.database import Database, clock
+from cprqueue.store import jobs, namesakes, runs
+from cprqueue.store.database import Database
 
 BIGGEST_ID = 2**63 - 1
 MOST_NAMESAKES = 20
@@ -124,19 +123,18 @@ def _progress(run: Run | None, found: Explanation) -> Progress | None:
     return Progress(run=run, reports=own or reports, ended=run.state in runs.ENDED)
 
 
+def word_for(db: Database, job_id: int) -> str:
+    """Return ``resync_word`` of a known job. Raises UsageError for an unknown one."""
+    with db.read() as conn:
+        row = jobs.get(conn, job_id)
+    if row is None:
+        raise UsageError(f"RM job {job_id} is not known: look for it in Jobs")
+    return resync_word(row.job_id, row.job_number)
+
+
 def resync_word(job_id: int, job_number: str) -> str:
     """Return the word by which a resync finds this job: a number comes before an id."""
     return job_number.strip() or str(job_id)
-
-
-def note_order(db: Database, job_id: int, text: str, *, run_id: int | None = None) -> None:
-    """Put into a job's history what a person ordered; ``text`` holds the name."""
-
-    def add(conn: Connection) -> None:
-        happened = events.event(job_id, "ordered", text, at=clock(conn), run_id=run_id)
-        events.add(conn, [happened])
-
-    db.retrying(add)
 
 
 def state_word(link: Link | None, *, active: bool) -> str:

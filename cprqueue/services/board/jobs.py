@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cprqueue.domain.states import LinkState
 from cprqueue.store import job_pages
 from cprqueue.store.database import Database, clock
-from cprqueue.store.job_pages import INACTIVE, KEPT, JobRow
+from cprqueue.store.job_pages import ACTIVE, INACTIVE, KEPT, JobRow
 
 PAGE = 50
 LAST_PAGE = 200
@@ -19,6 +19,7 @@ CHUNK = 500
 
 STATES = {
     "": "all",
+    ACTIVE: "active",
     LinkState.IN_SYNC.value: "in step",
     LinkState.DUE.value: "due",
     LinkState.PARKED.value: "parked",
@@ -31,7 +32,7 @@ STATES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What somebody asks for: ``state`` is one of STATES, ``sort`` of SORTS, ``page`` from 1 on."""
+    """What somebody asks for: ``state`` is one of STATES, ``sort`` of ``job_pages.SORTS``, ``page`` from 1 on."""
 
     text: str = ""
     state: str = ""

@@ -147,9 +147,10 @@ def how_to_approve(run_id: int) -> str:
     return f"To archive exactly these: cprqueue prune approve {run_id}"
 
 
-def approve(db: Database, run_id: int, *, by: str = "") -> bool:
-    """Put on record that a held prune is approved, in the history of its jobs too if ``by`` is
-    somebody's name; repeated, it changes nothing. Of two at once, one gets True.
+def approve(db: Database, run_id: int, *, requested_by: str = "") -> bool:
+    """Put on record that a held prune is approved; repeated, it changes nothing.
+
+    Of two who approve at once, one gets True: it is for that one to send the order.
 
     Raises UsageError for any other run, and AlreadyRunning while another order is live.
     """
@@ -162,15 +163,13 @@ def approve(db: Database, run_id: int, *, by: str = "") -> bool:
         note, state = "approved, waiting for a fresh snapshot", RunState.APPROVED
         now = clock(conn)
         runs.change(conn, run_id, state=state, note=note, touched_at=now, finished_at=None)
-        if row.state is RunState.HELD and by:
-            _note_approval(conn, run_id, f"the archiving was approved by {by}", now)
-    return row.state is RunState.HELD
-
-
-def _note_approval(conn: Connection, run_id: int, text: str, now: datetime) -> None:
-    planned = plan_items.of_run(conn, run_id, Outcome.PLANNED)
-    ids = [item.job_id for item in planned if item.job_id is not None]
-    events.add(conn, [events.event(i, "held", text, at=now, run_id=run_id) for i in ids])
+        is_new = row.state is RunState.HELD
+        named = is_new and requested_by
+        planned = plan_items.of_run(conn, run_id, Outcome.PLANNED) if named else []
+        ids = [item.job_id for item in planned if item.job_id is not None]
+        what = f"approval of the prune of run {run_id}"
+        events.add(conn, events.ordered(ids, what, requested_by, at=now, run_id=run_id))
+    return is_new
 
 
 def refuse_approval(db: Database, run_id: int, reason: str, *also_from: RunState) -> None:

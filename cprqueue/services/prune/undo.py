@@ -51,15 +51,14 @@ class Undo:
         numbers: Sequence[str] = (),
         *,
         keep_by: str = "",
-        by: str = "",
+        requested_by: str = "",
     ) -> int:
         """Put an undo on record and return its run id; one that was cut off is queued again.
 
         Without ``numbers`` the run itself is over: what it has not archived yet stays. With
         ``keep_by``, a person's name, that person keeps what has come back by its end. Raises
         UsageError for a run without a plan, and for a number that it did not archive;
-        AlreadyRunning while another order is live. With ``by``, the name of whoever orders it,
-        it stands in the history of each job.
+        AlreadyRunning while another order is live.
         """
         order = UndoOrder(of_run=of_run, numbers=list(numbers), lost=[], keep_by=keep_by)
         with self.db.begin() as conn:
@@ -69,9 +68,10 @@ class Undo:
                     f"run {of_run} is no prune and no remove-all: see `cprqueue history`"
                 )
             items = undo_orders.chosen(conn, order)
-            run_id = undo_orders.queue(conn, order, by=by)
-            if by:
-                _note_order(conn, run_id, items, by)
+            run_id = undo_orders.queue(conn, order, requested_by or "operator")
+            ids = [item.job_id for item in items if item.job_id is not None]
+            what, now = f"undo of run {of_run}", clock(conn)
+            events.add(conn, events.ordered(ids, what, requested_by, at=now, run_id=run_id))
             if not numbers:
                 undo_orders.end_undone(conn, of_run, run_id)
         return run_id
@@ -213,12 +213,6 @@ class Undo:
             if not order.numbers and suspension and suspension.run_id == order.of_run:
                 gates.lift_suspension(conn)
         return text
-
-
-def _note_order(conn: Connection, run_id: int, items: Sequence[PlanItem], by: str) -> None:
-    text, now = f"restoring its jobcode was ordered by {by}", clock(conn)
-    ids = [item.job_id for item in items if item.job_id is not None]
-    events.add(conn, [events.event(i, "ordered", text, at=now, run_id=run_id) for i in ids])
 
 
 def _owned_by_the_sync(conn: Connection, jobcode_ids: Sequence[int]) -> dict[int, Link]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cprqueue.errors import AlreadyRunning
-from cprqueue.operating import checkup, health
+from cprqueue.operating import checking, health
 from cprqueue.services.reports.checkup import Checkup
 from cprqueue.services.reports.findings import Finding
 from cprqueue.settings.web import Role
@@ -51,7 +51,7 @@ class CheckNow(Act):
                 "a check is under way: wait some seconds, then load the page Check"
             )
         try:
-            found = list(Checkup(self.app.settings, checkup.parts(self.app)).run())
+            found = list(Checkup(self.app.settings, checking.parts(self.app)).run())
         finally:
             _one_at_a_time.release()
         self.settings[LAST] = Checked(at=datetime.now(UTC), by=self.by, findings=found)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from cprqueue.errors import UsageError
-from cprqueue.operating import job_orders
+from cprqueue.errors import DatabaseUnavailable, ServiceUnreachable, UsageError
+from cprqueue.operating import orders, send
 from cprqueue.services.board import job as job_view
 from cprqueue.services.board.job import JobView
+from cprqueue.services.prune import keeps
 from cprqueue.services.resync_report import STEPS
 from cprqueue.web.page import Act, Done, Page
 from cprqueue.web.problems import Problem
@@ -64,7 +65,9 @@ class SyncNow(Act):
     def act(self, *words: str) -> Done:
         """Order a resync, and show its steps."""
         job_id = int(words[0])
-        run_id = job_orders.resync(self.app, job_id, by=self.by)
+        word = job_view.word_for(self.app.db, job_id)
+        send.require_workers(["urgent"])
+        run_id = orders.resync(self.app, [word], by=self.by)[word]
         return Done(to=f"/jobs/{job_id}?run={run_id}", text="Ordered: the steps appear below.")
 
 
@@ -74,7 +77,16 @@ class Retry(Act):
     def act(self, *words: str) -> Done:
         """Push the job again, now."""
         job_id = int(words[0])
-        return Done(to=f"/jobs/{job_id}", text=job_orders.retry(self.app, job_id, by=self.by))
+        job_view.word_for(self.app.db, job_id)
+        try:
+            due, text = orders.retry(self.app, [job_id], by=self.by), "It is due now."
+        except DatabaseUnavailable:
+            raise
+        except ServiceUnreachable as error:  # what is due is on record: the sweep sees to it
+            due, text = [job_id], f"It is due, and pushed once this has passed: {error}"
+        if not due:
+            raise UsageError("This job is neither parked nor due: there is nothing to try again")
+        return Done(to=f"/jobs/{job_id}", text=text)
 
 
 class Keep(Act):
@@ -84,12 +96,17 @@ class Keep(Act):
         """Keep the jobcode."""
         job_id = int(words[0])
         until, because = self.form.day("until"), self.form.text("because", longest=300)
+        job_view.word_for(self.app.db, job_id)
+        app, timezone = self.app, self.app.settings.timezone
         try:
-            kept = job_orders.keep(self.app, job_id, by=self.by, until=until, because=because)
+            [kept] = keeps.keep(
+                app.db, [job_id], requested_by=self.by, until=until, because=because,
+                timezone=timezone,
+            )  # fmt: skip
         except UsageError as error:  # its words are those of the command line
             text = str(error).replace("--until", "the last day").replace("--because", "the reason")
             raise UsageError(text) from error
-        text = f"It is {kept.keep.text(self.app.settings.timezone)}."
+        text = f"It is {kept.keep.text(timezone)}."
         return Done(to=f"/jobs/{job_id}", text=f"{text} {kept.note}." if kept.note else text)
 
 
@@ -99,7 +116,8 @@ class Unkeep(Act):
     def act(self, *words: str) -> Done:
         """Keep the jobcode no longer."""
         job_id = int(words[0])
-        was = job_orders.unkeep(self.app, job_id, by=self.by)
+        job_view.word_for(self.app.db, job_id)
+        was = keeps.unkeep(self.app.db, [job_id], requested_by=self.by)
         text = "It is kept no longer." if was else "It was not kept."
         return Done(to=f"/jobs/{job_id}", text=text)
 

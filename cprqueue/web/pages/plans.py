@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cprqueue.operating import plan_orders
+from cprqueue.errors import DatabaseUnavailable, ServiceUnreachable
+from cprqueue.operating import orders, send
 from cprqueue.services.board import plans
 from cprqueue.services.board.plans import Plan
 from cprqueue.services.prune import turns
 from cprqueue.services.push_brake import FETCHES
+from cprqueue.services.reports.words import counted
 from cprqueue.web.navigation import Entry
 from cprqueue.web.page import Act, Done, Page
 from cprqueue.web.problems import Problem
@@ -53,10 +55,22 @@ class Approve(Act):
     def act(self, *words: str) -> Done:
         """Approve a held push or prune."""
         run_id, plan = int(words[0]), _plan(self, words[0])
-        order = plan_orders.approve_prune
         if plan.run.kind in FETCHES:
-            order = plan_orders.approve_push
-        return Done(to=f"/plans/{run_id}", text=order(self.app, run_id, by=self.by))
+            text = self._approve_push(run_id)
+        else:
+            send.require_workers(["maintenance"])
+            orders.approve_prune(self.app, run_id, by=self.by)
+            text = "Approved: a worker takes a snapshot, then archives what both plans hold."
+        return Done(to=f"/plans/{run_id}", text=text)
+
+    def _approve_push(self, run_id: int) -> str:
+        try:
+            ids = orders.approve_push(self.app, run_id, by=self.by)
+        except DatabaseUnavailable:
+            raise
+        except ServiceUnreachable as error:  # what is due is on record: the sweep sees to it
+            return f"Approved; it is pushed once this has passed: {error}"
+        return f"Approved: {counted(len(ids), 'job')} due now."
 
 
 class Dismiss(Act):
@@ -66,11 +80,12 @@ class Dismiss(Act):
         """Dismiss a held push or prune: QuickBooks Time stays as it is."""
         run_id, plan = int(words[0]), _plan(self, words[0])
         if plan.run.kind in FETCHES:
-            text = plan_orders.dismiss_push(self.app, run_id, by=self.by)
+            ids = orders.dismiss_push(self.app, run_id, by=self.by)
+            text = f"Dismissed: {counted(len(ids), 'job')} parked until a job changes again."
             return Done(to=f"/plans/{run_id}", text=text)
         if "dismiss" not in plan.may:
             raise Problem(409, f"Run {run_id} is {plan.run.state}: only a held plan is dismissed.")
-        plan_orders.undo(self.app, run_id, by=self.by)
+        orders.undo(self.app, run_id, by=self.by)
         return Done(to=f"/plans/{run_id}", text="Dismissed: nothing of it is archived.")
 
 
@@ -80,7 +95,7 @@ class Undo(Act):
     def act(self, *words: str) -> Done:
         """Restore what a plan has archived."""
         keep = self.form.choice("keep", ("1",), "") == "1"
-        undo_id = plan_orders.undo(self.app, int(words[0]), by=self.by, keep=keep)
+        undo_id = orders.undo(self.app, int(words[0]), by=self.by, keep=keep)
         return Done(to=f"/plans/{undo_id}", text="Ordered: a worker restores the jobcodes.")
 
 

@@ -111,10 +111,3 @@ def test_a_run_that_is_not_this_jobs_resync_is_not_shown(office: Office) -> None
     assert read(office, 1, run_id).progress is None
     assert read(office, 1, 1).progress is None  # a fetch
     assert read(office, 1, 999_999).progress is None
-
-
-def test_an_order_stands_in_the_history(office: Office) -> None:
-    office.put(job(1, "A-1"))
-    job_view.note_order(office.app.db, 1, "sync now, by ann", run_id=7)
-    event = read(office, 1).found.events[-1]
-    assert (event.kind, event.text, event.run_id) == ("ordered", "sync now, by ann", 7)

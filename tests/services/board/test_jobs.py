@@ -83,6 +83,7 @@ def test_each_filter_shows_its_jobs_and_its_count(office: Office) -> None:
     shown = {state: numbers(office, state=state) for state in jobs.STATES}
     assert shown == {
         "": [f"A-{n}" for n in range(1, 8)],
+        "active": [f"A-{n}" for n in range(1, 7)],
         "in_sync": ["A-1", "A-5", "A-6"],
         "due": ["A-2"],
         "parked": ["A-3"],

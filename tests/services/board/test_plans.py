@@ -64,7 +64,7 @@ def test_a_held_push_shows_before_and_after(tight: Office) -> None:
     assert (waiting.run.run_id, waiting.number) == (run_id, NUMBER)
     assert f"plan approve {run_id}" in waiting.text
     plan = read(tight, run_id)
-    assert (plan.total, plan.may) == (NUMBER, {"approve", "dismiss"})
+    assert (plan.total, set(plan.may)) == (NUMBER, {"approve", "dismiss"})
     first = {each.field: (each.observed, each.desired) for each in plan.rows[0].changes}
     assert first == {"name": ("A-1", "NEW-1"), "zip": ("83702", "83799")}
 
@@ -73,7 +73,7 @@ def test_a_held_push_shows_before_and_after(tight: Office) -> None:
 def test_a_decision_is_past_and_names_the_person(tight: Office, outcome: str) -> None:
     run_id = hold_pushes(tight)
     decide = push_brake.approve if outcome == "approved" else push_brake.dismiss
-    decide(tight.app.db, run_id, by="ann")
+    decide(tight.app.db, run_id, requested_by="ann")
     found = plans.read_all(tight.app.db)
     assert found.pushes == []
     [past] = [each for each in found.past if each.run.run_id == run_id]
@@ -110,9 +110,9 @@ def test_a_held_prune_shows_what_would_leave_and_why(tight: Office) -> None:
 
 def test_of_two_who_approve_a_prune_one_is_told_so(tight: Office) -> None:
     run_id = hold_a_prune(tight)
-    assert orders.approve(tight.app.db, run_id, by="ann") is True
-    assert orders.approve(tight.app.db, run_id, by="bob") is False
-    assert history(tight, 1)[-1] == "the archiving was approved by ann"
+    assert orders.approve(tight.app.db, run_id, requested_by="ann") is True
+    assert orders.approve(tight.app.db, run_id, requested_by="bob") is False
+    assert history(tight, 1)[-1] == f"approval of the prune of run {run_id}, ordered by ann"
     live = plans.read_all(tight.app.db).live
     assert live is not None
     assert live.run_id == run_id
@@ -124,13 +124,13 @@ def test_an_undo_names_what_it_could_not_bring_back_and_who_ordered_it(tight: Of
     assert read(tight, run_id).may == {"undo"}
     # Somebody has given the name to a new jobcode since.
     tight.sandbox.qbt.add_jobcode(name="A-1")
-    undo_id = tight.app.undo.request(run_id, by="ann")
+    undo_id = tight.app.undo.request(run_id, requested_by="ann")
     tight.app.undo.run(undo_id)
     plan = read(tight, undo_id)
     assert plan.of_run == run_id
     assert [row.label for row in plan.rows] == ["A-2"]
     assert [name for name, _ in plan.lost] == ["A-1"]
-    assert "restoring its jobcode was ordered by ann" in history(tight, 2)
+    assert f"undo of run {run_id}, ordered by ann" in history(tight, 2)
     assert read(tight, run_id).undone_by == [undo_id]
     assert read(tight, run_id).may == {"undo"}  # A-1 is still archived
 

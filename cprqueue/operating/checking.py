@@ -1,4 +1,4 @@
-"""What ``check`` looks at: the parts of the application, and the broker."""
+"""What ``check`` checks: the parts of an application, and its broker."""
 
 from __future__ import annotations
 

@@ -1,0 +1,31 @@
+"""A value that is made anew at most every few seconds, however many people look at it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """Keeps what ``make`` returned for ``seconds``. Who comes while it is made waits for it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._made: tuple[float, T] | None = None
+
+    def get(self, make: Callable[[], T]) -> T:
+        """Return the value; an error is kept for nobody."""
+        with self._lock:
+            if self._made is None or time.monotonic() - self._made[0] >= self._seconds:
+                self._made = (time.monotonic(), make())
+            return self._made[1]
+
+    def forget(self) -> None:
+        """Let the next one be made anew."""
+        with self._lock:
+            self._made = None
