@@ -32,7 +32,10 @@ STATES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What somebody asks for: ``state`` is one of STATES, ``sort`` of ``job_pages.SORTS``, ``page`` from 1 on."""
+    """What somebody asks for: ``state`` is one of STATES, ``sort`` of ``job_pages.SORTS``.
+
+    Pages count from 1.
+    """
 
     text: str = ""
     state: str = ""

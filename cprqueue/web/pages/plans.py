@@ -39,7 +39,7 @@ class OnePlan(Page):
     def read(self, *words: str) -> Mapping[str, object]:
         """Read it."""
         plan = _plan(self, words[0])
-        return {"plan": plan, "rows_shown": plans.ROWS, "moves": plan.run.state in LIVE_STATES}
+        return {"plan": plan, "moves": plan.run.state in LIVE_STATES}
 
 
 def _plan(page: Page, word: str) -> Plan:
