@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cprqueue.bootstrap import application
 from cprqueue.cli.console import print_json, show_outcomes
 from cprqueue.operating import health as asking
 
@@ -23,7 +24,7 @@ def health(
 
     Example:  cprqueue health
     """
-    found = asking.ask()
+    found = asking.ask(application())
     if json:
         shown = [asdict(each) for each in found.checks]
         print_json({"ok": found.code == asking.DONE, "checks": shown})

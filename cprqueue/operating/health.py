@@ -6,11 +6,12 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from cprqueue.bootstrap import application
+from cprqueue.bootstrap import Application
 from cprqueue.errors import CprqueueError, ServiceUnreachable
 from cprqueue.operating import broker_state
 from cprqueue.runtime import timetable
@@ -19,7 +20,7 @@ from cprqueue.services import signs
 from cprqueue.services.health import Check
 from cprqueue.services.signs import Signs
 from cprqueue.store import schema
-from cprqueue.store.database import first_line
+from cprqueue.store.database import Database, first_line
 
 PATIENCE_SECONDS = 3.0
 BUSY_SECONDS = 0.5
@@ -40,10 +41,9 @@ class Health:
     seen: Signs | None
 
 
-def ask() -> Health:
-    """Ask everything; takes some seconds at most. Raises SettingsError where settings are wrong."""
-    application()
-    asked = {"database": _Question(_signs), "broker": _Question(_ask_broker)}
+def ask(app: Application) -> Health:
+    """Ask everything; takes some seconds at most."""
+    asked = {"database": _Question(partial(_signs, app.db)), "broker": _Question(_ask_broker)}
     answers = {name: question.answer() for name, question in asked.items()}
     found = [_reached(name, answer) for name, answer in answers.items()]
     database = answers["database"]
@@ -61,10 +61,9 @@ def _reached(name: str, answer: object) -> Check:
     return Check(name=name, ok=fine, text="answers" if fine else str(answer))
 
 
-def _signs() -> Signs:
+def _signs(db: Database) -> Signs:
     from cprqueue.celery import app
 
-    db = application().db
     try:
         schema.require_current(db)
         with db.read() as conn:

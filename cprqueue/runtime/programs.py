@@ -55,8 +55,8 @@ def all_programs(
     """Describe everything that has to run; makes the directories that it needs.
 
     ``environ`` is what the programs get as their environment; it must agree with ``settings``.
-    Without a ``flower_port`` there is no Flower, without ``web`` no board. Raises AlreadyRunning if another system uses
-    the same directory, SettingsError if the directory cannot be used.
+    Without a ``flower_port`` there is no Flower, without ``web`` no board. Raises AlreadyRunning
+    if another system uses the same directory, SettingsError if the directory cannot be used.
     """
     settings.make_var_dir()
     env = _environment(environ)

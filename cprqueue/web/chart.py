@@ -78,7 +78,6 @@ def _text(bars: Sequence[Bar]) -> str:
     if not total:
         return "Nothing was pushed in the last 24 hours"
     most = max(bars, key=lambda bar: bar.number)
-    return (
-        f"{total:,} {'push' if total == 1 else 'pushes'} in the last 24 hours, "
-        f"most of them ({most.number:,}) in the hour from {most.hour}"
-    )
+    share = "all" if most.number == total else f"most ({most.number:,})"
+    words = "1 push" if total == 1 else f"{total:,} pushes"
+    return f"{words} in the last 24 hours, {share} in the hour from {most.hour}"

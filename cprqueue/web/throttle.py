@@ -30,9 +30,13 @@ BOTH, ADDRESS, NAME = Limit("both", 8), Limit("address", 40), Limit("name", 100)
 class Throttle:
     """Counts tries; a good one is taken back. ``now`` is a moment in seconds that never steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, buckets: int = BUCKETS) -> None:
+        self._buckets_of_a_kind = buckets
         self._key = secrets.token_bytes(16)
         self._tries: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tries)
 
     def try_one(self, address: str, name: str, now: float) -> float:
         """Count a try before it is made; return how many seconds it has to wait, 0 if none.
@@ -59,7 +63,7 @@ class Throttle:
     def _number(self, text: str) -> int:
         data = text.encode("utf-8", "surrogatepass")
         found = hashlib.blake2b(data, digest_size=8, key=self._key).digest()
-        return int.from_bytes(found, "big") % BUCKETS
+        return int.from_bytes(found, "big") % self._buckets_of_a_kind
 
     def _wait(self, bucket: tuple[str, int], limit: Limit, now: float) -> float:
         began, tries = self._tries.get(bucket, (now, 0))

@@ -80,9 +80,7 @@ def _report(system: DemoSystem, plan: changes.Changes, rounds: list[Round]) -> N
 
 def _invite(system: DemoSystem) -> None:
     out.print("\nStill running, on the sandbox:", highlight=False)
-    out.print(
-        f"  the board:  {system.board_url} (you are an operator, nothing is real)", highlight=False
-    )
+    out.print(f"  the board:  {system.board_url} (try its buttons)", highlight=False)
     out.print(f"  Flower:     {system.flower_url}", highlight=False)
     out.print("In another terminal, try the commands on it:", highlight=False)
     out.print(f"  cd {system.directory} && cprqueue status", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""All that the demo runs: sandbox, broker, workers, beat, Flower, board, in a directory that goes."""
+"""All that the demo runs, from the sandbox to the board, in a temporary directory."""
 
 from __future__ import annotations
 

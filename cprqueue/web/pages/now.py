@@ -22,7 +22,7 @@ class _AboutNow(Page):
         return self.board.now.get(self._read)
 
     def _read(self) -> State:
-        found = health.ask()
+        found = health.ask(self.app)
         disk = private_files.nearly_full(self.app.settings.var_dir)
         checks = [*found.checks, Check(name="disk", ok=not disk, text=disk)]
         return now.read(self.app.db, self.app.budget, checks, found.seen)
