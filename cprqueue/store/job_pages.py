@@ -53,13 +53,14 @@ class JobRow(Record):
     jobcode_id: int | None
     pushed_at: datetime | None
     error_reason: str | None
+    due_run_id: int | None
 
 
 _ROWS = select(
     *(jobs.c[name] for name in ("job_id", "job_number", "job_name", "addr1", "city")),
     *(jobs.c[name] for name in ("active", "rule", "recorded_at")),
     links.c.state.label("push_state"),
-    *(links.c[name] for name in ("jobcode_id", "pushed_at", "error_reason")),
+    *(links.c[name] for name in ("jobcode_id", "pushed_at", "error_reason", "due_run_id")),
 ).select_from(jobs.outerjoin(links, links.c.job_id == jobs.c.job_id))
 
 

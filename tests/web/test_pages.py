@@ -45,7 +45,7 @@ class Place:
 
     office: Office
     url: str
-    broker: redis.Redis
+    broker_url: str
     prune: int
     push: int
 
@@ -58,6 +58,11 @@ class Place:
 
     def counts(self) -> dict[str, int]:
         return self.office.counts()
+
+    def wake_ups(self) -> int:
+        """Count the wake-ups that wait in the broker."""
+        with redis.Redis.from_url(self.broker_url) as broker:
+            return int(broker.llen("upsert"))
 
 
 def fill(office: Office) -> None:
@@ -106,8 +111,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         office = Office(sandbox, directory / "var", CELERY_BROKER_URL=url, **BRAKES)
         fill(office)
         prune, push = hold_a_prune(office), hold_a_push(office, 5, 6)
-        with served(office) as address, redis.Redis.from_url(url) as broker:
-            yield Place(office, address, broker, prune, push)
+        with served(office) as address:
+            yield Place(office, address, url, prune, push)
         office.close()
 
 
@@ -171,7 +176,10 @@ def test_plans_show_before_and_after(place: Place) -> None:
     assert "2 jobs held by the fetch" in text
     assert "2 jobcodes held by the prune" in text
     assert "zip 83702 83799" in visitor.see(f"/plans/{place.push}").text
-    assert "jobcode A-3 archived" in visitor.see(f"/plans/{place.prune}").text
+    assert (
+        "jobcode A-3, at 3 Main Street, Boise, ID, 83702 archived"
+        in visitor.see(f"/plans/{place.prune}").text
+    )
 
 
 def test_what_is_to_be_mended_is_linked(place: Place) -> None:
@@ -258,10 +266,10 @@ def test_a_job_is_kept_and_kept_no_longer_with_the_name_of_the_person(place: Pla
 
 def test_a_parked_job_is_tried_again(place: Place) -> None:
     visitor = place.visitor()
-    waiting = place.broker.llen("upsert")
+    waiting = place.wake_ups()
     assert "It is due now." in visitor.told("/jobs/7/retry")[1].text
     assert place.history(7)[-1] == "another try, ordered by operator"
-    assert place.broker.llen("upsert") == waiting + 1
+    assert place.wake_ups() == waiting + 1
     assert "neither parked nor due" in visitor.press("/jobs/2/retry").text
 
 
@@ -273,7 +281,7 @@ def test_a_sync_that_no_worker_would_take_changes_nothing(place: Place) -> None:
 
 
 def test_of_two_who_approve_at_once_one_has_an_effect(place: Place) -> None:
-    before = place.broker.llen("upsert")
+    before = place.wake_ups()
     visitors = [place.visitor() for _ in range(4)]
     tokens = {id(visitor): visitor.token() for visitor in visitors}
     with ThreadPoolExecutor(len(visitors)) as pool:
@@ -290,7 +298,7 @@ def test_of_two_who_approve_at_once_one_has_an_effect(place: Place) -> None:
         )
     assert sorted(answer.status_code for answer in answers) == [303, 409, 409, 409]
     assert [text for text in place.history(5) if "approved" in text] == ["approved by operator"]
-    assert place.broker.llen("upsert") == before + 1
+    assert place.wake_ups() == before + 1
     assert (place.counts()["held"], place.counts()["due"]) == (0, 3)  # 7 was tried again
     text = place.visitor().see(f"/plans/{place.push}").text
     assert "Approved by operator: 2 jobs." in text

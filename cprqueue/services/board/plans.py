@@ -116,8 +116,13 @@ def read_all(db: Database, *, before: int | None = None) -> Plans:
 
 def _held_push(conn: Connection, run_id: int, number: int) -> Waiting:
     first = plan_pages.held_jobs(conn, run_id, limit=1)
-    text = (first[0].error_reason or "") if first else ""
+    text = _without_commands(first[0].error_reason or "") if first else ""
     return Waiting(run=runs.existing(conn, run_id), number=number, text=text)
+
+
+def _without_commands(text: str) -> str:
+    """Return why a push is held: the commands that decide on it are buttons here."""
+    return text.partition(": `cprqueue")[0]
 
 
 def _past(run: Run) -> Past:
@@ -147,7 +152,7 @@ def _of_fetch(conn: Connection, run: Run) -> Plan | None:
         title=f"Held push of {run.kind} {run.run_id}",
         rows=[_held_row(row) for row in rows],
         total=plan_pages.held_count(conn, run.run_id),
-        reason=(rows[0].error_reason or "") if rows else "",
+        reason=_without_commands(rows[0].error_reason or "") if rows else "",
         may=frozenset({"approve", "dismiss"} if rows else ()),
         decision=decision,
     )
@@ -192,16 +197,12 @@ def _may(run: Run, counts: Mapping[Outcome, int]) -> frozenset[str]:
 def _item_row(item: PlanItem) -> Row:
     before = item.state_before
     where = "; ".join(filter(None, (_line(place.address) for place in before.locations)))
-    gone = "" if item.outcome is Outcome.HELD_BACK else "archived"
-    changes = [
-        Compared(field="jobcode", desired=gone or before.name, observed=before.name, equal=not gone)
-    ]
-    if where:
-        changes.append(Compared(field="address", desired="", observed=where, equal=False))
+    was = f"{before.name}, at {where}" if where else before.name
+    change = Compared(field="jobcode", desired="archived", observed=was, equal=False)
     return Row(
         job_id=item.job_id,
         label=item.label,
-        changes=changes,
+        changes=[] if item.outcome is Outcome.HELD_BACK else [change],
         outcome=item.outcome.replace("_", " "),
         why=item.note or item.reason,
     )

@@ -36,7 +36,7 @@ class Check(Page):
 
     def read(self, *words: str) -> Mapping[str, object]:
         """Read the signs in database and broker, and take up what the last check found."""
-        return {"health": health.ask(), "checked": self.settings.get(LAST)}
+        return {"health": health.ask(self.app), "checked": self.settings.get(LAST)}
 
 
 class CheckNow(Act):
