@@ -48,6 +48,13 @@ class JobView:
     progress: Progress | None
 
     @property
+    def sentence(self) -> str:
+        """The answer; of a held job without the commands that decide, which are buttons here."""
+        link, text = self.found.link, self.found.sentence
+        held = link is not None and link.state is LinkState.HELD
+        return text.partition(": `cprqueue")[0] if held else text
+
+    @property
     def may_retry(self) -> bool:
         """True for a job that is parked, or waits for another try."""
         link = self.found.link
