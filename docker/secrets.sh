@@ -33,10 +33,11 @@ case ,$COMPOSE_PROFILES, in
 *,sqlserver,*)
     make database_url "mssql+pyodbc://cprqueue:$(cat secrets/database_password)@sqlserver:1433/cprqueue?$driver" ;;
 esac
+chmod a+r docker/valkey.conf # the broker reads it; git made it with your umask
 for name in rm_password rm_api_secret qbt_access_token broker_url; do
     make "$name" ""
     [ -s "secrets/$name" ] || echo "fill in secrets/$name"
 done
-for name in qbt_client_secret qbt_refresh_token database_url alert_urls alert_heartbeat_url; do
+for name in qbt_client_secret qbt_refresh_token database_url alert_urls alert_heartbeat_url web_users; do
     make "$name" "" # only where they are used: docs/containers.md
 done

@@ -239,7 +239,12 @@ class Page(Answer):
             raise Problem(401, "Log in again.")
         if self.request.method != "GET":
             raise Problem(403, "You are not logged in any more: log in, and do it again.")
-        self.redirect("/login" if self.request.path == "/" else _login_for(self.request.uri or "/"))
+        uri = self.request.uri or "/"
+        if self.request.headers.get("Sec-Fetch-Site") == "cross-site":
+            # A browser sends our cookies with none of another site's links: once more, from here.
+            self.finish(self.render_string("crossing.html", to=uri if is_own_path(uri) else "/"))
+            return
+        self.redirect("/login" if self.request.path == "/" else _login_for(uri))
 
     # --- forms ---
 

@@ -30,6 +30,16 @@ def test_nobody_sees_a_page_without_a_session(board: Running) -> None:
     assert "Log in" in visitor.get("/").text
 
 
+def test_a_link_from_another_site_goes_on_from_here_where_the_cookies_are_sent(
+    board: Running,
+) -> None:
+    visitor = board.browser()
+    cross = {"Sec-Fetch-Site": "cross-site"}
+    answer = visitor.get("/?x=1&y=%22%3E", headers=cross, allow_redirects=False)
+    assert (answer.status_code, 'url=/?x=1&amp;y=%22%3E"' in answer.text) == (200, True)
+    assert visitor.get("//evil.example/", headers=cross).text.count("evil") == 0
+
+
 def test_a_log_in_leads_to_the_page_that_was_asked_for(board: Running) -> None:
     answer = board.browser().log_in("ann", next="/nothing?x=1")
     assert (answer.status_code, answer.headers["Location"]) == (303, "/nothing?x=1")
