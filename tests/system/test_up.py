@@ -15,25 +15,34 @@ import pytest
 import requests
 
 from cprqueue.runtime import supervised
+from cprqueue.runtime.programs import QUEUES
 from cprqueue.sandbox.server import Sandbox
+from tests.own_servers import free_port
 from tests.real_processes import marked, wait_until
 from tests.running import PATIENT, ROOT, System, Up, clean_environment
+from tests.web.conftest import USERS, Browser
 
 pytestmark = pytest.mark.xdist_group("up")  # one server for all of them
 
 
-PROGRAMS = ("broker", "fetch", "insert", "upsert", "urgent", "maintenance", "beat", "flower")
+PROGRAMS = ("broker", *QUEUES, "beat", "flower", "web")
 
 
 @pytest.fixture(scope="module")
 def up(small_system: System) -> Iterator[Up]:
+    small_system.env |= {"CPR_WEB_USERS": USERS, "CPR_WEB_PORT": str(free_port())}
     with small_system.up("--flower-port", "0") as running:
         yield running
 
 
 def main_process(system: System, program: str) -> int:
     """Return the id of the process that runs ``program``."""
-    words = {"broker": b"unixsocket", "beat": b"\0beat\0", "flower": b"\0flower\0"}
+    words = {
+        "broker": b"unixsocket",
+        "beat": b"\0beat\0",
+        "flower": b"\0flower\0",
+        "web": b"\0web\0",
+    }
     mark = words.get(program, f"\0-Q\0{program}\0".encode())
     found = [p for p in marked(system.directory) if mark in Path(f"/proc/{p}/cmdline").read_bytes()]
     return min(found)
@@ -59,9 +68,19 @@ def test_it_says_ready_once_and_shows_flower_on_loopback_only(up: Up) -> None:
 
 
 def test_nothing_noisy_is_said(up: Up) -> None:
-    known = ("starting broker", "Flower: ", "the board is off", "Ctrl-C")
+    known = ("starting broker", "Flower: ", "the board: ", "Ctrl-C")
     lines = [line for line in up.err if not line.startswith(known)]
     assert [line for line in lines if "Read only mode" not in line] == []
+
+
+def test_the_board_answers_on_loopback_to_whoever_logs_in(small_system: System, up: Up) -> None:
+    wait_until(lambda: up.heard("the board: "))
+    url = next(line.split()[2] for line in up.err if line.startswith("the board: "))
+    assert url == f"http://127.0.0.1:{small_system.env['CPR_WEB_PORT']}/"
+    ann = Browser(url.rstrip("/"))
+    assert ann.log_in("ann").status_code == 303
+    assert ann.post("/fetch").headers["Location"] == "/"
+    assert "fetches what has changed" in ann.get("/").text
 
 
 def test_a_second_one_on_the_same_directory_is_refused(small_system: System, up: Up) -> None:
