@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cprqueue.bootstrap import Application
-from cprqueue.errors import ServiceUnreachable
+from cprqueue.errors import AlreadyDone, ServiceUnreachable
 from cprqueue.operating import send
 from cprqueue.services import push_brake
 from cprqueue.services.prune import orders as prunes
@@ -69,9 +69,13 @@ def prune(app: Application, *, by: str) -> int:
 
 
 def approve_prune(app: Application, run_id: int, *, by: str = "") -> None:
-    """Have a worker archive what a held plan and a fresh one both hold; twice is once."""
+    """Have a worker archive what a held plan and a fresh one both hold.
+
+    Of two who approve at once, the second gets AlreadyDone.
+    """
     app.settings.require_services()
-    prunes.approve(app.db, run_id, requested_by=by)
+    if not prunes.approve(app.db, run_id, requested_by=by):
+        raise AlreadyDone(f"prune {run_id} is approved already: a worker takes a fresh snapshot")
     send_prune(app, run_id, approval=True)
 
 

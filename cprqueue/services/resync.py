@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,11 +30,14 @@ from cprqueue.errors import CprqueueError, DatabaseUnavailable, UnreadableAnswer
 from cprqueue.services.call_wait import TIMEOUT_SECONDS, CallWait, wait_for
 from cprqueue.services.push.push import Push
 from cprqueue.services.record import record_in
-from cprqueue.services.resync_report import Report, failed, reports_of
+from cprqueue.services.resync_report import SO_FAR, Report, failed, reports_of
 from cprqueue.store import events, job_changes, jobs, links, push_queue, runs, sightings
 from cprqueue.store.database import Database, clock
 
 PATIENCE_SECONDS = 10
+
+Tell = Callable[[Report], None]
+"""Called with a report after some of its steps, for whoever watches."""
 
 LIST_SECONDS = 120
 """Longest wait for RM's complete list, where it offers no single jobs: the task has 180 s."""
@@ -57,7 +60,8 @@ class Resync:
         """Put a run on record before its message is sent; return its id.
 
         ``timeout_seconds``: how long somebody waits for it. ``ordered_by``: who is named in the
-        history of the job.
+        history of the job. The steps that are done stand in the run's detail
+        (``reports_so_far``), for whoever watches.
         """
         with self.db.begin() as conn:
             run_id = runs.create(conn, RunKind.RESYNC, requested_by=job)
@@ -77,10 +81,14 @@ class Resync:
             runs.start(conn, run_id, only_from=())
         wait = wait_for(self.db, run_id)
         reports: list[Report] = []
+
+        def tell(report: Report) -> None:
+            self._tell(run_id, [*reports, report])
+
         try:
             with logs.bound(run_id=run_id, job=job):
                 sighting = self._asking(run_id)
-                reports.extend(self._one(found, sighting, wait) for found in self._find(job))
+                reports.extend(self._one(each, sighting, wait, tell) for each in self._find(job))
         except DatabaseUnavailable:
             raise
         except CprqueueError as error:
@@ -91,6 +99,13 @@ class Resync:
             raise
         self._end(run_id, reports)
         return reports
+
+    def _tell(self, run_id: int, reports: list[Report]) -> None:
+        """Note the steps so far; how long the run may take stays on record beside them."""
+        found = [asdict(report) for report in reports]
+        with self.db.begin() as conn:
+            details = runs.existing(conn, run_id).details
+            runs.progress(conn, run_id, detail={**details, SO_FAR: found})
 
     def _end(self, run_id: int, reports: list[Report]) -> None:
         failed = [report.steps[-1].text for report in reports if not report.ok]
@@ -135,7 +150,7 @@ class Resync:
             picked = self.rm.download(path, since=BEGINNING, check=pick, total_seconds=seconds)
         return list({job.job_id: job for job in picked}.values())
 
-    def _one(self, job: Job, sighting: Sighting, wait: CallWait) -> Report:
+    def _one(self, job: Job, sighting: Sighting, wait: CallWait, tell: Tell) -> Report:
         report = Report(job_id=job.job_id, job_number=job.job_number)
         report.step(f"{job.label}, status {job.status}, progress {job.progress or 'missing'}")
         report.step(self.rules.judge(job).rule)
@@ -145,11 +160,12 @@ class Resync:
             f"no: a newer fetch has recorded it: {row.rule}" if newer else "written to the database"
         )
         report.step(outcome)
+        tell(report)
         if not row.active:
             report.step("not compared: an inactive job is left as it is until the monthly prune")
             report.step("nothing to push")
             return report
-        self._push(job, report, wait)
+        self._push(job, report, wait, tell)
         return report
 
     def _record(self, job: Job, sighting: Sighting) -> JobRecord:
@@ -176,13 +192,14 @@ class Resync:
 
         return self.db.retrying(work)
 
-    def _push(self, job: Job, report: Report, wait: CallWait) -> None:
+    def _push(self, job: Job, report: Report, wait: CallWait, tell: Tell) -> None:
         def compare(item: Item) -> None:
             report.fields = differences(item.desired, item.observed)
             unequal = [row.field for row in report.fields if not row.equal]
             text = f"differs in {', '.join(unequal)}" if unequal else "all fields are equal"
             del report.steps[3:]
             report.step(text + wait.text)
+            tell(report)
 
         deadline = time.monotonic() + PATIENCE_SECONDS
         try:

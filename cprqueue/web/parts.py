@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 
 from tornado.web import UIModule
 
+from cprqueue.web.tone import tone
+
 if TYPE_CHECKING:
     from cprqueue.web.page import Page
 
@@ -92,5 +94,5 @@ class Said(UIModule):
         return self.handler.render_string("part_said.html", pieces=whole.split("`"))
 
 
-METHODS = {"number": number, "counted": counted}
+METHODS = {"number": number, "counted": counted, "tone": tone}
 MODULES = {"Moment": Moment, "Press": Press, "Said": Said}

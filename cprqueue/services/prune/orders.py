@@ -147,8 +147,10 @@ def how_to_approve(run_id: int) -> str:
     return f"To archive exactly these: cprqueue prune approve {run_id}"
 
 
-def approve(db: Database, run_id: int, *, requested_by: str = "") -> None:
+def approve(db: Database, run_id: int, *, requested_by: str = "") -> bool:
     """Put on record that a held prune is approved; repeated, it changes nothing.
+
+    Of two who approve at once, one gets True: it is for that one to send the order.
 
     Raises UsageError for any other run, and AlreadyRunning while another order is live.
     """
@@ -161,10 +163,13 @@ def approve(db: Database, run_id: int, *, requested_by: str = "") -> None:
         note, state = "approved, waiting for a fresh snapshot", RunState.APPROVED
         now = clock(conn)
         runs.change(conn, run_id, state=state, note=note, touched_at=now, finished_at=None)
-        planned = plan_items.of_run(conn, run_id, Outcome.PLANNED) if requested_by else []
+        is_new = row.state is RunState.HELD
+        named = is_new and requested_by
+        planned = plan_items.of_run(conn, run_id, Outcome.PLANNED) if named else []
         ids = [item.job_id for item in planned if item.job_id is not None]
         what = f"approval of the prune of run {run_id}"
         events.add(conn, events.ordered(ids, what, requested_by, at=now, run_id=run_id))
+    return is_new
 
 
 def refuse_approval(db: Database, run_id: int, reason: str, *also_from: RunState) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from types import ModuleType
 
 from cprqueue.web.navigation import Entry, Route
-from cprqueue.web.pages import login, now
+from cprqueue.web.pages import check, job, jobs, login, mend, now, plans, runs
 
-MODULES: tuple[ModuleType, ...] = (now, login)
+MODULES: tuple[ModuleType, ...] = (now, jobs, job, plans, runs, check, mend, login)
 
 
 def routes() -> list[Route]:
