@@ -30,8 +30,9 @@ PROGRAMS = ("broker", *QUEUES, "beat", "flower", "web")
 
 @pytest.fixture(scope="module")
 def up(small_system: System) -> Iterator[Up]:
-    small_system.env |= {"CPR_WEB_USERS": USERS, "CPR_WEB_PORT": str(free_port())}
-    with small_system.up("--flower-port", "0") as running:
+    board = {"CPR_WEB_USERS": USERS, "CPR_WEB_PORT": str(free_port())}
+    system = System(small_system.directory, small_system.sandbox, **board)
+    with system.up("--flower-port", "0") as running:
         yield running
 
 
@@ -73,16 +74,6 @@ def test_nothing_noisy_is_said(up: Up) -> None:
     assert [line for line in lines if "Read only mode" not in line] == []
 
 
-def test_the_board_answers_on_loopback_to_whoever_logs_in(small_system: System, up: Up) -> None:
-    wait_until(lambda: up.heard("the board: "))
-    url = next(line.split()[2] for line in up.err if line.startswith("the board: "))
-    assert url == f"http://127.0.0.1:{small_system.env['CPR_WEB_PORT']}/"
-    ann = Browser(url.rstrip("/"))
-    assert ann.log_in("ann").status_code == 303
-    assert ann.post("/fetch").headers["Location"] == "/"
-    assert "fetches what has changed" in ann.get("/").text
-
-
 def test_a_second_one_on_the_same_directory_is_refused(small_system: System, up: Up) -> None:
     second = small_system.run("up", "--no-flower")
     assert second.returncode == 2
@@ -118,6 +109,16 @@ def test_after_all_that_it_still_does_its_work(small_system: System, up: Up) -> 
     assert result["code"] == 1, result  # the sandbox has jobs that have to be parked
     assert result["due"] == 0
     assert result["in_sync"] > 20
+
+
+def test_the_board_answers_on_loopback_to_whoever_logs_in(up: Up) -> None:
+    wait_until(lambda: up.heard("the board: "))
+    url = next(line.split()[2] for line in up.err if line.startswith("the board: "))
+    assert url.startswith("http://127.0.0.1:")
+    ann = Browser(url.rstrip("/"))
+    assert ann.log_in("ann").status_code == 303
+    assert ann.post("/fetch").headers["Location"] == "/"
+    assert "fetches what has changed" in ann.get("/").text
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
