@@ -48,7 +48,7 @@ def _password(name: str) -> str:
             typer.prompt(f"Password of {name}", hide_input=True, confirmation_prompt=True, err=True)
         )
     try:
-        text = sys.stdin.readline(4096)
+        text = sys.stdin.buffer.readline(4096).decode()  # as a browser sends it, in any locale
     except UnicodeDecodeError:
-        raise UsageError("the password is no text in this terminal's encoding") from None
+        raise UsageError("the password is no text in UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r")

@@ -28,8 +28,14 @@ P = ParamSpec("P")
 THREADS = 4
 """As many pages are read at once. A login has a thread of its own: it is meant to be slow."""
 
-NOW_SECONDS = 4
-"""How old the page Now may be, so that many who look at it cost no more than one."""
+MOST_WAITING, LONGEST_SECONDS = 50, 90
+"""So many pages may be read or wait for that, and so long."""
+
+MOST_WAITING, LONGEST_SECONDS = 50, 90
+"""So many pages may be read or wait for that, and so long."""
+
+NOW_SECONDS, STALE_SECONDS = 4, 30
+"""How old the page Now may be, so that many readers cost no more than one; and while it is read."""
 
 MOST_LOGINS = 8
 """So many logins may wait for that thread."""
@@ -64,7 +70,7 @@ class Board:
     signer: Signer
     sessions: Sessions
     throttle: Throttle = field(default_factory=Throttle)
-    now: Kept[Now] = field(default_factory=lambda: Kept(NOW_SECONDS))
+    now: Kept[Now] = field(default_factory=lambda: Kept(NOW_SECONDS, STALE_SECONDS))
     logins: int = 0
     _readers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="page")
@@ -73,6 +79,7 @@ class Board:
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="login")
     )
     _has_tables: bool = False
+    _waiting: int = 0
 
     @classmethod
     def of(cls, app: Application, *, is_open: bool) -> Board:
@@ -90,14 +97,29 @@ class Board:
         )
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``work`` in a thread, once the database is known to have our tables."""
+        """Run ``work`` in a thread, once the database is known to have our tables.
+
+        Raises ServiceUnreachable where too many wait for a thread, or it takes too long.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise ServiceUnreachable("too many pages are asked for at once: try again in a minute")
 
         def run() -> T:
             if not self._has_tables:
                 self._require_tables()
             return work(*args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+        self._waiting += 1
+        try:
+            found = asyncio.get_running_loop().run_in_executor(self._readers, run)
+            return await asyncio.wait_for(found, LONGEST_SECONDS)
+        except TimeoutError:
+            raise ServiceUnreachable(
+                f"no answer within {LONGEST_SECONDS} s: what was ordered may be done yet; look at "
+                "the page again in a minute"
+            ) from None
+        finally:
+            self._waiting -= 1
 
     def _require_tables(self) -> None:
         try:

@@ -11,19 +11,29 @@ T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """Keeps what ``make`` returned for ``seconds``. Who comes while it is made waits for it."""
+    """Keeps what ``make`` returned for ``seconds``.
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    Who comes while it is made anew gets the one of before, if that is no older than ``stale``
+    seconds, or waits.
+    """
+
+    def __init__(self, seconds: float, stale: float = 0) -> None:
+        self._seconds, self._stale = seconds, stale
         self._lock = threading.Lock()
         self._made: tuple[float, T] | None = None
 
     def get(self, make: Callable[[], T]) -> T:
         """Return the value; an error is kept for nobody."""
-        with self._lock:
+        before = self._made
+        usable = before is not None and time.monotonic() - before[0] < self._stale
+        if not self._lock.acquire(blocking=not usable) and before is not None:
+            return before[1]
+        try:
             if self._made is None or time.monotonic() - self._made[0] >= self._seconds:
                 self._made = (time.monotonic(), make())
             return self._made[1]
+        finally:
+            self._lock.release()
 
     def forget(self) -> None:
         """Let the next one be made anew."""

@@ -62,8 +62,8 @@ class Moment(UIModule):
 class Press(UIModule):
     """A button that orders something: a form of its own, with the token, for an operator alone.
 
-    ``fields`` are sent along. ``kind``: "" or "danger". ``about``: what the button is for, for who
-    hears the page, where the label alone does not say it.
+    ``fields`` are sent along. ``kind``: "", "strong" or "danger". ``about``: what the button is
+    for, for who hears the page, where the label alone does not say it.
     """
 
     handler: Page

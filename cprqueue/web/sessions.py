@@ -7,6 +7,7 @@ would have ended by itself, in a file, so that a restart does not bring it back.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from cprqueue.settings.web import WebUser
 from cprqueue.web.secret import Signer
+
+log = logging.getLogger(__name__)
 
 LASTS_SECONDS = 12 * 3600
 ENDED = "web-ended-sessions"
@@ -72,7 +75,10 @@ class Sessions:
     def end(self, session: Session) -> None:
         """End it at once, also for whoever has copied its cookie."""
         self._ended[session.key] = session.until
-        _append(self._path, {session.key: session.until}, os.O_APPEND)
+        try:
+            _append(self._path, {session.key: session.until}, os.O_APPEND)
+        except OSError as error:  # it has ended all the same, until the board starts again
+            log.error("an ended session is not on disk", extra={"reason": error.strerror})
 
     def _signature(self, session: Session) -> str:
         return self._signer.sign(PURPOSE, *self._signed(session))
