@@ -150,7 +150,9 @@ def _wanted(conn: Connection, text: str) -> Iterator[Sequence[ColumnElement[bool
         return
     yield (_exactly(text),)
     has = _has_on_sqlite if conn.dialect.name == "sqlite" else _has
-    yield tuple(has(word) for word in text.split()[:MOST_WORDS])
+    words = text.split()[:MOST_WORDS]
+    words.sort(key=lambda word: (not word.isascii(), -len(word)))  # the cheap, rare ones first
+    yield tuple(has(word) for word in words)
 
 
 def _exactly(text: str) -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ import redis
 
 from cprqueue.domain.mapping import read_job
 from cprqueue.domain.recording import Sighting
-from cprqueue.domain.states import RunKind, RunState
+from cprqueue.domain.states import LinkState, RunKind, RunState
 from cprqueue.errors import NeedsApproval
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import push_brake
@@ -24,6 +24,8 @@ from tests.board_pages import HOSTILE, Visitor, served
 from tests.office import Office, job
 from tests.own_valkey import own_valkey
 from tests.pruning import close, order
+
+pytestmark = pytest.mark.xdist_group("board-pages")  # one board for all of them
 
 NASTY = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 BRAKES = {
@@ -56,9 +58,6 @@ class Place:
         with self.office.app.db.read() as conn:
             return [event.text for event in events.of_job(conn, job_id)]
 
-    def counts(self) -> dict[str, int]:
-        return self.office.counts()
-
     def wake_ups(self) -> int:
         """Count the wake-ups that wait in the broker."""
         with redis.Redis.from_url(self.broker_url) as broker:
@@ -75,11 +74,14 @@ def fill(office: Office) -> None:
         job(7, long, jobName="\u202eeman"),
         job(8, "a-1", jobAddress1="3 Main Street"),
         job(9, "", jobProgress="Lost Lead"),
+        *(job(n, f"A-{n}") for n in range(10, 14)),
     )
 
 
-def hold_a_prune(office: Office) -> int:
-    close(office, 3, 4)
+def hold_a_prune(office: Office, *ids: int) -> int:
+    """Have a prune held that would archive these, once they are closed, and those before."""
+    if ids:
+        close(office, *ids)
     run_id = order(office)
     with pytest.raises(NeedsApproval):
         office.app.prune.run(run_id, None)
@@ -99,7 +101,7 @@ def hold_a_push(office: Office, *ids: int) -> int:
     with office.app.db.begin() as conn:
         runs.finish(conn, run_id, RunState.DONE)
     office.app.fetch.close()
-    assert office.counts()["held"] == len(ids)
+    assert {office.link(n).state for n in ids} == {LinkState.HELD}
     return run_id
 
 
@@ -110,7 +112,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         url = f"redis://127.0.0.1:{port}/0"
         office = Office(sandbox, directory / "var", CELERY_BROKER_URL=url, **BRAKES)
         fill(office)
-        prune, push = hold_a_prune(office), hold_a_push(office, 5, 6)
+        prune, push = hold_a_prune(office, 3, 4), hold_a_push(office, 5, 6)
         with served(office) as address:
             yield Place(office, address, url, prune, push)
         office.close()
@@ -155,7 +157,7 @@ def test_the_file_holds_every_job_and_no_formula(place: Place) -> None:
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
     assert answer.content.startswith(b"\xef\xbb\xbf")
     rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
-    assert [int(row["rm_job_id"]) for row in rows] == list(range(1, 10))
+    assert [int(row["rm_job_id"]) for row in rows] == list(range(1, 14))
     assert rows[1]["customer"] == "'=cmd|' /C calc'!A0"
     assert rows[0]["customer"] == NASTY
     one = place.visitor().get("/jobs.csv", q="a-2").content.decode("utf-8-sig")
@@ -281,6 +283,7 @@ def test_a_sync_that_no_worker_would_take_changes_nothing(place: Place) -> None:
 
 
 def test_of_two_who_approve_at_once_one_has_an_effect(place: Place) -> None:
+    run_id = hold_a_push(place.office, 10, 11)
     before = place.wake_ups()
     visitors = [place.visitor() for _ in range(4)]
     tokens = {id(visitor): visitor.token() for visitor in visitors}
@@ -288,7 +291,7 @@ def test_of_two_who_approve_at_once_one_has_an_effect(place: Place) -> None:
         answers = list(
             pool.map(
                 lambda each: each.session.post(
-                    f"{place.url}/plans/{place.push}/approve",
+                    f"{place.url}/plans/{run_id}/approve",
                     data={"token": tokens[id(each)]},
                     allow_redirects=False,
                     timeout=30,
@@ -297,37 +300,36 @@ def test_of_two_who_approve_at_once_one_has_an_effect(place: Place) -> None:
             )
         )
     assert sorted(answer.status_code for answer in answers) == [303, 409, 409, 409]
-    assert [text for text in place.history(5) if "approved" in text] == ["approved by operator"]
+    assert [text for text in place.history(10) if "approved" in text] == ["approved by operator"]
     assert place.wake_ups() == before + 1
-    assert (place.counts()["held"], place.counts()["due"]) == (0, 3)  # 7 was tried again
-    text = place.visitor().see(f"/plans/{place.push}").text
+    assert {place.office.link(n).state for n in (10, 11)} == {LinkState.DUE}
+    text = place.visitor().see(f"/plans/{run_id}").text
     assert "Approved by operator: 2 jobs." in text
     assert "Approve " not in text
 
 
 def test_a_held_push_is_dismissed(place: Place) -> None:
-    place.office.push()
-    run_id = hold_a_push(place.office, 1, 2)
+    run_id = hold_a_push(place.office, 12, 13)
     visitor = place.visitor()
     to, seen = visitor.told(f"/plans/{run_id}/dismiss")
     assert to == f"/plans/{run_id}"
     assert "Dismissed by operator: 2 jobs." in seen.text
-    assert place.history(2)[-1] == "dismissed by operator"
+    assert place.history(12)[-1] == "dismissed by operator"
     assert visitor.press(f"/plans/{run_id}/approve").status_code == 409
 
 
 def test_a_held_prune_is_dismissed_and_nothing_is_archived(place: Place) -> None:
-    visitor = place.visitor()
-    to, seen = visitor.told(f"/plans/{place.prune}/dismiss")
-    assert to == f"/plans/{place.prune}"
+    run_id, visitor = hold_a_prune(place.office), place.visitor()
+    to, seen = visitor.told(f"/plans/{run_id}/dismiss")
+    assert to == f"/plans/{run_id}"
     assert "nothing of it is archived" in seen.text
     with place.office.app.db.read() as conn:
-        row = runs.existing(conn, place.prune)
+        row = runs.existing(conn, run_id)
         assert row.state is RunState.DONE
         job_3 = jobs.existing(conn, 3)
     assert not job_3.active
     assert place.office.link(3).observed.active
-    assert visitor.press(f"/plans/{place.prune}/dismiss").status_code == 409
+    assert visitor.press(f"/plans/{run_id}/dismiss").status_code == 409
 
 
 def test_no_order_is_taken_from_a_link(place: Place) -> None:

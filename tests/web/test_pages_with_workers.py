@@ -16,10 +16,12 @@ from cprqueue.store import runs
 from tests.board_pages import ROOT, Visitor, served
 from tests.office import Office, job
 from tests.own_valkey import own_valkey
-from tests.pruning import close, names
+from tests.pruning import names
 from tests.real_processes import killed_at_the_end, wait_until
 from tests.running import clean_environment
 from tests.web.test_pages import BRAKES, Place, hold_a_prune
+
+pytestmark = pytest.mark.xdist_group("board-workers")  # one worker for all of them
 
 PATIENCE = {"timeout_seconds": 60.0}
 
@@ -47,7 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with Sandbox(jobs=[]) as sandbox, own_valkey(directory) as port:
         url = f"redis://127.0.0.1:{port}/0"
         office = Office(sandbox, directory / "var", CELERY_BROKER_URL=url, **BRAKES)
-        office.put(*(job(n, f"A-{n}") for n in range(1, 7)))
+        office.put(*(job(n, f"A-{n}") for n in range(1, 8)))
         with worker(office), served(office) as address:
             yield Place(office, address, url, 0, 0)
         office.close()
@@ -56,6 +58,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def state(office: Office, run_id: int) -> RunState:
     with office.app.db.read() as conn:
         return runs.existing(conn, run_id).state
+
+
+def snapshots(office: Office) -> int:
+    """Count the snapshots that were taken for a prune."""
+    with office.app.db.read() as conn:
+        taken = runs.newest_few(conn, RunKind.SNAPSHOT, limit=None)
+    return len([run for run in taken if run.requested_by == "prune"])
 
 
 def ordered(visitor: Visitor, path: str) -> str:
@@ -87,30 +96,27 @@ def test_sync_now_shows_its_steps_until_the_last(place: Place) -> None:
 
 
 def test_a_prune_is_approved_once_and_undone_with_the_name(place: Place) -> None:
-    office, run_id = place.office, hold_a_prune(place.office)
-    visitors = [place.visitor() for _ in range(3)]
+    office, run_id = place.office, hold_a_prune(place.office, 3, 4)
+    visitors, before = [place.visitor() for _ in range(3)], snapshots(office)
     with ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(lambda each: each.press(f"/plans/{run_id}/approve"), visitors))
     assert sorted(answer.status_code for answer in answers) == [303, 409, 409]
     wait_until(lambda: state(office, run_id) is RunState.DONE, **PATIENCE)
-    assert names(office, active=False) == {"A-3", "A-4"}
-    with office.app.db.read() as conn:
-        taken = runs.newest_few(conn, RunKind.SNAPSHOT, limit=None)
-    assert len([run for run in taken if run.requested_by == "prune"]) == 1
+    assert {"A-3", "A-4"} <= names(office, active=False)
+    assert snapshots(office) == before + 1
     assert f"approval of the prune of run {run_id}, ordered by operator" in place.history(3)
     visitor = visitors[0]
     assert "Undo" in visitor.see(f"/plans/{run_id}").text
     to = ordered(visitor, f"/plans/{run_id}/undo")
     wait_until(lambda: state(office, int(to.rpartition("/")[2])) is RunState.DONE, **PATIENCE)
-    assert names(office, active=False) == set()
+    assert {"A-3", "A-4"} <= names(office, active=True)
     assert "Brought back: 2" in visitor.see(to).text
     assert f"undo of run {run_id}, ordered by operator" in place.history(3)
 
 
 def test_what_could_not_be_brought_back_is_named(place: Place) -> None:
     office, visitor = place.office, place.visitor()
-    close(office, 5)
-    run_id = hold_a_prune(office)  # 3 to 5 are closed, and in QuickBooks Time
+    run_id = hold_a_prune(office, 5, 6)
     assert ordered(visitor, f"/plans/{run_id}/approve") == f"/plans/{run_id}"
     wait_until(lambda: state(office, run_id) is RunState.DONE, **PATIENCE)
     office.sandbox.qbt.add_jobcode(name="A-5")  # somebody takes the name meanwhile
