@@ -81,7 +81,7 @@ def page(
     occurs in number, customer or street.
     """
     ordered = _of_state(state, now).order_by(*_order(sort, descending, searched=bool(text)))
-    for where in _wanted(text):
+    for where in _wanted(conn, text):
         ids = conn.execute(ordered.where(*where).offset(offset).limit(limit)).scalars()
         if found := list(ids):
             return of_ids(conn, found)
@@ -110,7 +110,7 @@ def _chosen(
 ) -> Sequence[ColumnElement[bool]]:
     """Return the condition of ``page``: exact hits alone, if there are any."""
     found: Sequence[ColumnElement[bool]] = ()
-    for found in _wanted(text):
+    for found in _wanted(conn, text):
         if conn.execute(_of_state(state, now).where(*found).limit(1)).first():
             break
     return found
@@ -143,13 +143,14 @@ def _standing(now: datetime) -> ColumnElement[bool]:
     return or_(keeps.c.until.is_(None), keeps.c.until > now)
 
 
-def _wanted(text: str) -> Iterator[Sequence[ColumnElement[bool]]]:
+def _wanted(conn: Connection, text: str) -> Iterator[Sequence[ColumnElement[bool]]]:
     """Yield the conditions to try one after the other, until one finds something."""
     if not text.strip():
         yield ()
         return
     yield (_exactly(text),)
-    yield tuple(_has(word) for word in text.split()[:MOST_WORDS])
+    has = _has_on_sqlite if conn.dialect.name == "sqlite" else _has
+    yield tuple(has(word) for word in text.split()[:MOST_WORDS])
 
 
 def _exactly(text: str) -> ColumnElement[bool]:
@@ -165,11 +166,18 @@ def _has(word: str) -> ColumnElement[bool]:
     """Select the jobs where a word occurs, upper or lower case."""
     # One text and one comparison: each more costs as much again at 100,000 jobs.
     everything = jobs.c.job_number + "\n" + jobs.c.job_name + "\n" + jobs.c.addr1
-    folded = func.lower(everything).like(f"%{escaped(name_key(word))}%", escape=ESCAPE)
-    if word.isascii():
-        return folded
-    # SQLite's lower() leaves letters outside ASCII as they are.
-    return or_(folded, everything.like(f"%{escaped(word)}%", escape=ESCAPE))
+    return func.lower(everything).like(f"%{escaped(name_key(word))}%", escape=ESCAPE)
+
+
+def _has_on_sqlite(word: str) -> ColumnElement[bool]:
+    """Do ``_has`` where LIKE takes no notice of upper and lower case by itself, in ASCII alone.
+
+    That is twice as quick as ``lower``. Letters outside ASCII are found as typed, or small.
+    """
+    parts = (jobs.c.job_number, jobs.c.job_name, jobs.c.addr1)
+    typed = {word, name_key(word)} if not word.isascii() else {word}
+    patterns = [f"%{escaped(each)}%" for each in sorted(typed)]
+    return or_(*(part.like(each, escape=ESCAPE) for each in patterns for part in parts))
 
 
 def counts(conn: Connection, *, now: datetime) -> dict[str, int]:
