@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -71,6 +72,7 @@ class Board:
     sessions: Sessions
     throttle: Throttle = field(default_factory=Throttle)
     now: Kept[Now] = field(default_factory=lambda: Kept(NOW_SECONDS, STALE_SECONDS))
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     logins: int = 0
     _readers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="page")

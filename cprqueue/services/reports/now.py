@@ -17,7 +17,7 @@ from cprqueue.services.health import Check
 from cprqueue.services.reports import overview, warnings
 from cprqueue.services.reports.overview import Status
 from cprqueue.services.reports.words import counted
-from cprqueue.services.signs import Signs
+from cprqueue.services.signs import SWEEP, Signs
 from cprqueue.store import activity, held_pushes, news, runs, waiting
 from cprqueue.store.database import Database, clock
 
@@ -74,16 +74,21 @@ class Now:
     def level(self) -> Level:
         """How bad it is."""
         if self.troubles:
-            return Level.WRONG
+            return Level.WAITS if self._is_new else Level.WRONG
         return Level.WAITS if self.waiting else Level.WELL
+
+    @property
+    def _is_new(self) -> bool:
+        """True where all that is missing is the first fetch."""
+        return self.status.fetch_tried is None and {c.name for c in self.troubles} == {"fetch"}
 
     @property
     def headline(self) -> str:
         """The answer in a few words."""
         if self.level is Level.WELL:
             return "All is well"
-        if self.level is Level.WRONG:
-            return _worst(self.troubles, is_new=self.status.fetch_tried is None)
+        if self.troubles:
+            return "Nothing was fetched yet" if self._is_new else _worst(self.troubles)
         one = len(self.waiting) == 1 and self.waiting[0].startswith("1 ")
         return f"All works; {' and '.join(self.waiting)} {'waits' if one else 'wait'} for you"
 
@@ -107,30 +112,35 @@ def title(check: Check) -> str:
     return TITLES.get(check.name, f"The {check.name} is out of reach")
 
 
-def _worst(troubles: Sequence[Check], *, is_new: bool) -> str:
+def _worst(troubles: Sequence[Check]) -> str:
     found = {check.name: check for check in troubles}
     silent = [name for name in found if name.startswith(QUEUE)]
     if len(silent) > 1 and "broker" not in found:
         return NOTHING_RUNS
-    if is_new and set(found) == {"fetch"}:
-        return "Nothing was fetched yet"
     return next((TITLES[name] for name in TITLES if name in found), title(troubles[0]))
 
 
-def _troubles(checks: Sequence[Check], seen: Signs | None) -> list[Check]:
-    """Return what is not as it has to be; who has only just been started has time to begin."""
-    since = seen.ticks.on_since if seen is not None and seen.ticks is not None else None
+def _troubles(checks: Sequence[Check], seen: Signs | None, began: datetime) -> list[Check]:
+    """Return what is not as it has to be; what was started at ``began`` has time to show signs."""
 
     def begins(check: Check) -> bool:
+        if seen is None:
+            return False
+        if check.name == "beat":
+            return not seen.is_late(SWEEP, began)
         queue = check.name.removeprefix(QUEUE)
-        named = check.name.startswith(QUEUE) and seen is not None and since is not None
-        return named and seen is not None and seen.took(queue, or_at=since)
+        return queue != check.name and seen.took(queue, or_at=began)
 
     return [check for check in checks if not check.ok and not begins(check)]
 
 
-def read(db: Database, budget: Budget, checks: Sequence[Check], seen: Signs | None) -> Now:
-    """Read how things stand; ``checks`` and ``seen`` are those of ``health``."""
+def read(
+    db: Database, budget: Budget, checks: Sequence[Check], seen: Signs | None, *, began: datetime
+) -> Now:
+    """Read how things stand; ``checks`` and ``seen`` are those of ``health``.
+
+    ``began``: when whoever asks was started, and perhaps all the rest with it.
+    """
     status = overview.read_status(db, budget)
     with db.read() as conn:
         at = clock(conn)
@@ -138,7 +148,7 @@ def read(db: Database, budget: Budget, checks: Sequence[Check], seen: Signs | No
         return Now(
             at=at,
             status=status,
-            troubles=_troubles(checks, seen),
+            troubles=_troubles(checks, seen, began),
             parked=waiting.parked(conn, limit=SHOWN),
             held_pushes=[
                 HeldPush(run_id=run_id, jobs=jobs, reason=waiting.held_reason(conn, run_id))

@@ -25,7 +25,8 @@ class _AboutNow(Page):
         found = health.ask(self.app)
         disk = private_files.nearly_full(self.app.settings.var_dir)
         checks = [*found.checks, Check(name="disk", ok=not disk, text=disk)]
-        return now.read(self.app.db, self.app.budget, checks, found.seen)
+        began = self.board.began
+        return now.read(self.app.db, self.app.budget, checks, found.seen, began=began)
 
 
 class Now(_AboutNow):

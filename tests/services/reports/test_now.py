@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cprqueue.services import signs
 from cprqueue.services.health import Check
 from cprqueue.services.reports import now
 from cprqueue.services.reports.now import Level, Now
@@ -20,7 +21,7 @@ def state(office: Office, *failed: str) -> Now:
     """Return how things stand where these checks fail."""
     names = dict.fromkeys((*failed, "database"))
     checks = [Check(name=name, ok=name not in failed, text="see") for name in names]
-    return now.read(office.app.db, office.app.budget, checks, None)
+    return now.read(office.app.db, office.app.budget, checks, None, began=datetime.now(UTC))
 
 
 def test_where_nothing_is_wrong_and_nobody_is_waited_for_all_is_well(office: Office) -> None:
@@ -60,7 +61,22 @@ def test_what_is_wrong_is_said_in_the_offices_words(
 
 
 def test_before_the_first_fetch_nothing_is_called_broken(office: Office) -> None:
-    assert state(office, "fetch").headline == "Nothing was fetched yet"
+    found = state(office, "fetch")
+    assert (found.level, found.headline) == (Level.WAITS, "Nothing was fetched yet")
+
+
+def test_what_has_just_been_started_has_time_to_show_signs(office: Office) -> None:
+    office.fetch()
+    silent = [Check(name=name, ok=False, text="see") for name in ("beat", *QUEUES)]
+    with office.app.db.read() as conn:
+        at = clock(conn)
+        seen = signs.read(conn, lambda _task, since: since)
+
+    def read(began: datetime) -> Now:
+        return now.read(office.app.db, office.app.budget, silent, seen, began=began)
+
+    assert read(at).level is Level.WELL
+    assert read(at - timedelta(minutes=6)).headline == "Nothing is at work"
 
 
 def test_pushes_are_counted_by_the_hour_of_the_last_day_alone(office: Office) -> None:
