@@ -256,7 +256,11 @@ def test_the_sandbox_of_compose_has_the_sandboxs_own_credentials() -> None:
 
 def test_compose_shows_flower_on_loopback_alone_and_the_broker_to_nobody() -> None:
     ports = {name: service.get("ports", []) for name, service in COMPOSE["services"].items()}
-    assert [name for name, open_ports in ports.items() if open_ports] == ["flower", "sandbox"]
+    assert [name for name, open_ports in ports.items() if open_ports] == [
+        "flower",
+        "web",
+        "sandbox",
+    ]
     assert all(port.startswith("127.0.0.1:") for one in ports.values() for port in one)
     command = COMPOSE["services"]["flower"]["command"][-1]
     assert "--read-only=True" in command

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cprqueue.cli import broker_state
 from cprqueue.cli.silences import Silences
 from cprqueue.errors import ServiceUnreachable
+from cprqueue.operating import broker_state
 from cprqueue.runtime import beat_state, programs
 from cprqueue.runtime.supervisor import Event
 

@@ -29,7 +29,7 @@ from cprqueue.services.reports.words import counted
 from cprqueue.store import schema
 
 if TYPE_CHECKING:
-    from cprqueue.cli import broker_state
+    from cprqueue.operating import broker_state
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -46,7 +46,7 @@ def status(json: Json = False) -> None:
 
     Example:  cprqueue status --json
     """
-    from cprqueue.cli import broker_state  # slow to import: Celery, and what it needs
+    from cprqueue.operating import broker_state  # slow to import: Celery, and what it needs
 
     app = ready()
     found = overview.read_status(app.db, app.budget)
@@ -160,7 +160,7 @@ def retry(
 
     Examples:  cprqueue retry BMS-25-00008M 4711   or   cprqueue retry --all
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     if bool(jobs) == everything:
         raise UsageError("name the jobs to try again, or give --all")

@@ -11,8 +11,6 @@ from cprqueue.bootstrap import application
 from cprqueue.cli import console, watch
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.domain.records import Run
-from cprqueue.errors import ServiceUnreachable
-from cprqueue.services import lost_requests
 from cprqueue.services.reports.words import counted
 from cprqueue.services.resync_report import Report, reports_of
 from cprqueue.store import runs, schema
@@ -28,7 +26,7 @@ def resync(
 
     Example: cprqueue resync BMS-25-00008M
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import orders, send
 
     console.require_text(*jobs)
     app = application()
@@ -36,13 +34,7 @@ def resync(
     schema.require_current(app.db)
     if wait:
         send.require_workers(["urgent"])
-    run_ids = {job: app.resync.request(job, timeout) for job in jobs}
-    try:
-        for job, run_id in run_ids.items():
-            send.send("cpr.resync_job", job=job, run_id=run_id)
-    except ServiceUnreachable as error:
-        lost_requests.withdraw(app.db, run_ids.values(), f"not sent: {error}")
-        raise
+    run_ids = orders.resync(app, jobs, timeout_seconds=timeout)
     if not wait:
         console.note(f"{counted(len(run_ids), 'resync')} queued: see `cprqueue history`")
     with interrupted(lambda: _go_on(list(run_ids.values()))):

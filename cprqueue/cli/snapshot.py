@@ -37,7 +37,7 @@ def snapshot(wait: Wait = True, timeout: Timeout = 900, json: Json = False) -> N
 
     Example: cprqueue snapshot
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     app = ready()
     if wait:

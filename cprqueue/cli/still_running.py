@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cprqueue import config
-from cprqueue.cli import broker_state
 from cprqueue.errors import AlreadyRunning, SettingsError, UsageError
+from cprqueue.operating import broker_state
 from cprqueue.runtime import programs
 
 

@@ -21,6 +21,8 @@ from cprqueue.domain.models import (
 )
 from cprqueue.errors import UnreadableAnswer
 
+STATUS_LIMIT = 40
+
 TEXT_LIMIT = 255
 """Longest text that the tables keep of one field, in UTF-16 units as SQL Server counts."""
 
@@ -163,6 +165,7 @@ def read_location(item: Mapping[str, Json]) -> Location:
         active=truth(item.get("active", True)),
         jobcode_ids=_ids(linked.get("jobcodes") if isinstance(linked, Mapping) else None),
         last_modified=read_time(item.get("last_modified")),
+        geocoding_status=_text(item.get("geocoding_status"))[:STATUS_LIMIT],
     )
 
 

@@ -233,10 +233,16 @@ def newest_few(
     kind: RunKind | None,
     *states: RunState,
     complete: bool | None = None,
+    before: int | None = None,
     limit: int | None,
 ) -> list[Run]:
-    """Return the newest runs, newest first; with None as ``limit`` all of them."""
+    """Return the newest runs, newest first; with None as ``limit`` all of them.
+
+    ``before``: only those older than this run.
+    """
     statement = select(runs)
+    if before is not None:
+        statement = statement.where(runs.c.run_id < before)
     if kind:
         statement = statement.where(runs.c.kind == kind)
     if states:

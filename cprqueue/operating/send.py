@@ -7,9 +7,9 @@ from typing import Any
 
 from cprqueue.bootstrap import application
 from cprqueue.celery import app
-from cprqueue.cli.broker_state import connection, raise_if_blocked
 from cprqueue.domain.models import BATCH
 from cprqueue.errors import ServiceUnreachable
+from cprqueue.operating.broker_state import connection, raise_if_blocked
 from cprqueue.services import canaries
 
 FOR_SYNC = ("fetch", "insert", "upsert")
