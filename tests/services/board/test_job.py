@@ -100,7 +100,7 @@ def test_what_is_noted_so_far_keeps_the_time_limit_and_is_no_report_yet(office: 
     office.app.resync._tell(run_id, [])
     with office.app.db.read() as conn:
         run = runs.existing(conn, run_id)
-    assert run.details == {"timeout_seconds": 50, SO_FAR: []}
+    assert run.details == {"job": "A-1", "timeout_seconds": 50, SO_FAR: []}
     assert reports_of(run) == reports_so_far(run) == []
 
 
