@@ -30,6 +30,7 @@ DESK, PHONE = 1280, 390
 SCHEMES = ("light", "dark")
 PATIENCE_SECONDS = 60.0
 PAGE_SECONDS = 30
+QUICK_PNG = {"format": "png", "optimizeForSpeed": True}
 SERIOUS = ("serious", "critical")
 AXE = (files("selenium_axe_python") / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 RUN_AXE = """
@@ -110,7 +111,8 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """Return what the console has had since the last time, whatever its level."""
-        return [f"{e['level']}: {e['message']}" for e in self.driver.get_log("browser")]
+        found: Any = self.driver.execute("getLog", {"type": "browser"})["value"]
+        return [f"{each['level']}: {each['message']}" for each in found]
 
     # --- how the page looks ---
 
@@ -124,7 +126,7 @@ class Browser:
 
     def picture(self, path: Path) -> None:
         """Write what the window shows now as PNG."""
-        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", QUICK_PNG)
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def too_wide(self) -> int:
@@ -137,7 +139,8 @@ class Browser:
 
         ``rules``: these alone.
         """
-        self.driver.execute_script(AXE)
+        if not self.driver.execute_script("return 'axe' in window"):
+            self.driver.execute_script(AXE)
         found: Any = self.driver.execute_async_script(RUN_AXE, list(rules) or None)
         assert isinstance(found, list), found
         return [
@@ -163,7 +166,10 @@ Open = Callable[[str], Browser]
 
 @contextmanager
 def chromium(directory: Path) -> Iterator[Open]:
-    """Start Chromium for the block; what it keeps is below ``directory``. Gives what opens a board."""
+    """Start Chromium for the block, with all that it keeps below ``directory``.
+
+    Gives what opens a board in it.
+    """
     home = directory / "chromium"
     home.mkdir()
     options = ChromeOptions()

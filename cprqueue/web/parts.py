@@ -6,6 +6,7 @@ In a template: ``{{ number(1514) }}``, ``{% module Moment(run.finished_at) %}``,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from cprqueue.web.page import Page
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
+
+NUMBER = re.compile(r"(?<![\w-])(?=[A-Z]{2,5}-\d)([\w-]{5,24})(?![\w-])")
+"""A job number within a sentence: it stands in one line."""
 
 UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
@@ -91,7 +95,8 @@ class Said(UIModule):
     def render(self, text: str) -> bytes:
         """Return it."""
         whole = text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!", ":")) else ".")
-        return self.handler.render_string("part_said.html", pieces=whole.split("`"))
+        pieces = [NUMBER.split(piece) for piece in whole.split("`")]
+        return self.handler.render_string("part_said.html", pieces=pieces)
 
 
 METHODS = {"number": number, "counted": counted, "tone": tone}

@@ -10,7 +10,7 @@ import pytest
 from cprqueue.settings.web import networks
 from cprqueue.web import chart, wire
 from cprqueue.web.kept import Kept
-from cprqueue.web.parts import ago
+from cprqueue.web.parts import NUMBER, ago
 from cprqueue.web.problems import Problem
 from cprqueue.web.query import Query
 from cprqueue.web.wire import Place
@@ -146,3 +146,15 @@ def test_what_is_kept_is_made_once_and_an_old_one_is_shown_meanwhile() -> None:
     go.set()
     slowly.join()
     assert kept.get(lambda: 4) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("4 of 18: BMS-24-10001M, LAX-25-10001R.", ["BMS-24-10001M", "LAX-25-10001R"]),
+        ("Paid in Full - File Closed, 2026-11-26, re-read, X-25", []),
+        (f"PHX-{'9' * 40}", []),
+    ],
+)
+def test_a_job_number_within_a_sentence_is_one_word(text: str, numbers: list[str]) -> None:
+    assert NUMBER.split(text)[1::2] == numbers

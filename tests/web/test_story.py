@@ -131,6 +131,18 @@ def test_the_offices_day(day: Day) -> None:
     day.nothing_to_complain()
 
 
+def test_axe_finds_a_field_without_a_label_and_words_that_are_too_pale(day: Day) -> None:
+    browser = day.browser
+    browser.open("/login")
+    assert browser.barriers() == []
+    browser.driver.execute_script(
+        "document.querySelector('label').remove();"
+        "document.querySelector('h1').style.setProperty('color', '#aaa')"
+    )
+    found = {line.partition(":")[0] for line in browser.barriers()}
+    assert found == {"label", "color-contrast"}
+
+
 def all_is_well(day: Day) -> None:
     browser = day.browser
     browser.open("/")
@@ -243,6 +255,7 @@ def the_other_pages(day: Day) -> None:
     browser.click("Check", within="//nav")
     browser.click("Check now")
     assert "Checked by ann" in browser.text()
+    assert "This installation does its work." in browser.text()  # beat has time to show itself
     day.look("check")
     browser.click("To mend", within="//nav")
     assert f"{MOVED['jobJobId']}" in browser.text()

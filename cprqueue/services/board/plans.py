@@ -15,6 +15,7 @@ from cprqueue.services import push_brake
 from cprqueue.services.prune import turns
 from cprqueue.services.prune.undo_orders import UndoOrder
 from cprqueue.services.push_brake import Decision
+from cprqueue.services.reports.words import without_commands
 from cprqueue.store import held_pushes, plan_items, plan_pages, runs
 from cprqueue.store.database import Database
 
@@ -116,13 +117,8 @@ def read_all(db: Database, *, before: int | None = None) -> Plans:
 
 def _held_push(conn: Connection, run_id: int, number: int) -> Waiting:
     first = plan_pages.held_jobs(conn, run_id, limit=1)
-    text = _without_commands(first[0].error_reason or "") if first else ""
+    text = without_commands(first[0].error_reason or "") if first else ""
     return Waiting(run=runs.existing(conn, run_id), number=number, text=text)
-
-
-def _without_commands(text: str) -> str:
-    """Return why a push is held: the commands that decide on it are buttons here."""
-    return text.partition(": `cprqueue")[0]
 
 
 def _past(run: Run) -> Past:
@@ -152,7 +148,7 @@ def _of_fetch(conn: Connection, run: Run) -> Plan | None:
         title=f"Held push of {run.kind} {run.run_id}",
         rows=[_held_row(row) for row in rows],
         total=plan_pages.held_count(conn, run.run_id),
-        reason=_without_commands(rows[0].error_reason or "") if rows else "",
+        reason=without_commands(rows[0].error_reason or "") if rows else "",
         may=frozenset({"approve", "dismiss"} if rows else ()),
         decision=decision,
     )

@@ -16,7 +16,7 @@ from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services.health import Check
 from cprqueue.services.reports import overview, warnings
 from cprqueue.services.reports.overview import Status
-from cprqueue.services.reports.words import counted
+from cprqueue.services.reports.words import counted, without_commands
 from cprqueue.services.signs import SWEEP, Signs
 from cprqueue.store import activity, held_pushes, news, runs, waiting
 from cprqueue.store.database import Database, clock
@@ -120,18 +120,14 @@ def _worst(troubles: Sequence[Check]) -> str:
     return next((TITLES[name] for name in TITLES if name in found), title(troubles[0]))
 
 
-def _troubles(checks: Sequence[Check], seen: Signs | None, began: datetime) -> list[Check]:
-    """Return what is not as it has to be; what was started at ``began`` has time to show signs."""
-
-    def begins(check: Check) -> bool:
-        if seen is None:
-            return False
-        if check.name == "beat":
-            return not seen.is_late(SWEEP, began)
-        queue = check.name.removeprefix(QUEUE)
-        return queue != check.name and seen.took(queue, or_at=began)
-
-    return [check for check in checks if not check.ok and not begins(check)]
+def begins(check: Check, seen: Signs | None, began: datetime) -> bool:
+    """Tell whether what was started at ``began`` still has time to show this sign."""
+    if check.ok or seen is None:
+        return False
+    if check.name == "beat":
+        return not seen.is_late(SWEEP, began)
+    queue = check.name.removeprefix(QUEUE)
+    return queue != check.name and seen.took(queue, or_at=began)
 
 
 def read(
@@ -148,10 +144,14 @@ def read(
         return Now(
             at=at,
             status=status,
-            troubles=_troubles(checks, seen, began),
+            troubles=[each for each in checks if not each.ok and not begins(each, seen, began)],
             parked=waiting.parked(conn, limit=SHOWN),
             held_pushes=[
-                HeldPush(run_id=run_id, jobs=jobs, reason=waiting.held_reason(conn, run_id))
+                HeldPush(
+                    run_id=run_id,
+                    jobs=jobs,
+                    reason=without_commands(waiting.held_reason(conn, run_id)),
+                )
                 for run_id, jobs in held
             ],
             held_prunes=runs.newest_few(conn, RunKind.PRUNE, RunState.HELD, limit=SHOWN),

@@ -29,6 +29,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
+def without_commands(text: str) -> str:
+    """Return why a push is held, for a page: the commands that decide on it are buttons there."""
+    return text.partition(": `cprqueue")[0]
+
+
 def shown(moment: datetime | None, timezone: str) -> str:
     """Return a moment in CPR_TIMEZONE, with the zone's name; ``never`` for None."""
     if moment is None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from cprqueue.errors import AlreadyRunning
 from cprqueue.operating import checking, health
+from cprqueue.services.reports import now
 from cprqueue.services.reports.checkup import Checkup
 from cprqueue.services.reports.findings import Finding
 from cprqueue.web.navigation import Entry
@@ -35,7 +36,14 @@ class Check(Page):
 
     def read(self, *words: str) -> Mapping[str, object]:
         """Read the signs in database and broker, and take up what the last check found."""
-        return {"health": health.ask(self.app), "checked": self.settings.get(LAST)}
+        found, began = health.ask(self.app), self.board.began
+        begin = {check.name for check in found.checks if now.begins(check, found.seen, began)}
+        return {
+            "checks": found.checks,
+            "begin": begin,
+            "works": all(check.ok or check.name in begin for check in found.checks),
+            "checked": self.settings.get(LAST),
+        }
 
 
 class CheckNow(Act):
@@ -53,7 +61,8 @@ class CheckNow(Act):
             _one_at_a_time.release()
         self.settings[LAST] = Checked(at=datetime.now(UTC), by=self.by, findings=found)
         wrong = sum(not finding.fine for finding in found)
-        text = f"Checked: {wrong} wrong." if wrong else "Checked: nothing is wrong."
+        what = f"{wrong} of them wrong" if wrong else "nothing is wrong"
+        text = f"Settings, services, token and clock are checked: {what}."
         return Done(to="/check", text=text)
 
 

@@ -32,8 +32,9 @@
       return;
     }
     for (const [name, text] of Object.entries(found.numbers)) {
-      const place = live.querySelector('[data-number="' + name + '"]');
-      if (place && place.textContent !== text) place.textContent = text;
+      for (const place of live.querySelectorAll('[data-number="' + name + '"]')) {
+        if (place.textContent !== text) place.textContent = text;
+      }
     }
     const fetched = live.querySelector("[data-fetched] time");
     if (fetched && found.fetched_at) fetched.dateTime = found.fetched_at;
