@@ -50,7 +50,12 @@ def writing() -> Iterator[None]:
 
 
 class _Out(Console):
+    copy: Console | None = None
+    """Prints the same, where something draws what is shown."""
+
     def print(self, *objects: Any, **options: Any) -> None:
+        if self.copy is not None:
+            self.copy.print(*objects, **options)
         with writing():
             super().print(*objects, **options)
 

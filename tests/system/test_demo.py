@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def started(directory: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_small_demo_finds_everything_right_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DATABASE_URL=sqlite:////nowhere/at/all.db\nQBT_RATE_LIMIT=x\n")
-    with started(tmp_path, "demo", "--jobs", "120") as demo:
+    picture = tmp_path / "demo.svg"
+    with started(tmp_path, "demo", "--jobs", "120", "--picture", str(picture)) as demo:
         assert demo.stdout is not None
         board = next(line for line in demo.stdout if line.startswith("The board"))
         page = requests.get(board.split()[-1], timeout=20)
@@ -44,7 +46,10 @@ def test_a_small_demo_finds_everything_right_and_leaves_nothing(tmp_path: Path) 
     assert (page.status_code, "Demo: no log-in" in page.text) == (200, True)
     assert "All as it should be." in out
     assert "error" not in err
-    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+    assert {path.name for path in tmp_path.iterdir()} == {".env", picture.name}
+    drawn = picture.read_text(encoding="utf-8")
+    assert "All as it should be." in drawn.replace("&#160;", " ")
+    assert re.findall(r"url\([^#]|@import|href", drawn) == []  # it fetches nothing
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

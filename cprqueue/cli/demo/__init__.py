@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import signal
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cprqueue.cli.console import err, out
 from cprqueue.cli.demo import changes, report
+from cprqueue.cli.demo.picture import drawing
 from cprqueue.cli.demo.report import Round
 from cprqueue.cli.demo.system import DemoSystem, open_system
 from cprqueue.sandbox.audit import Audit, audit
@@ -24,14 +27,20 @@ LISTING_CALLS = 2  # QuickBooks Time is read once before the first push: jobcode
 def demo(
     jobs: Annotated[int, typer.Option(min=10, help="How many RM jobs there are.")] = 2000,
     keep: Annotated[bool, typer.Option("--keep", help="Leave it running until Ctrl-C.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(hidden=True, help="Draw what it says into this file, as SVG.")
+    ] = None,
 ) -> None:
     """See the whole system at work on made-up jobs: no account, nothing left behind."""
-    out.print(f"[bold]cprqueue demo[/]: {jobs} made-up jobs, local services, nothing to set up")
-    with open_system(jobs) as system:
-        good = _perform(system)
-        if keep:
-            _invite(system)
-            signal.pause()
+    with ExitStack() as drawn:
+        drawn.enter_context(drawing(picture))
+        out.print(f"[bold]cprqueue demo[/]: {jobs} made-up jobs, local services, nothing to set up")
+        with open_system(jobs) as system:
+            good = _perform(system)
+            drawn.close()
+            if keep:
+                _invite(system)
+                signal.pause()
     raise typer.Exit(0 if good else 1)
 
 
