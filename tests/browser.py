@@ -15,7 +15,9 @@ import pytest
 from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.real_processes import no_process_left_behind, wait_until
@@ -78,6 +80,11 @@ class Browser:
         found.clear()
         found.send_keys(text)
         return found
+
+    def first_stop(self) -> str:
+        """Press Tab on a page that was just opened; return what has the focus then."""
+        ActionChains(self.driver).send_keys(Keys.TAB).perform()
+        return str(self.driver.switch_to.active_element.text)
 
     # --- what somebody sees ---
 

@@ -76,6 +76,13 @@ class Day:
         self.browser.click("Log out", within="//header")
         assert self.browser.text("//h1") == "Log in"
 
+    def fetch(self) -> None:
+        """Press "Fetch now", and wait for the end of that run."""
+        self.browser.open("/")
+        self.browser.click("Fetch now")
+        [run] = re.findall(r"Run (\d+) fetches", self.browser.text("//p[@role='status']"))
+        self.browser.wait_for(f"Run {run}: fetch done", again=f"/runs/{run}")
+
     def look(self, name: str) -> None:
         """Look at this page in each way; leave the window as on a desk."""
         found = []
@@ -152,6 +159,18 @@ def all_is_well(day: Day) -> None:
     browser.wait_for("All is well", again="/")
     assert f"{len(OPEN)} jobs in QuickBooks Time, last fetch" in browser.text()
     day.look("now")
+    the_numbers_are_live(day)
+    browser.open("/")
+    assert browser.first_stop() == "Skip to the content"
+
+
+def the_numbers_are_live(day: Day) -> None:
+    browser, tile = day.browser, "//*[@data-number='jobs-active']"
+    browser.driver.execute_script(
+        "document.querySelector('[data-number=jobs-active]').textContent = '?';"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    wait_until(lambda: browser.text(tile) == str(len(OPEN)), **PATIENT)
 
 
 def where_a_job_is_and_why(day: Day) -> None:
@@ -189,16 +208,15 @@ def much_happens_and_waits(day: Day) -> None:
     browser = day.browser
     twin = dataset.make_jobs(200)[-1] | {"jobJobId": MOVED["jobJobId"], "jobProgress": "Job Sold"}
     day.put(twin)
-    browser.open("/")
-    browser.click("Fetch now")
-    browser.wait_for("1 parked job", again="/")
+    day.fetch()
+    browser.wait_for("came first", again="/jobs?state=parked")
     day.put(*(job | {"jobAddress1": f"{job['jobId']} Quay St"} for job in HELD))
     day.put(*(job | {"jobProgress": dataset.CLOSED} for job in FINISHED))
-    browser.click("Fetch now")
-    browser.wait_for(f"A held push of {len(HELD)} jobs", again="/")
+    day.fetch()
+    browser.wait_for(f"{len(HELD)} jobs held", again="/plans")
     assert day.system.run("prune", "run").returncode == 1
-    browser.wait_for("A held prune", again="/")
-    assert browser.text("//h1") == "All works; 1 parked job and 2 held plans wait for you"
+    browser.wait_for("All works; 1 parked job and 2 held plans wait for you", again="/")
+    assert f"A held push of {len(HELD)} jobs" in browser.text()
     day.look("now-waits")
 
 
