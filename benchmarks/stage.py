@@ -67,7 +67,7 @@ def product(jobs: int) -> Iterator[System]:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cpr-bench-")))
         sandbox = stack.enter_context(Sandbox(jobs=jobs, tricky=False))
         sandbox.qbt.switches.update({"rate_limit": MANY_CALLS})
-        env = _env(place, **environment(sandbox.url), QBT_RATE_LIMIT=str(MANY_CALLS // 100))
+        env = environment_at(place, **environment(sandbox.url), QBT_RATE_LIMIT=str(MANY_CALLS // 100))
         settings = config.load(env)
         app = Application(settings)
         schema.upgrade(app.db)
@@ -80,7 +80,7 @@ def product(jobs: int) -> Iterator[System]:
 def bare() -> Iterator[dict[str, str]]:
     """Run the bare pipeline's broker and workers; yields the environment to reach them."""
     with tempfile.TemporaryDirectory(prefix="cpr-bench-") as place:
-        env = _env(Path(place), **environment("http://127.0.0.1:9"))
+        env = environment_at(Path(place), **environment("http://127.0.0.1:9"))
         programs_to_run = programs.all_programs(config.load(env), env, beat=False)
         with _running([_on_bare(program) for program in programs_to_run]):
             yield env
@@ -90,7 +90,7 @@ def bare() -> Iterator[dict[str, str]]:
 def broker_alone(sandbox_url: str) -> Iterator[dict[str, str]]:
     """Run a broker and nothing else; yields the environment to reach it and the sandbox."""
     with tempfile.TemporaryDirectory(prefix="cpr-bench-") as place:
-        env = _env(Path(place), **environment(sandbox_url))
+        env = environment_at(Path(place), **environment(sandbox_url))
         with _running([broker.broker_program(Path(env["CPR_VAR_DIR"]))]):
             yield env
 
@@ -150,7 +150,7 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.1)
 
 
-def _env(place: Path, **values: str) -> dict[str, str]:
+def environment_at(place: Path, **values: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     root = str(Path(__file__).parent.parent)
     return {**kept, "PYTHONPATH": root, "CPR_VAR_DIR": str(place / "var"), **values}

@@ -7,6 +7,7 @@ work; the database is the truth. There is no result backend: outcomes stand in t
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import sys
@@ -49,6 +50,9 @@ ROUTES = {
 VISIBILITY_SECONDS = 600
 """A message whose worker died comes back after this. Longer than any time limit."""
 
+WAIT_SECONDS = 5
+"""How long a worker waits for a message before it asks its Redis or Valkey again."""
+
 SILENCE_SECONDS = 10
 """How often a worker asks its broker for a sign of life; after two that fail it connects anew."""
 
@@ -80,6 +84,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
         transport |= {
             "visibility_timeout": VISIBILITY_SECONDS,
             # By default lost messages are restored every 100 s only.
+            "polling_interval": WAIT_SECONDS,
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
             # A connection that has fallen silent is found within twice this.
@@ -277,6 +282,15 @@ def _nothing_but_json(worker: Any) -> None:
     worker.quiet = True
     program.safe_say = log.write_line
     log.log_prints(out=True)
+
+
+@signals.worker_init.connect
+def _share_with_pool(**_: Any) -> None:
+    """Leave what was imported alone: what the collector writes to is not shared with children."""
+    global _ending
+    _ending = mmap(-1, 1)
+    gc.collect()
+    gc.freeze()
 
 
 @signals.celeryd_init.connect

@@ -1,9 +1,9 @@
-"""``python -m cprqueue.serve``: a worker, beat or Flower as ``up`` starts them.
+"""``python -m cprqueue.serve``: a worker, beat or Flower as ``up`` starts them, and what comes first.
 
 Worker and beat are those of ``celery -A cprqueue worker`` and ``beat``. But Celery's command line
 loads all of its commands with their plugins (Flower, a prompt) into each process: 0.4 s of
-a processor each, and a whole system starts six. With two processors ``up`` is ready about a
-second sooner without.
+a processor each. Where the system can, all of them are forked from one that has imported all
+this (``runtime.fork_server``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ import sys
 from collections.abc import Sequence
 
 LOG_LEVEL = "INFO"
+
+BROKER_PATIENCE_SECONDS = 10
+
+HEARTBEAT_SECONDS = 20
+"""How often a worker tells Flower that it is there; Flower misses it after twice that."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -24,11 +29,28 @@ def main(words: Sequence[str]) -> int:
         if words[:1] == ["flower"]:
             return _flower(words)
         found = _parser().parse_args(words)
-        return _beat(found.schedule) if found.program == "beat" else _worker(found)
+        return {"worker": _worker, "beat": _beat, "prepare": _prepare}[found.program](found)
     except Exception as error:  # noqa: BLE001 - nothing of it is swallowed
         from cprqueue.cli import failing
 
         return failing.end(error, as_json=False)
+
+
+def preload() -> None:
+    """Import what a worker needs, and most of what beat and Flower do; nothing connects."""
+    from celery import concurrency
+    from celery.apps import beat, worker  # noqa: F401
+    from kombu.transport import resolve_transport
+
+    from cprqueue import bootstrap
+    from cprqueue.celery import app, settings
+    from cprqueue.store.database import Database
+
+    concurrency.get_implementation(app.conf.worker_pool)
+    resolve_transport(app.connection().transport_cls)
+    app.loader.import_default_modules()
+    bootstrap.import_parts()
+    Database(settings.database_url)  # its driver
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("-c", dest="processes", type=int, required=True)
     beat = programs.add_parser("beat")
     beat.add_argument("--schedule", required=True)
+    prepare = programs.add_parser("prepare")
+    prepare.add_argument("--with-timetable", action="store_true")
     return parser
 
 
@@ -56,6 +80,7 @@ def _worker(found: argparse.Namespace) -> int:
         concurrency=found.processes,
         loglevel=LOG_LEVEL,
         quiet=True,
+        heartbeat_interval=HEARTBEAT_SECONDS,
         without_mingle=True,
         without_gossip=True,
     )
@@ -63,10 +88,32 @@ def _worker(found: argparse.Namespace) -> int:
     return int(worker.exitcode or 0)
 
 
-def _beat(schedule: str) -> int:
+def _beat(found: argparse.Namespace) -> int:
     from cprqueue.celery import app
 
-    app.Beat(loglevel=LOG_LEVEL, schedule=schedule, quiet=True).run()
+    app.Beat(loglevel=LOG_LEVEL, schedule=found.schedule, quiet=True).run()
+    return 0
+
+
+def _prepare(found: argparse.Namespace) -> int:
+    """Do what has to be done once before the others start: timetable, broker, tables.
+
+    Not in ``up`` itself, which stays small that way: it never loads Celery or SQLAlchemy.
+    """
+    from cprqueue.celery import QUEUES, app, settings
+    from cprqueue.runtime import broker, timetable
+    from cprqueue.store import schema
+    from cprqueue.store.database import Database
+
+    if found.with_timetable:  # a beat that ends at each start would only be started again
+        timetable.load(app)
+    if not settings.broker_is_embedded:
+        broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS, QUEUES)
+    db = Database(settings.database_url)
+    try:
+        schema.upgrade(db)
+    finally:
+        db.close()
     return 0
 
 

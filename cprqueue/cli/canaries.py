@@ -18,8 +18,7 @@ from typing import Any
 
 from cprqueue import config
 from cprqueue.cli import broker_state
-from cprqueue.errors import ServiceUnreachable
-from cprqueue.runtime import programs
+from cprqueue.runtime import broker_link, programs
 from cprqueue.runtime.supervisor import Event
 
 EVERY_SECONDS = 10.0
@@ -76,6 +75,7 @@ class Worker:
 class Canaries:
     """Watches the workers from a thread of its own; ``take`` gets the supervisor's events."""
 
+    url: str
     restart: Restart
     say: Callable[[str], None]
     _workers: dict[str, Worker] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Canaries:
                 self.say(f"the workers cannot be asked: {type(error).__name__}")
 
     def _judge(self, workers: Mapping[str, Worker], patience: float) -> None:
-        answers = ask(tuple(workers), patience)
+        answers = ask(self.url, tuple(workers), patience)
         if answers is None:
             return
         for name, worker in workers.items():
@@ -121,7 +121,7 @@ class Canaries:
             self._restarts[name] = worker.restarts
 
 
-def ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
+def ask(url: str, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
     """Ask these workers of ours; return what they answered in time, by queue.
 
     None where the broker delivers nothing, so that no silence says anything about a worker: also
@@ -131,7 +131,7 @@ def ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | N
 
     def asking() -> None:
         try:
-            outcome.put(_ask(queues, patience_seconds))
+            outcome.put(_ask(url, queues, patience_seconds))
         except Exception as error:  # noqa: BLE001  (raised in the thread that waits)
             outcome.put(error)
 
@@ -145,24 +145,30 @@ def ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | N
     return found
 
 
-def _ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
+def _ask(url: str, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
+    from kombu.exceptions import OperationalError
+
+    conn = broker_link.connection(url)
     try:
-        with broker_state.connection() as conn:
+        with conn:
+            conn.ensure_connection(
+                max_retries=1, timeout=broker_link.QUICK_SECONDS, interval_start=0.1
+            )
             answers = _answers(conn, queues, patience_seconds)
             if not answers and not _delivers(conn, patience_seconds):
                 return None
             return answers
-    except ServiceUnreachable:
+    except (OSError, OperationalError, *conn.connection_errors, *conn.channel_errors):
         return None
 
 
 def _answers(conn: Any, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer]:
-    from celery.utils.nodenames import host_format
+    from celery import Celery  # not our own app, which loads all that the workers need
 
-    from cprqueue.celery import app
-
-    nodes = {host_format(programs.node(queue)): queue for queue in queues}
-    found = app.control.broadcast(
+    nodes = {programs.node(queue): queue for queue in queues}
+    control = Celery(set_as_current=False).control
+    control.mailbox.producer_pool = None  # or it would open a connection of its own
+    found = control.broadcast(
         "cprqueue_canary",
         destination=list(nodes),
         reply=True,
