@@ -77,20 +77,17 @@ def jobs(found: Iterable[Job], **sighting: object) -> None:
 def canaries() -> None:
     """Send a canary message to each queue in which nothing waits."""
     with _or_the_sweep():
-        for queue in QUEUES:
-            if not messages_in(queue):
-                kwargs = {"queue": queue}
-                app.send_task(CANARY, kwargs=kwargs, queue=queue, expires=CANARY_SECONDS)
+        with app.connection_for_write() as connection:
+            waiting = broker_link.lengths(connection, QUEUES)
+        for queue in (name for name in QUEUES if not waiting[name]):
+            kwargs = {"queue": queue}
+            app.send_task(CANARY, kwargs=kwargs, queue=queue, expires=CANARY_SECONDS)
 
 
 def messages_in(queue: str) -> int:
     """Count the messages that wait in a queue, on any broker."""
     with _reachable(), app.connection_for_write() as connection:
-        try:
-            with connection.channel() as channel:
-                return int(channel.queue_declare(queue=queue, passive=True).message_count)
-        except connection.channel_errors:
-            return 0  # on Redis a queue without messages does not exist
+        return broker_link.lengths(connection, [queue])[queue]
 
 
 def again(task: Any, error: errors.CprqueueError, **kwargs: Any) -> Exception:

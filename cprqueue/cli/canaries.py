@@ -14,10 +14,10 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from cprqueue import config
-from cprqueue.cli import broker_state
 from cprqueue.runtime import broker_link, programs
 from cprqueue.runtime.supervisor import Event
 
@@ -163,12 +163,8 @@ def _ask(url: str, queues: Sequence[str], patience_seconds: float) -> dict[str, 
 
 
 def _answers(conn: Any, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer]:
-    from celery import Celery  # not our own app, which loads all that the workers need
-
     nodes = {programs.node(queue): queue for queue in queues}
-    control = Celery(set_as_current=False).control
-    control.mailbox.producer_pool = None  # or it would open a connection of its own
-    found = control.broadcast(
+    found = _control().broadcast(
         "cprqueue_canary",
         destination=list(nodes),
         reply=True,
@@ -176,12 +172,23 @@ def _answers(conn: Any, queues: Sequence[str], patience_seconds: float) -> dict[
         limit=len(nodes),
         connection=conn,
     )
+    waiting = broker_link.lengths(conn, queues)
     return {
-        nodes[node]: Answer(waiting=broker_state.length(conn, nodes[node]), **said)
+        nodes[node]: Answer(waiting=waiting[nodes[node]], **said)
         for reply in found or ()
         for node, said in reply.items()
         if node in nodes and "taken" in said
     }
+
+
+@cache
+def _control() -> Any:
+    """Return Celery's way to ask workers; not that of our own app, which loads all they need."""
+    from celery import Celery
+
+    control = Celery(set_as_current=False).control
+    control.mailbox.producer_pool = None  # or it would open a connection of its own
+    return control
 
 
 def _delivers(conn: Any, patience_seconds: float) -> bool:
