@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.measured import Row
 from benchmarks.stage import environment_at
 from cprqueue.sandbox.credentials import environment
 from cprqueue.sandbox.server import Sandbox
@@ -46,7 +47,7 @@ def measure(seconds: float) -> tuple[list[Process], dict[str, float]]:
             after = processes(pid)
     old = {one.pid: one.cpu_seconds for one in before}
     used: dict[str, float] = {}
-    for one in after:
+    for one in after:  # of the supervisor, what its ended children took before is in both
         spent = (one.cpu_seconds - old.get(one.pid, 0)) * 60 / seconds
         used[one.name] = used.get(one.name, 0) + spent
     return after, used
@@ -103,6 +104,15 @@ def _stat(path: Path) -> list[str]:
         return (path / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
+
+
+def rows(seconds: float) -> Iterator[Row]:
+    """Return the sums."""
+    found, used = measure(seconds)
+    memory = (sum(one.pss_mb for one in found),)
+    name = f"`cprqueue up`, waiting, {len(found)} processes"
+    yield Row(part="idle", name=name, unit="MB of memory (PSS)", values=memory)
+    yield Row(part="idle", name=name, unit="CPU s a minute", values=(sum(used.values()),))
 
 
 def main() -> None:

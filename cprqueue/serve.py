@@ -118,10 +118,15 @@ def _prepare(found: argparse.Namespace) -> int:
 
 
 def _flower(words: Sequence[str]) -> int:
-    """Run Flower through Celery's command line, which alone knows its options."""
+    """Run Flower's own command, in the context that Celery's command line would give it."""
+    import click
+    from celery.bin.base import CLIContext
+    from flower.command import flower
+
     from cprqueue.celery import app
 
-    app.start(argv=words)
+    celery = click.Context(click.Command("celery"), obj=CLIContext(app, True, None))
+    flower.main(list(words[1:]), "flower", standalone_mode=False, parent=celery)
     return 0
 
 
