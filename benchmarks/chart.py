@@ -29,7 +29,9 @@ def svg(rows: Sequence[Row], caption: str) -> str:
             height += STEP * (len(bars) + 2)
     lines.append(_text(10, height, caption, 12, "#495057"))
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height + 14}"'
-    return "\n".join([f'{head} font-family="sans-serif">', *_background(height), *lines, "</svg>\n"])
+    return "\n".join(
+        [f'{head} font-family="sans-serif">', *_background(height), *lines, "</svg>\n"]
+    )
 
 
 def _rates(rows: Iterable[Row]) -> Iterable[Bar]:
@@ -49,7 +51,9 @@ def _group(title: str, bars: list[Bar], top: float) -> list[str]:
         y = top + number * STEP
         long = BAR * median(values) / most
         lines.append(_text(10, y, name, 12, "#212529"))
-        lines.append(f'<rect x="{LABEL}" y="{y - 12}" width="{long:.1f}" height="14" fill="{colour}"/>')
+        lines.append(
+            f'<rect x="{LABEL}" y="{y - 12}" width="{long:.1f}" height="14" fill="{colour}"/>'
+        )
         lines.append(_text(LABEL + long + 6, y, spread(values), 12, "#495057"))
     return lines
 
@@ -59,4 +63,6 @@ def _background(height: float) -> list[str]:
 
 
 def _text(x: float, y: float, words: str, size: int, colour: str) -> str:
-    return f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" fill="{colour}">{escape(words)}</text>'
+    return (
+        f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" fill="{colour}">{escape(words)}</text>'
+    )

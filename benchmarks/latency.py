@@ -26,7 +26,7 @@ def rows(backlog: int, samples: int) -> Iterator[Row]:
     with product(backlog) as system:
         system.sync()
         system.settle()
-        jobs = [job for job in system.sandbox.rm.jobs if is_active(job)]
+        jobs = [job for job in system.sandbox.rm.jobs() if is_active(job)]
         quiet, behind, overtaking = jobs[:samples], jobs[samples : 2 * samples], jobs[-RESYNCS:]
         yield from _row("quiet", "change to QuickBooks Time", _one_by_one(system, quiet))
         rest = jobs[2 * samples : -RESYNCS]

@@ -27,7 +27,12 @@ class Row:
     def cells(self) -> tuple[str, str, str, str]:
         """Return the line's texts: what, measured, yardstick, ratio."""
         beside = f"{spread(self.yardstick)} {self.yardstick_name}" if self.yardstick else ""
-        return f"{self.name} ({self.unit})", spread(self.values), beside.strip(), spread(self.ratios)
+        return (
+            f"{self.name} ({self.unit})",
+            spread(self.values),
+            beside.strip(),
+            spread(self.ratios),
+        )
 
     def document(self) -> dict[str, Any]:
         """Return the line for the JSON document."""

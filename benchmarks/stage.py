@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -17,6 +16,7 @@ from celery import Celery
 
 from cprqueue import config
 from cprqueue.bootstrap import Application
+from cprqueue.domain.records import Run
 from cprqueue.runtime import broker, programs
 from cprqueue.runtime.supervisor import Event, Program, Supervisor
 from cprqueue.sandbox.credentials import environment
@@ -64,7 +64,7 @@ class System:
             raise RuntimeError(run.note)
         return run.state == "done" and not due
 
-    def run(self, run_id: int) -> runs.Run:
+    def run(self, run_id: int) -> Run:
         """Return a run."""
         with self.app.db.read() as conn:
             run = runs.get(conn, run_id)

@@ -104,7 +104,7 @@ def rows(jobs: int, rounds: int, database: str, database_url: str = "") -> Itera
 
 
 def growth(sizes: tuple[int, ...]) -> Iterator[Row]:
-    """Measure what a job costs each stage, at growing numbers of jobs; the least is the yardstick."""
+    """Measure what a job costs each stage, beside what it costs at the least of the sizes."""
     least: dict[str, float] = {}
     for jobs in sizes:
         with product(jobs) as system:

@@ -1,4 +1,4 @@
-"""``python -m cprqueue.serve``: a worker, beat or Flower as ``up`` starts them, and what comes first.
+"""``python -m cprqueue.serve``: a worker, beat, Flower, as ``up`` starts them.
 
 Worker and beat are those of ``celery -A cprqueue worker`` and ``beat``. But Celery's command line
 loads all of its commands with their plugins (Flower, a prompt) into each process: 0.4 s of

@@ -37,9 +37,7 @@ def up(
             port = free_port(flower_port) if flower else None
             if full := settings.full_disk():
                 raise ServiceUnreachable(full)
-            programs_to_run = programs.all_programs(
-                settings, environ, beat=beat, flower_port=port
-            )
+            programs_to_run = programs.all_programs(settings, environ, beat=beat, flower_port=port)
             code = _run_once(first, starter) or _run(programs_to_run, port, settings, starter)
     except AlreadyRunning as error:
         raise UsageError(str(error)) from None

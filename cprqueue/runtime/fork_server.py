@@ -104,7 +104,7 @@ def _fork_twice(orders: socket.socket) -> int | None:
         return None
     os.close(writing)
     os.waitpid(child, 0)
-    with open(reading, "rb") as pipe:
+    with os.fdopen(reading, "rb") as pipe:
         return int(pipe.read() or 0)
 
 

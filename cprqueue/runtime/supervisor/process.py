@@ -103,9 +103,7 @@ def cause_of_death(returncode: int) -> str:
     return f"signal {-returncode}"
 
 
-def _read(
-    process: Process, log_path: Path | None, saw_line: Callable[[str], None]
-) -> None:
+def _read(process: Process, log_path: Path | None, saw_line: Callable[[str], None]) -> None:
     for raw in _raw_lines(process):
         _append(log_path, raw)
         saw_line(raw.decode(errors="replace").rstrip("\r\n"))

@@ -95,7 +95,7 @@ class Starter:
 
     def _fork(self, program: Program) -> Forked:
         reading, writing = os.pipe()
-        stdout = open(reading, "rb")  # noqa: SIM115 - its reader closes it
+        stdout = os.fdopen(reading, "rb")  # its reader closes it
         try:
             return Forked(self._order(program, writing), stdout)
         except BaseException:
@@ -123,8 +123,8 @@ def _start_server(program: Program) -> tuple[subprocess.Popen[bytes], socket.soc
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(PATIENCE_SECONDS)
     supervisor = str(os.getpid())
-    words = (sys.executable, "-m", fork_server.__name__)
-    words = (*words, str(its.fileno()), supervisor, program.argv[2], PADDING)
+    options = (str(its.fileno()), supervisor, program.argv[2], PADDING)
+    words = (sys.executable, "-m", fork_server.__name__, *options)
     wrapper = (sys.executable, "-I", "-S", supervised.__file__, supervisor, "")
     with its:
         server = subprocess.Popen(
