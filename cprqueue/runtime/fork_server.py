@@ -9,8 +9,10 @@ named as the one that takes orphans (``become_parent_of_orphans``). So the super
 as for any child, the program dies with the supervisor, and the death of this process harms none.
 
 An order comes over the socket: one JSON object with ``argv`` (``python -m MODULE WORD...``; the
-module's ``main`` gets the words), ``env``, ``lock``, and with it the descriptor to write to. The
-answer is the process id. Linux only; elsewhere every program is started by exec.
+module's ``main`` gets the words), ``env``, ``lock``, and with it two descriptors: the one to write
+to, and one to read from. The answer is the process id. The program begins once the supervisor,
+which knows it then, has written a byte: wherever this process dies, no program runs of which the
+supervisor knows nothing. Linux only; elsewhere every program is started by exec.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class Order:
     env: dict[str, str]
     lock: str
     output: int
+    go: int
 
 
 def become_parent_of_orphans() -> bool:
@@ -67,6 +70,7 @@ def main(words: Sequence[str]) -> int:
             orders.close()
             return _become(order, supervisor)
         os.close(order.output)
+        os.close(order.go)
         orders.send(str(started).encode())
 
 
@@ -81,10 +85,11 @@ def _preload(module: str) -> None:
 
 
 def _next(orders: socket.socket) -> Order | None:
-    data, descriptors, _flags, _address = socket.recv_fds(orders, LARGEST_ORDER_BYTES, 1)
+    data, descriptors, _flags, _address = socket.recv_fds(orders, LARGEST_ORDER_BYTES, 2)
     if not data:
         return None
-    return Order(**json.loads(data), output=descriptors[0])
+    output, go = descriptors
+    return Order(**json.loads(data), output=output, go=go)
 
 
 def _fork_twice(orders: socket.socket) -> int | None:
@@ -110,6 +115,9 @@ def _fork_twice(orders: socket.socket) -> int | None:
 
 def _become(order: Order, supervisor: int) -> int:
     """Be the program: its session, its output, its environment, its name."""
+    if not os.read(order.go, 1):
+        return supervised.EXIT_NOT_STARTED
+    os.close(order.go)
     os.setsid()
     _take_output(order.output)
     if complaint := supervised.promise(supervisor, order.lock):
@@ -138,6 +146,8 @@ def rename(argv: Sequence[str]) -> None:
     """
     fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     begin, end = int(fields[45]), int(fields[46])  # arg_start and arg_end of proc(5)
+    if not begin < end - 1:  # hidden from us
+        return
     shown = b"\0".join(word.encode(errors="surrogateescape") for word in argv)[: end - begin - 1]
     ctypes.memmove(begin, shown.ljust(end - begin, b"\0"), end - begin)
 

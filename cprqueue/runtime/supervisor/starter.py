@@ -94,17 +94,21 @@ class Starter:
         return self._can_fork
 
     def _fork(self, program: Program) -> Forked:
-        reading, writing = os.pipe()
+        reading, output = os.pipe()
+        waits, go = os.pipe()
         stdout = os.fdopen(reading, "rb")  # its reader closes it
         try:
-            return Forked(self._order(program, writing), stdout)
+            forked = Forked(self._order(program, output, waits), stdout)
+            os.write(go, b"!")
         except BaseException:
             stdout.close()
             raise
         finally:
-            os.close(writing)
+            for descriptor in (output, waits, go):
+                os.close(descriptor)
+        return forked
 
-    def _order(self, program: Program, output: int) -> int:
+    def _order(self, program: Program, *descriptors: int) -> int:
         order = {
             "argv": program.argv,
             "env": program.whole_env,
@@ -112,7 +116,7 @@ class Starter:
         }
         if not self._orders:
             raise ConnectionError
-        socket.send_fds(self._orders, [json.dumps(order).encode()], [output])
+        socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
         answer = self._orders.recv(64)
         if not answer:
             raise ConnectionError
