@@ -1,8 +1,8 @@
 """``python -m benchmarks``: print one table of all measurements; write JSON and a picture.
 
     --quick       small numbers, two rounds, some minutes
-    --jobs N      compare with N jobs; --rounds N: so often, in turns
-    --only PART   one of calls, throughput, growth, latency, memory, idle, anchors
+    --jobs N      compare with N jobs; --rounds N: so often, in turns; --sizes N...: growth
+    --only PART   one of calls, throughput, alone, growth, latency, memory, idle, anchors
     --anchors     dramatiq and huey too, installed into a throw-away environment
     --json FILE, --svg FILE
 
@@ -29,12 +29,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import create_engine, make_url, text
 
-from benchmarks import anchors, chart, idle, latency, throughput
+from benchmarks import alone, anchors, chart, idle, latency, throughput
 from benchmarks.measured import Row
 from benchmarks.stage import broker_alone, product
 from cprqueue.sandbox.server import Sandbox
 
-PARTS = ("calls", "throughput", "growth", "latency", "memory", "idle", "anchors")
+PARTS = ("calls", "throughput", "alone", "growth", "latency", "memory", "idle", "anchors")
 MEMORY_JOBS, QUICK_MEMORY_JOBS = 100_000, 5_000
 PADDING_BYTES = 5_000
 FLAT_MB = 100.0
@@ -104,12 +104,13 @@ def _measure(found: argparse.Namespace) -> Iterator[Row]:
     quick = found.quick
     rounds = found.rounds or (2 if quick else 5)
     jobs = found.jobs or (1_000 if quick else 3_000)
-    sizes = (500, 1_000) if quick else (1_000, 10_000, 100_000)
+    sizes = found.sizes or ((500, 1_000) if quick else (1_000, 10_000, 100_000))
     chosen = [found.only] if found.only else [name for name in PARTS if name != "anchors"]
     parts = {
         "calls": lambda: calls(1_000 if quick else 10_000),
         "throughput": lambda: compared(jobs, rounds),
-        "growth": lambda: throughput.growth(sizes),
+        "alone": lambda: alone.rows(jobs),
+        "growth": lambda: throughput.growth(tuple(sizes)),
         "latency": lambda: latency.rows(1_000 if quick else 10_000, 8 if quick else 20),
         "memory": lambda: memory(QUICK_MEMORY_JOBS if quick else MEMORY_JOBS),
         "idle": lambda: idle.rows(30 if quick else 120),
@@ -126,6 +127,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--sizes", type=int, nargs="+")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--svg", type=Path)
     return parser.parse_args()

@@ -89,8 +89,8 @@ def _worker(
     queue: str, settings: config.Settings, env: Mapping[str, str], stop_seconds: float
 ) -> Program:
     processes = PROCESSES.get(queue, 1)
-    if queue == "upsert" and settings.database_url.startswith("sqlite"):
-        processes = 1  # SQLite has one writer, and this one writes fifty jobs at a time
+    if queue in ("insert", "upsert") and settings.database_url.startswith("sqlite"):
+        processes = 1  # SQLite has one writer, and these write fifty jobs at a time
     options = ("-Q", queue, "-n", node(queue), "-c", str(processes))
     return Program(
         name=queue,

@@ -20,9 +20,16 @@ def preload() -> None:
 
 
 def main(words: Sequence[str]) -> int:
-    """Print the words, who preloaded and who is the parent; end with a number, or on a signal."""
+    """Print the words, who preloaded, the parent; end with a number (never up) or on a signal."""
     signal.signal(signal.SIGQUIT, lambda *_: sys.exit(7))
-    said = ("is up", *words, preloaded_by, os.getppid(), os.environ["OWN"], len(sys.argv))
+    said = (
+        "begins" if words[0].isdecimal() else "is up",
+        *words,
+        preloaded_by,
+        os.getppid(),
+        os.environ["OWN"],
+        len(sys.argv),
+    )
     sys.stdout.write(" ".join(map(str, said)) + "\n")
     if words[0].isdecimal():
         return int(words[0])

@@ -160,6 +160,8 @@ class Supervisor:
     def _mark_ready(self, child: _Child, pid: int) -> None:
         child.ready = child.was_ready = True
         self._emit("ready", child, pid)
+        if all(child.ready for child in self._children):
+            self._starter.close()  # what only it still holds is memory for nothing
 
     def _saw_line(self, child: _Child, process: processes.Process, line: str) -> None:
         self._emit("output", child, process.pid, line)

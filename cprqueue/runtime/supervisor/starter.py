@@ -51,7 +51,8 @@ class Forked:
 class Starter:
     """Starts programs: those that are to be forked by a fork server, the others by exec.
 
-    The server is started with the first order, and again where it is gone. Where there can be
+    The server is started with the first order, and again where it is gone: it is ``close``d while
+    nothing has to be started. Where there can be
     none, or it fails, a program is started by exec: it only takes more memory and time.
     """
 
