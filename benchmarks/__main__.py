@@ -2,7 +2,7 @@
 
     --quick       small numbers, two rounds, some minutes
     --jobs N      compare with N jobs; --rounds N: so often, in turns; --sizes N...: growth
-    --only PART   one of calls, throughput, alone, growth, latency, memory, idle, anchors
+    --only PART   some of calls, throughput, alone, growth, latency, memory, idle, anchors
     --anchors     dramatiq and huey too, installed into a throw-away environment
     --json FILE, --svg FILE
 
@@ -105,7 +105,7 @@ def _measure(found: argparse.Namespace) -> Iterator[Row]:
     rounds = found.rounds or (2 if quick else 5)
     jobs = found.jobs or (1_000 if quick else 3_000)
     sizes = found.sizes or ((500, 1_000) if quick else (1_000, 10_000, 100_000))
-    chosen = [found.only] if found.only else [name for name in PARTS if name != "anchors"]
+    chosen = found.only or [name for name in PARTS if name != "anchors" or found.anchors]
     parts = {
         "calls": lambda: calls(1_000 if quick else 10_000),
         "throughput": lambda: compared(jobs, rounds),
@@ -116,7 +116,7 @@ def _measure(found: argparse.Namespace) -> Iterator[Row]:
         "idle": lambda: idle.rows(30 if quick else 120),
         "anchors": lambda: anchors.rows(jobs, rounds),
     }
-    for name in [*chosen, *(["anchors"] if found.anchors and not found.only else [])]:
+    for name in chosen:
         yield from parts[name]()
 
 
@@ -124,7 +124,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--anchors", action="store_true")
-    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--only", choices=PARTS, nargs="+")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--sizes", type=int, nargs="+")
