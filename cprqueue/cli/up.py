@@ -60,8 +60,9 @@ def _run_once(program: Program, starter: Starter) -> int:
         with process.stdout or nullcontext() as output:
             said = output.read() if output else b""
         code = process.wait()
-    finally:
+    except BaseException:
         kill_group(process.pid)
+        raise
     streams.Lossy(2).write(said)
     return code
 
