@@ -150,15 +150,23 @@ def main() -> None:
     for row in _measure(found):
         console.print(*row.cells(), sep="  ", highlight=False)
         rows.append(row)
+        _write(found, machine, rows)
     table = Table("what", "measured", "beside", "ratio", title=machine)
     for row in rows:
         table.add_row(*row.cells())
     console.print(table)
-    if found.json:
-        document = {"machine": machine, "rows": [row.document() for row in rows]}
-        found.json.write_text(json.dumps(document, indent=1) + "\n")
-    if found.svg:
-        found.svg.write_text(chart.svg(rows, machine))
+
+
+def _write(found: argparse.Namespace, machine: str, rows: list[Row]) -> None:
+    """Write what is there so far: the whole takes long, and may be stopped."""
+    for path, words in ((found.json, _document), (found.svg, chart.svg)):
+        if path:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(words(rows, machine))
+
+
+def _document(rows: list[Row], machine: str) -> str:
+    return json.dumps({"machine": machine, "rows": [row.document() for row in rows]}, indent=1)
 
 
 if __name__ == "__main__":
