@@ -60,7 +60,7 @@ lock: $(DEV_READY) ## renew both lock files: needed after a change of requiremen
 	@$(LOCK) --constraints requirements.lock --output-file requirements-dev.lock requirements-dev.txt
 
 bench: $(RUN_READY) ## measure speed, calls and memory, each beside its yardstick
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks --json var/benchmarks.json --svg var/benchmarks.svg $(BENCH)
 
 # One module: make mutants MODULE=cprqueue/store/runs.py SAMPLE=50; see docs/mutants.md.
 MODULE ?=

@@ -76,9 +76,10 @@ def jobs(found: Iterable[Job], **sighting: object) -> None:
 def canaries() -> None:
     """Send a canary message to each queue in which nothing waits."""
     with _or_the_sweep():
-        for queue in QUEUES:
-            if not messages_in(queue):
-                app.send_task(CANARY, kwargs={"queue": queue}, queue=queue)
+        with app.connection_for_write() as connection:
+            waiting = broker_link.lengths(connection, QUEUES)
+        for queue in (name for name in QUEUES if not waiting[name]):
+            app.send_task(CANARY, kwargs={"queue": queue}, queue=queue)
 
 
 def messages_in(queue: str) -> int:

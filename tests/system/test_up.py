@@ -210,7 +210,7 @@ def test_up_without_any_setting_or_with_a_broken_timetable_is_refused(
     assert hint.startswith(f"error: there is no .env in {tmp_path}: `cp {ROOT}/.env.example .env`")
     assert len(missing) == 5
     (tmp_path / "celerybeat-schedule.py").write_text("nonsense")
-    [line] = up(**small_system.env)
+    [line] = up(**{**small_system.env, "CPR_VAR_DIR": str(tmp_path / "var")})
     assert "celerybeat-schedule.py line 1: NameError" in line
 
 
