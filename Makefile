@@ -12,7 +12,8 @@ RUN_READY := .venv/.run-requirements-installed
 DEV_READY := .venv/.dev-requirements-installed
 
 PIP_INSTALL = $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
-PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+# A file's tests share what it has started once, so they run in one process.
+PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 # Measuring slows what runs in the test processes themselves: `make test COVERAGE=` does without.
 COVERAGE ?= --cov --cov-report=

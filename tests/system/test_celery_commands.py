@@ -15,8 +15,6 @@ from cprqueue.cli.up import free_port
 from tests.real_processes import killed_at_the_end, wait_until
 from tests.running import PATIENT, System, Up, celery
 
-pytestmark = pytest.mark.xdist_group("celery")  # one server for all of them
-
 
 @pytest.fixture(scope="module")
 def up(small_system: System) -> Iterator[Up]:

@@ -22,9 +22,6 @@ from tests.real_processes import marked, wait_until
 from tests.running import PATIENT, ROOT, System, Up, clean_environment
 from tests.web.conftest import USERS, Browser
 
-pytestmark = pytest.mark.xdist_group("up")  # one server for all of them
-
-
 PROGRAMS = ("broker", *QUEUES, "beat", "flower", "web")
 
 
