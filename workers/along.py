@@ -1,0 +1,253 @@
+"""One task takes further waiting messages of its queue along, and does the work of all at once.
+
+Each message stays a task of its own: Celery's tracer runs it, with its log lines, its retry and its
+events, which go out together as one message. Only its work is done by then.
+
+The messages are taken where the task runs: in a process of the pool, over a connection of its own.
+What if that process dies, or is suspended, at each line of ``taken`` and ``Batch``:
+
+* before they are taken, or while: see ``runtime.taking``;
+* taken, but not recorded: they come again. Where the task fails, or its worker is asked to end
+  before it has begun to record, they are put back at once;
+* recorded, but not acknowledged (suspended: not in time): they come again, to whomever, and there
+  is nothing to change any more. What is due by them is on record: the sweep wakes the push up;
+* acknowledged, but the task that took them is not: it alone comes again, as if it had been alone;
+* told (events) to nobody: Flower shows them as sent.
+
+The main process hands over what only it knows: see ``runtime.requests.Worker``. A message that it
+would not run at once (revoked, expired, to be run later, unreadable, another task) is left to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Any
+
+from celery.app import trace
+from celery.utils.log import get_logger
+
+from cprqueue import celery, errors, failpoints
+from cprqueue.runtime.requests import WORKER, Request, Worker
+from cprqueue.runtime.taking import Message, Taking, taking
+from workers import publish
+
+log = logging.getLogger(__name__)
+received_log = get_logger("celery.worker.strategy")
+
+MOST_EVENTS = 1000
+QUIET_SECONDS = 30
+"""After the broker went away, or refused: so long each task does its own work alone."""
+
+JSON = frozenset({"application/json"})
+
+
+class _Mine(threading.local):
+    """What this thread keeps between its tasks, and of the one that it is at."""
+
+    def __init__(self) -> None:
+        self.line: _Line | None = None
+        self.alone = False
+        self.not_before = 0.0
+        self.done: set[str] | None = None
+
+
+_mine = _Mine()
+
+
+def is_done(task_id: str) -> bool:
+    """Tell whether the work of this task is done already, by the one that took it along."""
+    return task_id in (_mine.done or ())
+
+
+class Batch:
+    """The tasks that were taken along, in their order."""
+
+    def __init__(self, line: _Line | None, requests: Sequence[Request]) -> None:
+        self._line, self.requests = line, requests
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def end(self, done: Collection[int]) -> None:
+        """Run each task to its end, those at the places ``done`` without doing their work again."""
+        if self._line is None or not self.requests:
+            return
+        _mine.done = {str(self.requests[place].id) for place in done}
+        try:
+            copy_context().run(self._run)  # what is bound for log lines stays each task's own
+        finally:
+            _mine.done = None
+        failpoints.point("ended_batch")
+        with _or_again():
+            self._line.acknowledge([request.message for request in self.requests])
+            failpoints.point("acknowledged_batch")
+            self._line.flush()
+        self.requests = ()
+
+    def _run(self) -> None:
+        for request in self.requests:
+            _tell_received(request)
+            request.on_accepted(os.getpid(), time.monotonic())
+            request.on_success(_traced(request))
+
+    def put_back(self) -> None:
+        """Let others have the messages."""
+        if self._line is not None and self.requests:
+            with _or_again():
+                self._line.put_back([request.message for request in self.requests])
+        self.requests = ()
+
+
+@contextmanager
+def taken(task: Any, most: int, readable: Callable[..., object]) -> Iterator[Batch]:
+    """Take up to ``most`` waiting messages of ``task`` along; what is not ended is put back.
+
+    ``readable`` is called with the arguments of each; one for which it raises stays in the queue.
+    After an error the next task takes none along, so that what is wrong is wrong once, not
+    fifty times.
+    """
+    if _mine.done is not None:  # this task was taken along itself
+        yield Batch(None, ())
+        return
+    batch = Batch(None, ()) if _mine.alone else _take(task, most, readable)
+    _mine.alone = True
+    try:
+        failpoints.point("taken_along")
+        if celery.ending():
+            batch.put_back()
+        yield batch
+        _mine.alone = False
+    finally:
+        batch.put_back()
+
+
+def _take(task: Any, most: int, readable: Callable[..., object]) -> Batch:
+    worker: Worker | None = (task.request.properties or {}).get(WORKER)
+    queue = (task.request.delivery_info or {}).get("routing_key")
+    if worker is None or worker["revoked"] is None or not queue or celery.ending():
+        return Batch(None, ())
+    if time.monotonic() < _mine.not_before:
+        return Batch(None, ())
+    with _or_again():
+        if _mine.line is None:
+            _mine.line = _Line(task, queue)
+        return Batch(_mine.line, _mine.line.take(most, worker, readable))
+    return Batch(None, ())
+
+
+class _Line:
+    """A connection of one thread to the queue of its task, and to those who watch."""
+
+    def __init__(self, task: Any, queue: str) -> None:
+        self._task = task
+        self._connection = celery.app.connection_for_read()
+        channel = self._connection.channel()
+        self._messages: Taking = taking(channel, queue, task.name, self._is_plain)
+        self._watchers = celery.app.events.Dispatcher(
+            channel=channel,
+            hostname=task.request.hostname,
+            buffer_group={"task"},
+            buffer_limit=MOST_EVENTS,
+            buffer_while_offline=False,
+        )
+        self.acknowledge = self._messages.acknowledge
+        self.put_back = self._messages.put_back
+        self.flush = self._watchers.flush
+
+    def close(self) -> None:
+        """Forget the connection, without a word to a broker that may be gone."""
+        self._connection.collect()
+
+    def take(self, most: int, worker: Worker, readable: Callable[..., object]) -> list[Request]:
+        """Take messages; what is not readable or must not run is put back."""
+        self._watchers.enabled = worker["events"]
+        celery.app.clock.adjust(worker["clock"])
+        found: list[Request] = []
+        left: list[Message] = []
+        for message in self._messages.take(most):
+            request = self._request(message, readable)
+            if request is None or request.id in (worker["revoked"] or ()):
+                left.append(message)
+            else:
+                found.append(request)
+        self.put_back(left)
+        return found
+
+    def _is_plain(self, message: Message) -> bool:
+        headers = message.headers or {}
+        return headers.get("task") == self._task.name and not (
+            headers.get("eta") or headers.get("expires")
+        )
+
+    def _request(self, message: Message, readable: Callable[..., object]) -> Request | None:
+        try:
+            message.accept = JSON
+            arguments, named, _ = message.payload
+            readable(*arguments, **named)
+            return Request(
+                message,
+                body=message.payload,
+                decoded=True,
+                app=celery.app,
+                task=self._task,
+                hostname=self._task.request.hostname,
+                eventer=self._watchers,
+            )
+        except Exception:  # the worker's main process says what is wrong with it
+            return None
+
+
+@contextmanager
+def _or_again() -> Iterator[None]:
+    """Go on where the broker goes away in the block: what is not acknowledged comes again."""
+    try:
+        with publish.reachable():
+            yield
+    except errors.ServiceUnreachable as error:
+        log.warning("taken along in vain: the messages come again", extra={"reason": str(error)})
+        line, _mine.line = _mine.line, None
+        _mine.not_before = time.monotonic() + QUIET_SECONDS
+        if line is not None:
+            line.close()
+
+
+def _traced(request: Request) -> tuple[int, Any, float]:
+    run = trace.fast_trace_task if celery.app.use_fast_trace_task else trace.trace_task_ret
+    ended: tuple[int, Any, float] = run(
+        request.type,
+        request.id,
+        request.request_dict,
+        request.body,
+        request.content_type,
+        request.content_encoding,
+    )
+    return ended
+
+
+def _tell_received(request: Request) -> None:
+    """Do what Celery's strategy does with a message that came."""
+    what = {
+        "id": request.id,
+        "name": request.name,
+        "args": request.argsrepr,
+        "kwargs": request.kwargsrepr,
+        "eta": None,
+    }
+    received_log.info(trace.LOG_RECEIVED, what, extra={"data": what})
+    request.send_event(
+        "task-received",
+        name=request.name,
+        args=request.argsrepr,
+        kwargs=request.kwargsrepr,
+        root_id=request.root_id,
+        parent_id=request.parent_id,
+        retries=request.request_dict.get("retries", 0),
+        eta=None,
+        expires=None,
+    )
