@@ -30,11 +30,14 @@ from contextvars import copy_context
 from typing import Any
 
 from celery.app import trace
+from celery.exceptions import InvalidTaskError
 from celery.utils.log import get_logger
+from kombu.exceptions import KombuError
 
 from cprqueue import celery, errors, failpoints
 from cprqueue.runtime.requests import WORKER, Request, Worker
 from cprqueue.runtime.taking import Message, Taking, taking
+from cprqueue.services.record_batch import ODD_JOB
 from workers import publish
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ QUIET_SECONDS = 30
 """After the broker went away, or refused: so long each task does its own work alone."""
 
 JSON = frozenset({"application/json"})
+UNREADABLE = (KombuError, InvalidTaskError, RecursionError, *ODD_JOB)
 
 
 class _Mine(threading.local):
@@ -118,9 +122,10 @@ def taken(task: Any, most: int, readable: Callable[..., object]) -> Iterator[Bat
     batch = Batch(None, ()) if _mine.alone else _take(task, most, readable)
     _mine.alone = True
     try:
-        failpoints.point("taken_along")
-        if celery.ending():
-            batch.put_back()
+        if batch:
+            failpoints.point("taken_along")
+            if celery.ending():
+                batch.put_back()
         yield batch
         _mine.alone = False
     finally:
@@ -134,11 +139,12 @@ def _take(task: Any, most: int, readable: Callable[..., object]) -> Batch:
         return Batch(None, ())
     if time.monotonic() < _mine.not_before:
         return Batch(None, ())
+    requests: list[Request] = []
     with _or_again():
         if _mine.line is None:
             _mine.line = _Line(task, queue)
-        return Batch(_mine.line, _mine.line.take(most, worker, readable))
-    return Batch(None, ())
+        requests = _mine.line.take(most, worker, readable)
+    return Batch(_mine.line, requests)
 
 
 class _Line:
@@ -168,16 +174,15 @@ class _Line:
         """Take messages; what is not readable or must not run is put back."""
         self._watchers.enabled = worker["events"]
         celery.app.clock.adjust(worker["clock"])
-        found: list[Request] = []
-        left: list[Message] = []
-        for message in self._messages.take(most):
-            request = self._request(message, readable)
-            if request is None or request.id in (worker["revoked"] or ()):
-                left.append(message)
-            else:
-                found.append(request)
-        self.put_back(left)
-        return found
+        left = self._messages.take(most)
+        try:
+            requests = [self._request(message, readable) for message in left]
+            runnable = [r for r in requests if r and r.id not in (worker["revoked"] or ())]
+            ours = {request.message.delivery_tag for request in runnable}
+            left = [message for message in left if message.delivery_tag not in ours]
+        finally:
+            self.put_back(left)
+        return runnable
 
     def _is_plain(self, message: Message) -> bool:
         headers = message.headers or {}
@@ -199,7 +204,7 @@ class _Line:
                 hostname=self._task.request.hostname,
                 eventer=self._watchers,
             )
-        except Exception:  # the worker's main process says what is wrong with it
+        except UNREADABLE:  # the worker's main process says what is wrong with it
             return None
 
 
@@ -210,7 +215,7 @@ def _or_again() -> Iterator[None]:
         with publish.reachable():
             yield
     except errors.ServiceUnreachable as error:
-        log.warning("taken along in vain: the messages come again", extra={"reason": str(error)})
+        log.warning("what is not acknowledged comes again", extra={"reason": str(error)})
         line, _mine.line = _mine.line, None
         _mine.not_before = time.monotonic() + QUIET_SECONDS
         if line is not None:

@@ -42,7 +42,7 @@ class _Message(NamedTuple):
 def _read(
     job: dict[str, Any], run_id: int, complete: bool, observed_at: str, number: int | None = None
 ) -> _Message:
-    """Read the arguments; messages of the version before have no number: then their run's counts."""
+    """Read the arguments; those of the version before have no number: then their run's counts."""
     moment = datetime.fromisoformat(observed_at)
     return _Message(
         Job.from_message(job), run_id, run_id if number is None else number, complete, moment

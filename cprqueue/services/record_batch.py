@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Job
 from cprqueue.domain.recording import Change, Sighting, decide
 from cprqueue.domain.records import Recorded
-from cprqueue.errors import DatabaseUnavailable
+from cprqueue.errors import DatabaseUnavailable, Overtaken
 from cprqueue.store import job_batches
 from cprqueue.store.database import Database
 
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 TRIES = 2
 """One that lost a race reads again once; after that each job is recorded by itself."""
+
+ODD_JOB = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a job is good for whose fields are not what they should be."""
 
 
 class Seen(NamedTuple):
@@ -47,14 +51,12 @@ def record_batch(db: Database, rules: ActiveRules, batch: Sequence[Seen]) -> dic
         return db.retrying(lambda conn: _record_in(conn, rules, batch), tries=TRIES)
     except DatabaseUnavailable:
         raise
-    except Exception as error:  # whose it is, and what is wrong with it, ``record`` says
+    except (SQLAlchemyError, Overtaken, *ODD_JOB) as error:  # whose it is, ``record`` says
         log.info("recorded one by one", extra={"jobs": len(batch), "reason": type(error).__name__})
         return {}
 
 
-def _record_in(
-    conn: Connection, rules: ActiveRules, batch: Sequence[Seen]
-) -> dict[int, list[int]]:
+def _record_in(conn: Connection, rules: ActiveRules, batch: Sequence[Seen]) -> dict[int, list[int]]:
     first = _first_of_each_job(batch)
     known = job_batches.recorded(conn, [batch[place].job.job_id for place in first])
     plain: dict[int, tuple[Recorded | None, Change]] = {}
