@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -304,14 +305,15 @@ def test_each_message_keeps_its_own_end_and_its_events(place: Place) -> None:
 
 @pytest.mark.parametrize("place", ["valkey"], indirect=True)
 def test_a_database_that_is_away_is_met_by_each_message_for_itself(place: Place) -> None:
-    way = place.directory / "way"
-    way.symlink_to(place.directory / "var")
-    with place.watched(), place.worker(DATABASE_URL=f"sqlite:///{way}/cprqueue.db"):
-        wait_until(lambda: "at work" in place.log())
-        way.unlink()
-        ids = place.send(*map(message, ALL))
+    ids = place.send(*map(message, ALL))
+    file = sqlite3.connect(place.directory / "var" / "cprqueue.db")
+    with file:  # as if it was away, for whoever records a new job
+        file.execute("CREATE TRIGGER away INSERT ON jobs BEGIN SELECT 1 FROM nowhere; END")
+    with place.watched(), place.worker():
         wait_until(lambda: sum("retried" in told for told in place.told.values()) >= 2)
-        way.symlink_to(place.directory / "var")
+        with file:
+            file.execute("DROP TRIGGER away")
+        file.close()
         wait_until(lambda: place.recorded() == ALL and not place.waiting(), timeout_seconds=60)
         wait_until(lambda: all(place.told[n][-1:] == ["succeeded"] for n in ids))
     assert place.most_events() == 1
