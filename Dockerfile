@@ -24,7 +24,9 @@ COPY docker/health.sh docker/
 COPY cprqueue cprqueue
 COPY workers workers
 
-RUN printf '#!/bin/sh\nexec python -m cprqueue "$@"\n' >/usr/local/bin/cprqueue \
+# A checkout made with a strict umask is readable by its owner alone; the programs are another user.
+RUN chmod -R a+rX /app \
+    && printf '#!/bin/sh\nexec python -m cprqueue "$@"\n' >/usr/local/bin/cprqueue \
     && chmod 755 /usr/local/bin/cprqueue \
     && useradd --system --uid 10001 --home-dir /var/lib/cprqueue --create-home cprqueue
 USER cprqueue

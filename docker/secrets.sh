@@ -33,6 +33,7 @@ case ,$COMPOSE_PROFILES, in
 *,sqlserver,*)
     make database_url "mssql+pyodbc://cprqueue:$(cat secrets/database_password)@sqlserver:1433/cprqueue?$driver" ;;
 esac
+chmod a+r docker/valkey.conf # the broker reads it; git made it with your umask
 for name in rm_password rm_api_secret qbt_access_token broker_url; do
     make "$name" ""
     [ -s "secrets/$name" ] || echo "fill in secrets/$name"

@@ -24,6 +24,7 @@ mirror=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Pack
     awk '$1 == "Debian" && $2 !~ /security/ {print $2; exit}')
 [ -n "$mirror" ] || { say "skipped: apt-get has no source of Debian's packages"; exit 0; }
 
+umask 022 # the stand-ins are used by many users
 work=$(mktemp -d)
 project=$work/cprqueue
 export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf
@@ -100,7 +101,8 @@ step() { # step WHAT COMMAND...: within QUICK seconds
 
 make_project() { # the files that git knows, and settings as an operator would write them
     mkdir -p "$project"
-    git ls-files -z | xargs -0 cp --parents -t "$project"
+    # As with a strict umask, which the images and mounted files must not depend on.
+    (umask 077 && git ls-files -z | xargs -0 cp --parents -t "$project")
     cat >"$project/.env" <<'END'
 RM_BASE_URL=http://127.0.0.1:8030
 RM_USERNAME=sandbox

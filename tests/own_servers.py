@@ -100,7 +100,13 @@ class Server(Program):
         """Kill it with SIGKILL and start it again."""
         self.end(signal.SIGKILL)
         self.start()
-        wait_until(self.answers, timeout_seconds=60)
+        self.wait_until_it_answers()
+
+    def wait_until_it_answers(self) -> None:
+        """Return once it takes connections; fail at once if it ended instead."""
+        assert self.process is not None
+        wait_until(lambda: self.answers() or self.process.poll() is not None, timeout_seconds=60)
+        assert self.process.poll() is None, (self.directory / "log").read_text()
 
 
 @contextmanager
@@ -111,7 +117,7 @@ def running(kind: str) -> Iterator[Server]:
         server = {"postgresql": _postgresql, "mariadb": _mariadb}[kind](user, directory)
         try:
             server.start()
-            wait_until(server.answers, timeout_seconds=60)
+            server.wait_until_it_answers()
             _make_database(server)
             yield server
         finally:
@@ -183,12 +189,13 @@ def pooled(url: str, *, connections: int) -> Iterator[str]:
             f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
             f"auth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n"
         )
+        config.chmod(0o644)  # the server is another user, whatever our umask
         server = Server("postgres", ["pgbouncer", str(config)], directory)
         pooled = behind.set(host="127.0.0.1", port=port)
         server.url = pooled.render_as_string(hide_password=False)
         try:
             server.start()
-            wait_until(server.answers, timeout_seconds=60)
+            server.wait_until_it_answers()
             yield server.url
         finally:
             server.end(signal.SIGINT)

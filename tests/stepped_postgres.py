@@ -30,7 +30,7 @@ class SteppedPostgres:
         self.library = _found("*/faketime/libfaketime.so.1")
         self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
         self.server: subprocess.Popen[bytes] | None = None
-        self.offset.write_text("+0\n")
+        self.step(0)
         data = ("--pgdata", str(home / "data"))
         make = [*AS_POSTGRES, str(self.bin_dir / "initdb"), *data, "--auth", "trust", "--no-sync"]
         subprocess.run(make, check=True, capture_output=True, cwd=home)
@@ -39,6 +39,7 @@ class SteppedPostgres:
         """Set the server's clock so far ahead of the true time (negative: behind it)."""
         new = self.offset.with_suffix(".new")
         new.write_text(f"{seconds:+.3f}\n")
+        new.chmod(0o644)  # the server is another user, whatever our umask
         new.rename(self.offset)
 
     def start(self) -> None:

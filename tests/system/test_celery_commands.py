@@ -21,13 +21,17 @@ pytestmark = pytest.mark.xdist_group("celery")  # one server for all of them
 @pytest.fixture(scope="module")
 def up(small_system: System) -> Iterator[Up]:
     with small_system.up("--no-beat", "--flower-port", "0") as running:
+        order(small_system)
         yield running
 
 
-def test_call_gives_an_order(small_system: System, up: Up) -> None:
+def order(small_system: System) -> None:
     with celery(small_system, "call", "cpr.fetch_jobs", "--kwargs", '{"full": true}') as call:
         said, _ = call.communicate(timeout=60)
     assert call.returncode == 0, said
+
+
+def test_call_gives_an_order(small_system: System, up: Up) -> None:
     wait_until(lambda: len(active_jobcodes(small_system)) > 20, **PATIENT)
     assert all(code["assigned_to_all"] for code in active_jobcodes(small_system))
 
