@@ -47,6 +47,9 @@ MOST_EVENTS = 1000
 QUIET_SECONDS = 30
 """After the broker went away, or refused: so long each task does its own work alone."""
 
+LONGEST_SECONDS = 20
+"""How long after they were taken one may begin to record them one by one."""
+
 JSON = frozenset({"application/json"})
 UNREADABLE = (KombuError, InvalidTaskError, RecursionError, *ODD_JOB)
 
@@ -74,6 +77,7 @@ class Batch:
 
     def __init__(self, line: _Line | None, requests: Sequence[Request]) -> None:
         self._line, self.requests = line, requests
+        self._until = time.monotonic() + LONGEST_SECONDS
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -84,21 +88,28 @@ class Batch:
             return
         _mine.done = {str(self.requests[place].id) for place in done}
         try:
-            copy_context().run(self._run)  # what is bound for log lines stays each task's own
+            ended = copy_context().run(
+                self._run
+            )  # what is bound for log lines stays each one's own
         finally:
             _mine.done = None
         failpoints.point("ended_batch")
+        over, self.requests = self.requests[:ended], self.requests[ended:]
         with _or_again():
-            self._line.acknowledge([request.message for request in self.requests])
+            self._line.acknowledge([request.message for request in over])
             failpoints.point("acknowledged_batch")
             self._line.flush()
-        self.requests = ()
+        self.put_back()
 
-    def _run(self) -> None:
-        for request in self.requests:
+    def _run(self) -> int:
+        """Run them while the limit of the task that took them is far off; return how many."""
+        for number, request in enumerate(self.requests):
+            if time.monotonic() > self._until and not is_done(request.id):
+                return number
             _tell_received(request)
             request.on_accepted(os.getpid(), time.monotonic())
             request.on_success(_traced(request))
+        return len(self.requests)
 
     def put_back(self) -> None:
         """Let others have the messages."""
@@ -154,7 +165,7 @@ class _Line:
         self._task = task
         self._connection = celery.app.connection_for_read()
         channel = self._connection.channel()
-        self._messages: Taking = taking(channel, queue, task.name, self._is_plain)
+        self._messages: Taking = taking(channel, queue, task.name)
         self._watchers = celery.app.events.Dispatcher(
             channel=channel,
             hostname=task.request.hostname,
@@ -183,12 +194,6 @@ class _Line:
         finally:
             self.put_back(left)
         return runnable
-
-    def _is_plain(self, message: Message) -> bool:
-        headers = message.headers or {}
-        return headers.get("task") == self._task.name and not (
-            headers.get("eta") or headers.get("expires")
-        )
 
     def _request(self, message: Message, readable: Callable[..., object]) -> Request | None:
         try:

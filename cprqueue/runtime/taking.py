@@ -15,17 +15,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from kombu import Queue
 from kombu.transport import redis as kombu_redis
-from redis.exceptions import ResponseError
 
 Message = Any
 """kombu's; it ships no types."""
-
-Wanted = Callable[[Message], bool]
 
 TAKE = """
 local taken = {}
@@ -53,10 +50,13 @@ It ends at the first that is not wanted: that one is the consumer's.
 
 
 class Taking(Protocol):
-    """How messages of one queue are taken, and what becomes of them."""
+    """How messages of one task are taken off its queue, and what becomes of them.
+
+    Wanted are those of the task that are to be run now, whenever that is.
+    """
 
     def take(self, most: int) -> list[Message]:
-        """Take up to so many that are wanted; the first that is not stays in the queue."""
+        """Take up to so many, the oldest first; the first that is not wanted stays, and ends it."""
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """End these messages: their work is done."""
@@ -66,10 +66,10 @@ class Taking(Protocol):
 
 
 class OneByOne:
-    """For every broker: each message is asked for, and put back where it is not wanted."""
+    """For RabbitMQ: each message is asked for, and put back where it is not wanted."""
 
-    def __init__(self, channel: Any, queue: str, wanted: Wanted) -> None:
-        self._queue, self._wanted = Queue(queue)(channel), wanted
+    def __init__(self, channel: Any, queue: str, task: str) -> None:
+        self._queue, self._task = Queue(queue)(channel), task
 
     def take(self, most: int) -> list[Message]:
         """Do what ``Taking`` says."""
@@ -78,11 +78,16 @@ class OneByOne:
             message = self._queue.get(no_ack=False)
             if message is None:
                 break
-            if not self._wanted(message):
+            if not self._is_wanted(message):
                 message.requeue()
                 break
             found.append(message)
         return found
+
+    def _is_wanted(self, message: Message) -> bool:
+        headers = message.headers or {}
+        later = headers.get("eta") or headers.get("expires")
+        return headers.get("task") == self._task and not later
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Do what ``Taking`` says."""
@@ -96,26 +101,13 @@ class OneByOne:
 
 
 class AtOnce:
-    """For Redis and Valkey: all of them by one script, acknowledged in one transaction.
+    """For Redis and Valkey: all of them by one script, acknowledged in one transaction."""
 
-    Where the broker refuses the script (rights), messages are taken one by one from then on.
-    """
-
-    def __init__(self, channel: Any, queue: str, task: str, wanted: Wanted) -> None:
+    def __init__(self, channel: Any, queue: str, task: str) -> None:
         self._channel, self._queue, self._task = channel, queue, task
-        self._slow = OneByOne(channel, queue, wanted)
-        self._refused = False
 
     def take(self, most: int) -> list[Message]:
         """Do what ``Taking`` says."""
-        if not self._refused:
-            try:
-                return self._by_script(most)
-            except ResponseError:
-                self._refused = True
-        return self._slow.take(most)
-
-    def _by_script(self, most: int) -> list[Message]:
         channel, place = self._channel, json.dumps([self._queue, self._queue])
         keys = (self._queue, channel.unacked_index_key, channel.unacked_key)
         end = f", {place[1:-1]}"  # of [message, exchange, routing key]; both are named as the queue
@@ -125,9 +117,6 @@ class AtOnce:
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Do what ``Taking`` says."""
-        if self._refused:
-            self._slow.acknowledge(messages)
-            return
         tags = [message.delivery_tag for message in messages]
         channel = self._channel
         with channel.conn_or_acquire() as client, client.pipeline() as pipe:
@@ -137,15 +126,12 @@ class AtOnce:
 
     def put_back(self, messages: Sequence[Message]) -> None:
         """Do what ``Taking`` says."""
-        if self._refused:
-            self._slow.put_back(messages)
-            return
         for message in reversed(messages):
             self._channel.qos.restore_by_tag(message.delivery_tag)
 
 
-def taking(channel: Any, queue: str, task: str, wanted: Wanted) -> Taking:
-    """Return how to take what is ``wanted`` of ``task`` off the queue, on this channel."""
-    if isinstance(channel, kombu_redis.Channel) and not channel.global_keyprefix:
-        return AtOnce(channel, queue, task, wanted)
-    return OneByOne(channel, queue, wanted)
+def taking(channel: Any, queue: str, task: str) -> Taking:
+    """Return how messages of ``task`` are taken off the queue, on this channel."""
+    if isinstance(channel, kombu_redis.Channel):
+        return AtOnce(channel, queue, task)
+    return OneByOne(channel, queue, task)
