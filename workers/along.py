@@ -21,6 +21,7 @@ would not run at once (revoked, expired, to be run later, unreadable, another ta
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -46,6 +47,9 @@ received_log = get_logger("celery.worker.strategy")
 MOST_EVENTS = 1000
 QUIET_SECONDS = 30
 """After the broker went away, or refused: so long each task does its own work alone."""
+
+HEARTBEAT_SECONDS = 60
+"""RabbitMQ takes messages back that this process has kept, without a word, for twice this."""
 
 LONGEST_SECONDS = 20
 """How long after they were taken one may begin to record them one by one."""
@@ -152,8 +156,10 @@ def _take(task: Any, most: int, readable: Callable[..., object]) -> Batch:
         return Batch(None, ())
     requests: list[Request] = []
     with _or_again():
-        if _mine.line is None:
-            _mine.line = _Line(task, queue)
+        if _mine.line is not None and _mine.line.is_too_quiet():
+            _mine.line.close()
+            _mine.line = None
+        _mine.line = _mine.line or _Line(task, queue)
         requests = _mine.line.take(most, worker, readable)
     return Batch(_mine.line, requests)
 
@@ -163,7 +169,8 @@ class _Line:
 
     def __init__(self, task: Any, queue: str) -> None:
         self._task = task
-        self._connection = celery.app.connection_for_read()
+        self._connection = celery.app.connection_for_read(heartbeat=HEARTBEAT_SECONDS)
+        self._used_at = time.monotonic()
         channel = self._connection.channel()
         self._messages: Taking = taking(channel, queue, task.name)
         self._watchers = celery.app.events.Dispatcher(
@@ -177,12 +184,18 @@ class _Line:
         self.put_back = self._messages.put_back
         self.flush = self._watchers.flush
 
+    def is_too_quiet(self) -> bool:
+        """Tell whether RabbitMQ may be about to give the connection up: nobody sends heartbeats."""
+        patience = self._connection.get_heartbeat_interval() or math.inf
+        return time.monotonic() - self._used_at > patience / 2
+
     def close(self) -> None:
         """Forget the connection, without a word to a broker that may be gone."""
         self._connection.collect()
 
     def take(self, most: int, worker: Worker, readable: Callable[..., object]) -> list[Request]:
         """Take messages; what is not readable or must not run is put back."""
+        self._used_at = time.monotonic()
         self._watchers.enabled = worker["events"]
         celery.app.clock.adjust(worker["clock"])
         left = self._messages.take(most)

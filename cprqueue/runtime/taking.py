@@ -4,8 +4,8 @@ A message that is taken is neither lost nor doubled. What if the process dies, o
 
 * before a message is taken, or half way to it: it waits in the queue. RabbitMQ hands it out and
   notes that in one step, and so does the script for Redis, which kombu's own consumer does not;
-* after that: RabbitMQ puts it back as soon as the connection is gone, or the channel has not
-  acknowledged it for consumer_timeout; Redis after the visibility timeout, as any other message;
+* after that: RabbitMQ puts it back as soon as the connection is gone, or silent for two heartbeats
+  (consumer_timeout is for consumers alone); Redis after the visibility timeout, as any other;
 * after it was acknowledged: it is over. An acknowledgement of what was put back meanwhile does
   nothing on RabbitMQ, whose channel is closed by then; on Redis it ends the message, wherever it is
   then, and that is right, because its work was recorded before.

@@ -28,7 +28,7 @@ class Line:
     """A queue, how it is taken from, and what is in it."""
 
     def __init__(self, port: int, channel: Any) -> None:
-        self.redis = Redis(port=port)
+        self.redis = Redis(port=port, decode_responses=True)
         self.redis.flushall()
         self.channel, self.queue = channel, QUEUE(channel)
         self.queue.declare()
@@ -96,7 +96,7 @@ def test_kombu_restores_what_was_taken_and_not_acknowledged(line: Line) -> None:
     line.put(1, 2)
     assert numbers(line.taking.take(9)) == [1, 2]
     for tag in line.redis.hkeys("unacked"):
-        line.redis.zadd("unacked_index", {tag.decode(): 0.0})
+        line.redis.zadd("unacked_index", {str(tag): 0.0})
     line.channel.qos.restore_visible(num=9, interval=1)
     assert sorted(line.waiting()) == [1, 2]
     assert line.unacknowledged() == (0, 0)
