@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, insert, update
+from sqlalchemy import Connection, insert, update
 
 from cprqueue.domain.recording import Change, LinkNeed
 from cprqueue.domain.records import Recorded
@@ -25,16 +25,14 @@ from cprqueue.store.tables import jobs, links
 Seen = tuple[Recorded, Change]
 Values = tuple[tuple[str, object], ...]
 
-_OF_THESE = RECORDED.add_columns(jobs.c.job_id).where(
-    jobs.c.job_id.in_(bindparam("ids", expanding=True))
-)
+_RECORDED = RECORDED.add_columns(jobs.c.job_id)
 
 
 def recorded(conn: Connection, job_ids: Iterable[int]) -> dict[int, Recorded]:
     """Return what the record says of these jobs, by id; unknown ones are left out."""
     found: dict[int, Recorded] = {}
     for part in chunks(sorted(job_ids)):
-        rows = conn.execute(_OF_THESE, {"ids": part}).mappings()
+        rows = conn.execute(_RECORDED.where(jobs.c.job_id.in_(part))).mappings()
         found |= {row["job_id"]: Recorded.from_row(row) for row in rows}
     return found
 

@@ -64,15 +64,15 @@ def test_a_worker_that_is_killed_at_any_line_of_a_batch_loses_and_doubles_nothin
     assert place.most_events() == 1
 
 
+@pytest.mark.parametrize("place", ["valkey"], indirect=True)
 def test_what_was_suspended_beyond_the_timeout_comes_to_another_and_is_recorded_once(
     place: Place,
 ) -> None:
+    """On RabbitMQ: see test_own_rabbitmq."""
     place.send(*map(message, ALL))
     with place.worker("taken_along:stop"):
         wait_until(place.stopped)
         (asleep,) = place.stopped()
-        if place.redis is None:
-            place.send(*map(message, ALL))  # RabbitMQ keeps what a living connection has
         place.let_time_pass()
         with place.worker():
             wait_until(lambda: place.recorded() == ALL)
@@ -82,6 +82,7 @@ def test_what_was_suspended_beyond_the_timeout_comes_to_another_and_is_recorded_
     assert place.most_events() == 1
 
 
+@pytest.mark.parametrize("place", ["valkey"], indirect=True)
 def test_a_worker_that_is_asked_to_end_puts_back_what_it_has_not_recorded(place: Place) -> None:
     place.send(*map(message, ALL))
     with place.worker("taken_along:stop") as worker:
