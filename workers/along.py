@@ -21,8 +21,6 @@ would not run at once (revoked, expired, to be run later, unreadable, another ta
 from __future__ import annotations
 
 import logging
-import math
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -30,39 +28,25 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
 
-from celery.app import trace
-from celery.exceptions import InvalidTaskError
-from celery.utils.log import get_logger
-from kombu.exceptions import KombuError
-
 from cprqueue import celery, errors, failpoints
 from cprqueue.runtime.requests import WORKER, Request, Worker
-from cprqueue.runtime.taking import Message, Taking, taking
-from cprqueue.services.record_batch import ODD_JOB
 from workers import publish
+from workers.line import Line, run
 
 log = logging.getLogger(__name__)
-received_log = get_logger("celery.worker.strategy")
 
-MOST_EVENTS = 1000
 QUIET_SECONDS = 30
 """After the broker went away, or refused: so long each task does its own work alone."""
 
-HEARTBEAT_SECONDS = 60
-"""RabbitMQ takes messages back that this process has kept, without a word, for twice this."""
-
 LONGEST_SECONDS = 20
 """How long after they were taken one may begin to record them one by one."""
-
-JSON = frozenset({"application/json"})
-UNREADABLE = (KombuError, InvalidTaskError, RecursionError, *ODD_JOB)
 
 
 class _Mine(threading.local):
     """What this thread keeps between its tasks, and of the one that it is at."""
 
     def __init__(self) -> None:
-        self.line: _Line | None = None
+        self.line: Line | None = None
         self.alone = False
         self.not_before = 0.0
         self.done: set[str] | None = None
@@ -79,7 +63,7 @@ def is_done(task_id: str) -> bool:
 class Batch:
     """The tasks that were taken along, in their order."""
 
-    def __init__(self, line: _Line | None, requests: Sequence[Request]) -> None:
+    def __init__(self, line: Line | None, requests: Sequence[Request]) -> None:
         self._line, self.requests = line, requests
         self._until = time.monotonic() + LONGEST_SECONDS
 
@@ -100,7 +84,7 @@ class Batch:
         failpoints.point("ended_batch")
         over, self.requests = self.requests[:ended], self.requests[ended:]
         with _or_again():
-            self._line.acknowledge([request.message for request in over])
+            self._line.acknowledge(over)
             failpoints.point("acknowledged_batch")
             self._line.flush()
         self.put_back()
@@ -110,16 +94,14 @@ class Batch:
         for number, request in enumerate(self.requests):
             if time.monotonic() > self._until and not is_done(request.id):
                 return number
-            _tell_received(request)
-            request.on_accepted(os.getpid(), time.monotonic())
-            request.on_success(_traced(request))
+            run(request)
         return len(self.requests)
 
     def put_back(self) -> None:
         """Let others have the messages."""
         if self._line is not None and self.requests:
             with _or_again():
-                self._line.put_back([request.message for request in self.requests])
+                self._line.put_back(self.requests)
         self.requests = ()
 
 
@@ -159,71 +141,9 @@ def _take(task: Any, most: int, readable: Callable[..., object]) -> Batch:
         if _mine.line is not None and _mine.line.is_too_quiet():
             _mine.line.close()
             _mine.line = None
-        _mine.line = _mine.line or _Line(task, queue)
+        _mine.line = _mine.line or Line(task, queue)
         requests = _mine.line.take(most, worker, readable)
     return Batch(_mine.line, requests)
-
-
-class _Line:
-    """A connection of one thread to the queue of its task, and to those who watch."""
-
-    def __init__(self, task: Any, queue: str) -> None:
-        self._task = task
-        self._connection = celery.app.connection_for_read(heartbeat=HEARTBEAT_SECONDS)
-        self._used_at = time.monotonic()
-        channel = self._connection.channel()
-        self._messages: Taking = taking(channel, queue, task.name)
-        self._watchers = celery.app.events.Dispatcher(
-            channel=channel,
-            hostname=task.request.hostname,
-            buffer_group={"task"},
-            buffer_limit=MOST_EVENTS,
-            buffer_while_offline=False,
-        )
-        self.acknowledge = self._messages.acknowledge
-        self.put_back = self._messages.put_back
-        self.flush = self._watchers.flush
-
-    def is_too_quiet(self) -> bool:
-        """Tell whether RabbitMQ may be about to give the connection up: nobody sends heartbeats."""
-        patience = self._connection.get_heartbeat_interval() or math.inf
-        return time.monotonic() - self._used_at > patience / 2
-
-    def close(self) -> None:
-        """Forget the connection, without a word to a broker that may be gone."""
-        self._connection.collect()
-
-    def take(self, most: int, worker: Worker, readable: Callable[..., object]) -> list[Request]:
-        """Take messages; what is not readable or must not run is put back."""
-        self._used_at = time.monotonic()
-        self._watchers.enabled = worker["events"]
-        celery.app.clock.adjust(worker["clock"])
-        left = self._messages.take(most)
-        try:
-            requests = [self._request(message, readable) for message in left]
-            runnable = [r for r in requests if r and r.id not in (worker["revoked"] or ())]
-            ours = {request.message.delivery_tag for request in runnable}
-            left = [message for message in left if message.delivery_tag not in ours]
-        finally:
-            self.put_back(left)
-        return runnable
-
-    def _request(self, message: Message, readable: Callable[..., object]) -> Request | None:
-        try:
-            message.accept = JSON
-            arguments, named, _ = message.payload
-            readable(*arguments, **named)
-            return Request(
-                message,
-                body=message.payload,
-                decoded=True,
-                app=celery.app,
-                task=self._task,
-                hostname=self._task.request.hostname,
-                eventer=self._watchers,
-            )
-        except UNREADABLE:  # the worker's main process says what is wrong with it
-            return None
 
 
 @contextmanager
@@ -238,39 +158,3 @@ def _or_again() -> Iterator[None]:
         _mine.not_before = time.monotonic() + QUIET_SECONDS
         if line is not None:
             line.close()
-
-
-def _traced(request: Request) -> tuple[int, Any, float]:
-    run = trace.fast_trace_task if celery.app.use_fast_trace_task else trace.trace_task_ret
-    ended: tuple[int, Any, float] = run(
-        request.type,
-        request.id,
-        request.request_dict,
-        request.body,
-        request.content_type,
-        request.content_encoding,
-    )
-    return ended
-
-
-def _tell_received(request: Request) -> None:
-    """Do what Celery's strategy does with a message that came."""
-    what = {
-        "id": request.id,
-        "name": request.name,
-        "args": request.argsrepr,
-        "kwargs": request.kwargsrepr,
-        "eta": None,
-    }
-    received_log.info(trace.LOG_RECEIVED, what, extra={"data": what})
-    request.send_event(
-        "task-received",
-        name=request.name,
-        args=request.argsrepr,
-        kwargs=request.kwargsrepr,
-        root_id=request.root_id,
-        parent_id=request.parent_id,
-        retries=request.request_dict.get("retries", 0),
-        eta=None,
-        expires=None,
-    )
