@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Job
 from cprqueue.domain.recording import Sighting
 from cprqueue.domain.states import ErrorCode, LinkState
+from cprqueue.errors import DatabaseUnavailable
 from cprqueue.services.record import record
 from cprqueue.services.record_batch import Seen, record_batch
 from cprqueue.store import schema
@@ -213,3 +215,10 @@ def test_two_overlapping_batches_at_once_lose_nothing(two: tuple[Database, Datab
     rows = content(db)["jobs"]
     assert [row["job_id"] for row in rows] == [job.job_id for job in everybody]
     assert {(row["sighting"], row["job_name"]) for row in rows} == {(10, "10")}
+
+
+def test_a_database_that_is_away_is_an_error_and_not_one_by_one(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path / 'without-tables.db'}")
+    with pytest.raises(DatabaseUnavailable):
+        record_batch(db, RULES, [seen(JOB)])
+    db.close()
