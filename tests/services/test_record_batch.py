@@ -17,12 +17,12 @@ from sqlalchemy import delete, event, select, update
 
 from cprqueue.domain.active import ActiveRules
 from cprqueue.domain.models import Address, Job
-from cprqueue.domain.recording import Sighting
+from cprqueue.domain.recording import Sighting, decide
 from cprqueue.domain.states import ErrorCode, LinkState
-from cprqueue.errors import DatabaseUnavailable
+from cprqueue.errors import DatabaseUnavailable, Overtaken
 from cprqueue.services.record import record
 from cprqueue.services.record_batch import Seen, record_batch
-from cprqueue.store import schema
+from cprqueue.store import job_batches, schema
 from cprqueue.store.database import Database
 from cprqueue.store.tables import events, jobs, links
 from tests.other_servers import DATABASES, new_database
@@ -222,3 +222,18 @@ def test_a_database_that_is_away_is_an_error_and_not_one_by_one(tmp_path: Path) 
     with pytest.raises(DatabaseUnavailable):
         record_batch(db, RULES, [seen(JOB)])
     db.close()
+
+
+def test_a_record_that_changed_since_it_was_read_is_not_overwritten(
+    two: tuple[Database, Database],
+) -> None:
+    db, _ = two
+    empty(db)
+    record(db, RULES, *seen(JOB))
+    with db.read() as conn:
+        known = job_batches.recorded(conn, [1])[1]
+    record(db, RULES, *seen(JOB, 3))
+    change = decide(known, JOB, RULES.judge(JOB), seen(JOB, 2).sighting)
+    with pytest.raises(Overtaken), db.begin() as conn:
+        job_batches.write(conn, [(known, change)])
+    assert content(db)["jobs"][0]["sighting"] == 3
