@@ -104,9 +104,10 @@ class Server(Program):
 
     def wait_until_it_answers(self) -> None:
         """Return once it takes connections; fail at once if it ended instead."""
-        assert self.process is not None
-        wait_until(lambda: self.answers() or self.process.poll() is not None, timeout_seconds=60)
-        assert self.process.poll() is None, (self.directory / "log").read_text()
+        process = self.process
+        assert process is not None
+        wait_until(lambda: self.answers() or process.poll() is not None, timeout_seconds=60)
+        assert process.poll() is None, (self.directory / "log").read_text()
 
 
 @contextmanager
