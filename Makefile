@@ -97,7 +97,7 @@ endif
 # The environment is made anew where its Python is gone or too old. Everything that can be
 # missing on a bare machine is said in one line, with the cure.
 .venv/pyvenv.cfg:
-	@command -v $(PYTHON) >/dev/null || { \
+	@$(PYTHON) --version >/dev/null 2>&1 || { \
 		echo "error: there is no $(PYTHON): install Python 3.11 or newer, or say which: make PYTHON=python3.13" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "error: $$($(PYTHON) --version) is too old: install Python 3.11 or newer, or say which: make PYTHON=python3.13" >&2; exit 1; }

@@ -1,8 +1,8 @@
 """The timetable, and nothing else. Edit it and restart beat.
 
-Times are in CPR_TIMEZONE. ``expires``: an order that no worker took in time is dropped, so that
-orders do not pile up while workers are down. A missed month is caught up: the database knows
-which month was done, and the daily entry asks for whatever is still owed.
+Times are in CPR_TIMEZONE. ``expires``: the seconds in which a worker is to take an order; of those
+that piled up while no worker did, one is carried out (by the database's clock). A missed month is
+caught up: the database knows which month was done, and the daily entry asks for whatever is owed.
 
 Both ``celery -A cprqueue beat`` and ``celery -A celerybeat-schedule beat`` use it.
 """

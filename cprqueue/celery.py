@@ -22,6 +22,7 @@ from cprqueue import bootstrap, config, log, private_files, streams
 from cprqueue.errors import CprqueueError, DatabaseUnavailable, SettingsError
 from cprqueue.runtime import (
     amqp_transport,
+    beat_state,
     broker,
     broker_link,
     heartbeat_patch,
@@ -29,6 +30,7 @@ from cprqueue.runtime import (
     requests,
     task_labels,
 )
+from cprqueue.services import repeated_orders
 from cprqueue.settings import broker_address
 
 QUEUES = ("fetch", "insert", "upsert", "urgent", "maintenance")
@@ -118,6 +120,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
         "enable_utc": True,
         # The state file is written after each task, so a killed beat forgets nothing.
         "beat_sync_every": 1,
+        "beat_max_loop_interval": beat_state.tick_seconds(),
         "beat_scheduler": "cprqueue.runtime.beat_state:Scheduler",
         "beat_schedule_filename": str(settings.var_dir / "beat" / "schedule"),
         "include": [
@@ -137,6 +140,7 @@ class _App(Celery):  # type: ignore[misc]  # Celery ships no types
         if "argsrepr" not in options:
             shown = task_labels.label(name, args or (), kwargs or {})
             options |= {"argsrepr": shown, "kwargsrepr": ""}
+        options = requests.options_of_beat(options)
         if countdown := options.get("countdown"):
             headers = options.get("headers") or {}
             options["headers"] = {**headers, requests.COUNTDOWN: countdown}
@@ -167,6 +171,22 @@ class CprTask(Task):  # type: ignore[misc]  # Celery ships no types
     autoretry_for = (DatabaseUnavailable,)
     retry_backoff = True
     retry_backoff_max = 30
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Carry the task out, unless it is an order of beat that was carried out just now."""
+        if self._is_repeated(kwargs):
+            return "dropped: it was carried out just now"
+        return super().__call__(*args, **kwargs)
+
+    def _is_repeated(self, kwargs: Mapping[str, Any]) -> bool:
+        seconds = getattr(self.request, requests.EXPIRES, None)
+        if not seconds or (self.request.delivery_info or {}).get("redelivered"):
+            return False  # a worker may have died of it
+        try:
+            db = bootstrap.application().db
+            return repeated_orders.carried_out(db, self.name, kwargs, seconds=seconds)
+        except DatabaseUnavailable:
+            return False  # the task meets it too, and comes again
 
     def on_failure(self, exc: BaseException, *_: Any) -> None:
         """Report a database that is away; other errors are on record in the tables."""

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 
 from cprqueue import alerts, private_files
 from cprqueue.errors import SettingsError
-from cprqueue.settings import broker_address, dotenv_file, others, places, values
+from cprqueue.settings import broker_address, dotenv_file, others, places, values, web
 from cprqueue.settings.reader import PREFIXES, SettingReader, unknown, unknown_names
+from cprqueue.settings.web import WebUser
 
 T = TypeVar("T")
 
@@ -89,8 +90,10 @@ class Settings:
     digest: time | None = setting("CPR_DIGEST", values.time_of_day, None)
     timezone: str = setting("CPR_TIMEZONE", values.timezone, "UTC")
     log_format: str = setting("CPR_LOG_FORMAT", values.one_of("text", "json"), "text")
-    without_effect: tuple[str, ...] = ()
-    """Settings of a later version that are set."""
+    web_users: tuple[WebUser, ...] = setting("CPR_WEB_USERS", web.users, (), secret=True)
+    web_port: int = setting("CPR_WEB_PORT", values.whole(1, 65535), 8080)
+    web_url: str = setting("CPR_WEB_URL", web.url, "")
+    web_proxies: tuple[web.Network, ...] = setting("CPR_WEB_PROXIES", web.networks, ())
 
     @property
     def broker_is_embedded(self) -> bool:
@@ -142,13 +145,7 @@ SETTINGS: Mapping[str, Field[Any]] = {f.metadata["name"]: f for f in fields(Sett
 FILES = tuple(f"{name}_FILE" for name, f in SETTINGS.items() if not f.repr)
 """The variables that name a file with a secret in it."""
 
-NOT_YET = (
-    "CPR_WEB_USERS",
-    "CPR_WEB_PORT",
-)
-"""Settings of a later version: no mistakes, but they have no effect yet; ``check`` says so."""
-
-KNOWN = (*SETTINGS, *FILES, *NOT_YET)
+KNOWN = (*SETTINGS, *FILES)
 
 
 def environment(directory: Path | None = None) -> dict[str, str]:
@@ -194,9 +191,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     legal here, because not every command needs them: see ``Settings.require_services``.
     """
     reader = SettingReader(environment() if environ is None else environ)
-    without_effect = tuple(name for name in NOT_YET if reader.environ.get(name, "").strip())
     read = {f.name: reader.get(f) for f in SETTINGS.values()}
-    settings = Settings(**read, without_effect=without_effect)
+    settings = Settings(**read)
     hooks = _hooks(reader.environ)
     mistyped = unknown_names(reader.environ, KNOWN, hooks, from_file=False)
     problems = [*mistyped, *reader.problems]

@@ -29,7 +29,9 @@ RUNS = "cprqueue.run"
 """The logger of the lines that a run begins and ends with."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "data", "taskName"}
-_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@(?:[^@/;,\s]*@)*")
+_PASSWORD = re.compile(r"(://[^:/@\n]*):(?!\d{1,5}(?:/[^@\s]*)?(?:\s|$))[^@\n]*@(?:[^@/;,\s]*@)*")
+"""A user and password, which may hold blanks; a number before a blank is a port."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 """A disk that is full says all that is to be known, and takes no file with the rest."""
 

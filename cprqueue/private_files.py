@@ -22,7 +22,7 @@ _OTHERS = 0o077
 PROBE_BYTES = 64 * 1024
 LITTLE_BYTES = 2**30
 _OUR_FILES = re.compile(
-    r"beat|broker|flower.*|cprqueue\.db.*|cpr_(all|changed)_jobs.*|lock|schedule.*|failpoint-.*|crash-.*"
+    r"beat|broker|flower.*|cprqueue\.db.*|cpr_(all|changed)_jobs.*|lock|schedule.*|failpoint-.*|crash-.*|web-.*"
 )
 
 

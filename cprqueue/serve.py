@@ -1,4 +1,4 @@
-"""``python -m cprqueue.serve``: a worker, beat or Flower as ``up`` starts them.
+"""``python -m cprqueue.serve``: a worker, beat, Flower or the board as ``up`` starts them.
 
 Worker and beat are those of ``celery -A cprqueue worker`` and ``beat``. But Celery's command line
 loads all of its commands with their plugins (Flower, a prompt) into each process: 0.4 s of
@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> int:
         if words[:1] == ["flower"]:
             return _flower(words)
         found = _parser().parse_args(words)
-        return _beat(found.schedule) if found.program == "beat" else _worker(found)
+        return PROGRAMS[found.program](found)
     except Exception as error:  # noqa: BLE001 - nothing of it is swallowed
         from cprqueue.cli import failing
 
@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("-c", dest="processes", type=int, required=True)
     beat = programs.add_parser("beat")
     beat.add_argument("--schedule", required=True)
+    web = programs.add_parser("web")
+    web.add_argument("--port", type=int, required=True)
+    web.add_argument("--open", action="store_true", help="for the demo: no log-in")
     return parser
 
 
@@ -63,11 +66,21 @@ def _worker(found: argparse.Namespace) -> int:
     return int(worker.exitcode or 0)
 
 
-def _beat(schedule: str) -> int:
+def _beat(found: argparse.Namespace) -> int:
     from cprqueue.celery import app
 
-    app.Beat(loglevel=LOG_LEVEL, schedule=schedule, quiet=True).run()
+    app.Beat(loglevel=LOG_LEVEL, schedule=found.schedule, quiet=True).run()
     return 0
+
+
+def _web(found: argparse.Namespace) -> int:
+    from cprqueue.cli import web
+
+    web.serve(port=found.port, address=web.LOOPBACK, is_open=found.open)
+    return 0
+
+
+PROGRAMS = {"worker": _worker, "beat": _beat, "web": _web}
 
 
 def _flower(words: Sequence[str]) -> int:

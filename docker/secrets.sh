@@ -38,6 +38,6 @@ for name in rm_password rm_api_secret qbt_access_token broker_url; do
     make "$name" ""
     [ -s "secrets/$name" ] || echo "fill in secrets/$name"
 done
-for name in qbt_client_secret qbt_refresh_token database_url alert_urls alert_heartbeat_url; do
+for name in qbt_client_secret qbt_refresh_token database_url alert_urls alert_heartbeat_url web_users; do
     make "$name" "" # only where they are used: docs/containers.md
 done

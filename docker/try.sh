@@ -4,16 +4,21 @@
 # packages (Debian's Python, Valkey, PostgreSQL and RabbitMQ under the names of the images).
 # It needs root on Debian; elsewhere it says in one line why not, and ends with 0.
 #
-#   docker/try.sh [DIRECTORY]      DIRECTORY, if it exists, keeps the stand-in from run to run
+#   docker/try.sh                        all of it, in a temporary directory
+#   docker/try.sh --images DIRECTORY     makes the images alone, and leaves them there
+#   docker/try.sh DIRECTORY              uses the images that are there, and makes what is missing
 #
-# All of it is in a temporary directory, with storage of its own, and is removed at the end.
+# The storage is its own, and what runs ends with it. Two stacks and the sandbox run side by side:
+# each waits much of its time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly SUITE=trixie COMPOSE_VERSION=1.6.0 cache=${1:-}
-readonly QUICK=${TRY_SECONDS:-60} # the limit of each step; a machine that is busy otherwise needs more
+readonly SUITE=trixie COMPOSE_VERSION=1.6.0
+readonly QUICK=${TRY_SECONDS:-120} # the limit of each step; a machine that is busy otherwise needs more
 readonly WORKERS=(fetch insert upsert urgent maintenance beat flower)
-say() { printf '[containers] %s\n' "$*"; }
+only=all stack="" lanes=()
+if [ "${1:-}" = --images ]; then only=images && shift; fi
+say() { printf '[containers] %s%s\n' "${stack:+$stack: }" "$*"; }
 
 for program in podman buildah debootstrap runc; do
     [ "$(id -u)" = 0 ] && command -v "$program" >/dev/null && continue
@@ -26,8 +31,11 @@ mirror=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Pack
 
 umask 022 # the stand-ins are used by many users
 work=$(mktemp -d)
-project=$work/cprqueue
+images=${1:-$work}
+mkdir -p "$images"
+images=$(cd "$images" && pwd)
 export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf
+export CONTAINERS_REGISTRIES_CONF=$work/registries.conf
 export BUILDAH_ISOLATION=chroot COMPOSE_PROFILES=""
 
 # The default limits are above what a machine without CAP_SYS_RESOURCE may set.
@@ -42,19 +50,26 @@ END
 cat >"$CONTAINERS_STORAGE_CONF" <<END
 [storage]
 driver = "overlay"
-graphroot = "$work/storage"
-runroot = "$work/run"
+graphroot = "$images/storage"
+runroot = "$images/run"
+END
+# What the Dockerfile builds on is the stand-in of that name, whatever the machine says.
+cat >"$CONTAINERS_REGISTRIES_CONF" <<END
+[aliases]
+"python" = "localhost/python"
 END
 
 clean_up() {
-    local status=$?
+    local status=$? lane
     trap '' INT TERM
     trap - EXIT
     if [ "$status" != 0 ]; then last_words; fi
+    for lane in "${lanes[@]}"; do kill -TERM -- "-$lane" 2>/dev/null || true; done
+    wait
     podman ps -aq 2>/dev/null | xargs -r podman rm -f -t 2 >/dev/null 2>&1 || true
     buildah rm --all >/dev/null 2>&1 || true
     podman volume prune -f >/dev/null 2>&1 || true
-    awk -v under="$work/" 'index($2, under) == 1 {print $2}' /proc/mounts | sort -r | xargs -r umount -l
+    awk -v under="$images/" 'index($2, under) == 1 {print $2}' /proc/mounts | sort -r | xargs -r umount -l
     rm -rf --one-file-system "$work"
     exit "$status"
 }
@@ -73,12 +88,14 @@ trap 'exit 143' TERM
 # shellcheck source=docker/try_images.sh
 . docker/try_images.sh
 
+# A stack is a directory, and what compose calls a project. $stack names it.
 compose() {
-    (cd "$project" && "$work/venv/bin/podman-compose" --in-pod=false -f try.yml "$@") \
-        >>"$work/compose.log" 2>&1
+    (cd "$work/$stack" && "$images/venv/bin/podman-compose" -p "$stack" --in-pod=false -f try.yml "$@") \
+        >>"$work/$stack.log" 2>&1
 }
 
-inside() { podman exec "cprqueue_$1_1" "${@:2}"; } # inside SERVICE COMMAND...
+container() { echo "${stack}_$1_1"; }                  # container SERVICE
+inside() { podman exec "$(container "$1")" "${@:2}"; } # inside SERVICE COMMAND...
 
 until_true() { # until_true COMMAND...: within QUICK seconds
     local end=$((SECONDS + QUICK))
@@ -91,19 +108,23 @@ until_true() { # until_true COMMAND...: within QUICK seconds
 step() { # step WHAT COMMAND...: within QUICK seconds
     local begun=$SECONDS status=0
     set +e # else a failure within the command would not end it
-    (set -e; "${@:2}") >"$work/step.log" 2>&1
+    (set -e; "${@:2}") >"$work/$stack.step" 2>&1
     status=$?
     set -e
     [ $((SECONDS - begun)) -le "$QUICK" ] || status=late
     say "$1: $((SECONDS - begun)) s"
-    [ "$status" = 0 ] || { say "FAILED ($status): $1"; tail -n 20 "$work/step.log"; exit 1; }
+    [ "$status" = 0 ] || { say "FAILED ($status): $1"; tail -n 20 "$work/$stack.step"; exit 1; }
+}
+
+files_of_git() { # files_of_git DIRECTORY
+    mkdir -p "$1"
+    # As with a strict umask, which the images and mounted files must not depend on.
+    (umask 077 && git ls-files -z | xargs -0 cp --preserve=timestamps --parents -t "$1")
 }
 
 make_project() { # the files that git knows, and settings as an operator would write them
-    mkdir -p "$project"
-    # As with a strict umask, which the images and mounted files must not depend on.
-    (umask 077 && git ls-files -z | xargs -0 cp --parents -t "$project")
-    cat >"$project/.env" <<'END'
+    files_of_git "$work/$stack"
+    cat >"$work/$stack/.env" <<'END'
 RM_BASE_URL=http://127.0.0.1:8030
 RM_USERNAME=sandbox
 QBT_BASE_URL=http://127.0.0.1:8030/api/v1
@@ -111,17 +132,17 @@ QBT_CLIENT_ID=sandbox-client
 END
 }
 
-start_net() { # start_net COMMAND...: in the network namespace that all share
-    podman run -d --name net --network none localhost/cprqueue "$@" >/dev/null
+start_net() { # start_net COMMAND...: in the network namespace that all of the stack share
+    podman run -d --name "$stack-net" --network none localhost/cprqueue "$@" >/dev/null
     # shellcheck disable=SC2086 - one word for each profile
-    "$work/venv/bin/python" docker/try_compose.py docker-compose.yml \
-        "/proc/$(podman inspect -f '{{.State.Pid}}' net)/ns/net" ${COMPOSE_PROFILES//,/ } >"$project/try.yml"
+    "$images/venv/bin/python" docker/try_compose.py docker-compose.yml \
+        "/proc/$(podman inspect -f '{{.State.Pid}}' "$stack-net")/ns/net" ${COMPOSE_PROFILES//,/ } \
+        >"$work/$stack/try.yml"
 }
 
 make_secrets() { # for COMPOSE_PROFILES; everything is on loopback here
-    rm -rf "$project/secrets"
-    "$project/docker/secrets.sh" >/dev/null
-    cd "$project/secrets"
+    "$work/$stack/docker/secrets.sh" >/dev/null
+    cd "$work/$stack/secrets"
     printf '%s' "it's \\ sandbox" >rm_password
     printf '%s' 00000000-0000-4000-8000-000000000000 >rm_api_secret
     printf '%s' sandbox-token >qbt_access_token
@@ -134,7 +155,7 @@ make_secrets() { # for COMPOSE_PROFILES; everything is on loopback here
 healthy() { # healthy SERVICE...
     local service
     for service; do
-        until_true podman healthcheck run "cprqueue_${service}_1"
+        until_true podman healthcheck run "$(container "$service")"
     done
 }
 
@@ -146,22 +167,25 @@ up() { # up SERVICE...: those that the others wait for
 
 start_workers() {
     compose up -d migrate
-    [ "$(podman wait cprqueue_migrate_1)" = 0 ]
+    [ "$(podman wait "$(container migrate)")" = 0 ]
     compose up -d "${WORKERS[@]}"
-    until_true workers_answer
+    until_true workers_are_ready
 }
 
-workers_answer() {
-    [ "$(inside upsert celery -A cprqueue inspect ping 2>/dev/null | grep -c pong)" = 5 ]
+workers_are_ready() { # as their logs say; whether they work the next sync shows
+    local service
+    for service in fetch insert upsert urgent maintenance; do
+        podman logs "$(container "$service")" 2>&1 | grep -c 'cprqueue.ready: at work' || return 1
+    done
 }
 
 synced() { # synced: 300 jobs of RestorationManager, and none that should be pushed is not
-    inside upsert python -m cprqueue sync --full --timeout "$QUICK" --json >"$work/sync.json" || [ $? = 1 ]
+    inside upsert python -m cprqueue sync --full --timeout "$QUICK" --json >"$work/$stack.json" || [ $? = 1 ]
     python3 -c '
 import json, sys
 found = json.load(open(sys.argv[1]))
 assert (found["emitted"], found["recorded"], found["due"]) == (300, 300, 0), found
-' "$work/sync.json"
+' "$work/$stack.json"
 }
 
 checked() { inside upsert python -m cprqueue check; }
@@ -182,7 +206,8 @@ assert urllib.request.urlopen(request).status == 200
 }
 
 kill_again() { # kill_again SERVICE: kill -9 from outside; compose's policy brings it back
-    local name=cprqueue_$1_1 before
+    local name before
+    name=$(container "$1")
     before=$(podman inspect -f '{{.State.Pid}}' "$name")
     kill -KILL "$before"
     until_true another_process "$name" "$before"
@@ -197,77 +222,77 @@ another_process() {
 killed_in_mid_sync() {
     inside upsert python -m cprqueue sync --full --no-wait >/dev/null
     kill_again insert
-    until_true workers_answer
     synced
 }
 
 broker_restarted() {
-    podman restart -t 10 "cprqueue_$1_1" >/dev/null # the stand-in of RabbitMQ hears no SIGTERM
+    podman restart -t 10 "$(container "$1")" >/dev/null # the stand-in of RabbitMQ hears no SIGTERM
     healthy "$1"
-    until_true workers_answer
     synced
 }
 
 down() {
     compose down -v -t 30
-    podman rm -f -i -t 5 net >/dev/null
+    podman rm -f -i -t 5 "$stack-net" >/dev/null
 }
-
-readonly DOWNGRADE='
-from alembic import command
-from cprqueue import config
-from cprqueue.store import schema
-from cprqueue.store.database import Database
-with Database(config.load().database_url).begin() as conn:
-    settings = schema.config_for_alembic()
-    settings.attributes["connection"] = conn
-    command.downgrade(settings, "0001")
-'
 
 upgraded_from_the_first() { # the tables of migration 0001, with what was synced in them
     compose stop "${WORKERS[@]}"
-    compose run --rm migrate python -c "$DOWNGRADE"
+    compose run --rm migrate python -m cprqueue migrate --back-to 0001
     start_workers
     checked
     synced
 }
 
-sandbox_profile() { # as a person does who only looks at it: no settings, no secrets
+synced_once() { inside sandbox-system cprqueue sync --full || [ $? = 1 ]; } # some jobs never fit
+
+try_sandbox() { # as a person does who only looks at it: no settings, no secrets
     export COMPOSE_PROFILES=sandbox
-    rm -rf "$project/.env" "$project/secrets"
+    files_of_git "$work/$stack"
     start_net sleep infinity
-    compose up -d
-    until_true inside sandbox-system celery -A cprqueue inspect ping
-    inside sandbox-system cprqueue sync --full || [ $? = 1 ] # some of its jobs never fit
-    inside sandbox-flower docker/health.sh flower
-    down
+    step "up" compose up -d
+    step "the workers answer" until_true inside sandbox-system celery -A cprqueue inspect ping
+    step "sync" synced_once
+    step "health checks" healthy sandbox-system sandbox-flower
+    step "down" down
 }
 
-try_stack() { # try_stack BROKER [DATABASE]
+begin_stack() { # begin_stack BROKER [DATABASE]
     export COMPOSE_PROFILES=cprqueue,${1}${2:+,$2}
-    say "--- $COMPOSE_PROFILES"
-    [ -z "${2:-}" ] || echo DATABASE_URL_FILE=/run/secrets/database_url >>"$project/.env"
+    make_project
+    [ -z "${2:-}" ] || echo DATABASE_URL_FILE=/run/secrets/database_url >>"$work/$stack/.env"
     start_net python -m cprqueue sandbox --jobs 300
     make_secrets
     local broker=${1/valkey/broker}
     step "up" up "$broker" ${2:+"$2"}
     step "check" checked
     step "sync of 300 jobs" synced
-    step "health checks" healthy "${WORKERS[@]}"
-    step "Flower, with its password alone" flower_answers
     step "a worker killed in mid-sync" killed_in_mid_sync
     step "the broker restarted" broker_restarted "$broker"
+}
+
+try_valkey() {
+    begin_stack valkey
+    step "health checks" healthy "${WORKERS[@]}"
+    step "Flower, with its password alone" flower_answers
     step "upgrade from the first migration" upgraded_from_the_first
     step "down" down
 }
 
-begun=$SECONDS
-python3 -m venv "$work/venv"
-"$work/venv/bin/python" -m pip install -qq --disable-pip-version-check "podman-compose==$COMPOSE_VERSION"
+try_rabbitmq() { # with PostgreSQL; what goes by neither of them is not done again
+    begin_stack rabbitmq postgres
+    step "down" down
+}
+
 make_images
-say "images: $((SECONDS - begun)) s"
-make_project
-try_stack valkey
-try_stack rabbitmq postgres
-step "the sandbox's profile" sandbox_profile
+say "images: $SECONDS s"
+[ "$only" = all ] || exit 0
+set -m # a process group for each, to end it by
+for stack in valkey rabbitmq sandbox; do
+    "try_$stack" &
+    lanes+=("$!")
+done
+set +m
+stack=""
+for _ in "${lanes[@]}"; do wait -n || exit 1; done
 say "all of it: $SECONDS s"

@@ -26,8 +26,8 @@ class SteppedPostgres:
 
     def __init__(self, home: Path) -> None:
         self.home, self.offset, self.port = home, home / "offset", free_port()
-        self.bin_dir = _found("postgresql/*/bin/initdb").parent
-        self.library = _found("*/faketime/libfaketime.so.1")
+        self.bin_dir = found_in_lib("postgresql/*/bin/initdb").parent
+        self.library = found_in_lib("*/faketime/libfaketime.so.1")
         self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
         self.server: subprocess.Popen[bytes] | None = None
         self.step(0)
@@ -75,7 +75,7 @@ class SteppedPostgres:
         return _answers(self.url)
 
 
-def _found(pattern: str) -> Path:
+def found_in_lib(pattern: str) -> Path:
     found = sorted(Path("/usr/lib").glob(pattern))
     if not found and os.environ.get("CI") == "true" and os.geteuid() == 0:
         pytest.fail(f"/usr/lib/{pattern} is missing: .ci/run installs it")
@@ -87,7 +87,7 @@ def _found(pattern: str) -> Path:
 @contextmanager
 def stepped_postgres() -> Iterator[SteppedPostgres]:
     """Start a server of its own for the block."""
-    _found("*/faketime/libfaketime.so.1")
+    found_in_lib("*/faketime/libfaketime.so.1")
     home = Path(tempfile.mkdtemp(prefix="cpr-clock-"))
     shutil.chown(home, "postgres")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cprqueue.sandbox import credentials
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 DOTENV = (ROOT / ".env.example").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 CONTAINERS = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
@@ -204,6 +206,7 @@ def test_compose_starts_again_whatever_ends_and_gives_it_time() -> None:
         assert service["stop_grace_period"], name
         assert service["logging"]["options"]["max-size"], name
         if service["profiles"] == ["sandbox"]:
+            assert name == "sandbox" or service["healthcheck"]["test"], name
             continue
         ends = name in ("migrate", "sqlserver-database")
         assert service["restart"] == ("no" if ends else "always"), name
@@ -253,7 +256,11 @@ def test_the_sandbox_of_compose_has_the_sandboxs_own_credentials() -> None:
 
 def test_compose_shows_flower_on_loopback_alone_and_the_broker_to_nobody() -> None:
     ports = {name: service.get("ports", []) for name, service in COMPOSE["services"].items()}
-    assert [name for name, open_ports in ports.items() if open_ports] == ["flower", "sandbox"]
+    assert [name for name, open_ports in ports.items() if open_ports] == [
+        "flower",
+        "web",
+        "sandbox",
+    ]
     assert all(port.startswith("127.0.0.1:") for one in ports.values() for port in one)
     command = COMPOSE["services"]["flower"]["command"][-1]
     assert "--read-only=True" in command
@@ -266,8 +273,19 @@ def test_the_broker_of_compose_forgets_nothing() -> None:
     assert "maxmemory-policy noeviction" in text
 
 
+def test_the_pythons_that_are_allowed_are_those_that_are_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    [(low, below)] = re.findall(r"^>=3\.(\d+),<3\.(\d+)$", project["requires-python"])
+    allowed = [f"3.{minor}" for minor in range(int(low), int(below))]
+    # .ci/run looks for each of these.
+    named = [c.rpartition(" ")[2] for c in project["classifiers"] if ":: Python :: 3." in c]
+    assert named == allowed
+    [image] = re.findall(r"^FROM python:(3\.\d+)\.\d+-", DOCKERFILE, re.MULTILINE)
+    assert image in allowed
+
+
 def test_the_image_holds_no_settings_and_does_not_run_as_root() -> None:
-    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    lines = DOCKERFILE.splitlines()
     assert "USER cprqueue" in lines
     kept = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert kept[0] == "*"

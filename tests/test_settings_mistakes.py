@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from cprqueue import config
 from cprqueue.errors import SettingsError
-from cprqueue.services.reports.findings import not_yet
 from cprqueue.settings import dotenv_file
 from tests.real_processes import marked
 from tests.running import System, clean_environment
@@ -89,13 +88,6 @@ def test_a_name_that_only_begins_like_ours_is_refused_in_the_file(
 @pytest.mark.parametrize("name", ["ALERT_MANAGER_SERVICE_HOST", "RM_SYNC_SERVICE_HOST", "CPR_HOME"])
 def test_what_the_environment_has_for_other_programs_is_left_alone(name: str) -> None:
     config.load({name: "x"})
-
-
-def test_a_setting_of_a_later_version_is_no_mistake_and_check_tells_of_it() -> None:
-    settings = config.load({"CPR_WEB_PORT": "8080"})
-    assert settings.without_effect == ("CPR_WEB_PORT",)
-    [found] = not_yet(settings.without_effect)
-    assert (found.state, found.text.split(":")[0]) == ("warning", "CPR_WEB_PORT")
 
 
 def test_what_belongs_to_others_or_is_blank_is_left_alone() -> None:
@@ -247,12 +239,16 @@ def run_python(code: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[
 # --- secrets from files -------------------------------------------------------------------
 
 
+WEB_USER = f"ann:scrypt.15.8.3.{'A' * 22}.{'A' * 43}:viewer"
+
+
 def test_every_secret_may_come_from_a_file(tmp_path: Path) -> None:
     for number, name in enumerate(config.FILES):
         text = "json://localhost" if "URL" in name else f"s{number}"
         others = {
             "CELERY_BROKER_URL_FILE": "redis://h/0",
             "ALERT_HEARTBEAT_URL_FILE": "https://h/x",
+            "CPR_WEB_USERS_FILE": WEB_USER,
         }
         text = others.get(name, text)
         (tmp_path / name).write_text(f"{text}\n")

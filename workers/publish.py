@@ -19,7 +19,6 @@ from cprqueue.services.wake_ups import WakeUp
 log = logging.getLogger(__name__)
 
 BATCH_OF_MESSAGES = 500
-CANARY_SECONDS = 50
 
 
 def wake_ups(chosen: Iterable[WakeUp]) -> None:
@@ -79,8 +78,7 @@ def canaries() -> None:
     with _or_the_sweep():
         for queue in QUEUES:
             if not messages_in(queue):
-                kwargs = {"queue": queue}
-                app.send_task(CANARY, kwargs=kwargs, queue=queue, expires=CANARY_SECONDS)
+                app.send_task(CANARY, kwargs={"queue": queue}, queue=queue)
 
 
 def messages_in(queue: str) -> int:

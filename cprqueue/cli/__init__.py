@@ -7,6 +7,7 @@ reach.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 from typing import Annotated
@@ -23,7 +24,7 @@ SYNC, SHOW, ARCHIVE, TRY = "Sync", "Show", "Archive and restore", "Try it"
 COMMANDS = {
     "up": Command(
         "up:up",
-        "Start everything: broker, workers for all queues, beat, Flower. Ctrl-C ends it.",
+        "Start everything: broker, workers, beat, Flower, and the board. Ctrl-C ends it.",
         SYNC,
     ),
     "migrate": Command(
@@ -90,6 +91,16 @@ COMMANDS = {
     "digest": Command(
         "alert:digest",
         "Show the morning's lines: what came, went, and waits for a person since a day ago.",
+        SHOW,
+    ),
+    "web": Command(
+        "web:web",
+        "Serve the board, the pages for the office, until Ctrl-C. `up` does it by itself.",
+        SHOW,
+    ),
+    "web-user": Command(
+        "web_user:web_user",
+        "Ask for a password and print the user's line for CPR_WEB_USERS; nothing is saved.",
         SHOW,
     ),
     "alert": Command(
@@ -197,7 +208,8 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - nothing of it is swallowed
         from cprqueue.cli import failing
 
-        code = failing.end(error, as_json="--json" in sys.argv[1:])
+        options = itertools.takewhile(lambda word: word != "--", sys.argv[1:])
+        code = failing.end(error, as_json="--json" in options)
     sys.exit(code)
 
 

@@ -4,7 +4,7 @@ The question is a message: a worker's main process takes it from the broker and 
 the broker, also while its pool is busy with long work. A worker hangs that leaves several of
 them in a row unanswered (it is stopped, or waits for a socket that stays silent), or that
 answers, has nothing to do, and leaves what waits in its queue. Where the broker itself delivers
-nothing, nobody is restarted. A restart costs nothing: leases expire, messages come again; the
+nothing, no worker is restarted. A restart costs nothing: leases expire, messages come again; the
 patience doubles with each restart that did not help.
 """
 
@@ -16,13 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cprqueue import config
-from cprqueue.cli import broker_state
+from cprqueue.cli.silences import Silences
 from cprqueue.errors import ServiceUnreachable
-from cprqueue.runtime import programs
+from cprqueue.operating import broker_state
+from cprqueue.runtime import beat_state, programs
 from cprqueue.runtime.supervisor import Event
 
-EVERY_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
 MISSES = 3
 STARTING = 4  # times as many for a worker that is not ready yet
@@ -78,12 +77,14 @@ class Canaries:
 
     restart: Restart
     say: Callable[[str], None]
+    others: Silences
     _workers: dict[str, Worker] = field(default_factory=dict)
     _restarts: dict[str, int] = field(default_factory=dict)
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def take(self, event: Event) -> None:
         """Learn which processes there are."""
+        self.others.take(event)
         if event.kind == "started" and event.program in QUEUES and event.pid:
             again = self._restarts.get(event.program, 0)
             self._workers[event.program] = Worker(event.pid, restarts=again)
@@ -101,7 +102,7 @@ class Canaries:
         self._ended.set()
 
     def _run(self) -> None:
-        every = float(config.test_hook("CPR_TEST_CANARY_SECONDS") or EVERY_SECONDS)
+        every = beat_state.round_seconds()
         while not self._ended.wait(every):
             try:
                 self._judge(dict(self._workers), min(every, ANSWER_SECONDS))
@@ -110,6 +111,8 @@ class Canaries:
 
     def _judge(self, workers: Mapping[str, Worker], patience: float) -> None:
         answers = ask(tuple(workers), patience)
+        for hung in self.others.judge(patience, delivers=answers is not None):
+            self.restart(*hung)
         if answers is None:
             return
         for name, worker in workers.items():

@@ -10,10 +10,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cprqueue.bootstrap import Application, application
+from cprqueue.bootstrap import application
 from cprqueue.cli.console import add_row, print_json, show
-from cprqueue.errors import ServiceUnreachable, SettingsError
-from cprqueue.services.reports.checkup import Checkup, Parts
+from cprqueue.errors import SettingsError
+from cprqueue.operating.checking import parts
+from cprqueue.services.reports.checkup import Checkup
 from cprqueue.services.reports.findings import (
     OK,
     PROBLEM,
@@ -70,34 +71,6 @@ def _findings() -> Iterator[Finding]:
         yield from wrong_settings(error)
         return
     yield from Checkup(app.settings, parts(app)).run()
-
-
-def parts(app: Application) -> Parts:
-    """Return what of the application is checked."""
-    return Parts(
-        db=lambda: app.db,
-        rm=lambda: app.rm,
-        qbt=lambda has_tables: app.qbt(urgent=True) if has_tables else app.qbt_before_tables(),
-        token=lambda: app.token,
-        broker_problem=_broker_problem,
-        broker=_broker,
-    )
-
-
-def _broker() -> Iterator[Finding]:
-    from cprqueue.cli import broker_checks  # which imports Celery's app: slow
-
-    return broker_checks.findings()
-
-
-def _broker_problem() -> str:
-    from cprqueue.cli import broker_state
-
-    try:
-        with broker_state.connection():
-            return ""
-    except ServiceUnreachable as error:
-        return str(error)
 
 
 def _line(finding: Finding) -> Table:

@@ -22,6 +22,7 @@ from rich.text import Text
 from cprqueue import streams
 from cprqueue.errors import UsageError
 from cprqueue.services.reports import words
+from cprqueue.services.reports.words import clean as clean
 
 UNWRAPPED = 100_000
 Cell = str | Text
@@ -107,13 +108,6 @@ def print_json(value: object) -> None:
 
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def clean(text: str) -> str:
-    """Return text from outside with all that is not printable as Python writes it: ``\\n``."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def require_text(*words: str) -> None:

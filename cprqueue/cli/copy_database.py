@@ -11,10 +11,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cprqueue import config
-from cprqueue.cli import broker_state
 from cprqueue.cli.console import err, note, say
-from cprqueue.errors import AlreadyRunning, CprqueueError, SettingsError, UsageError
-from cprqueue.runtime import programs
+from cprqueue.cli.still_running import raise_if_running
+from cprqueue.errors import CprqueueError, UsageError
 from cprqueue.settings import places, values
 from cprqueue.store import copying, schema
 from cprqueue.store.database import Database
@@ -40,7 +39,7 @@ def copy_database(
     """
     settings = config.load()
     url = _url(sys.stdin.readline() if to == "-" else to)
-    _raise_if_running(settings)
+    raise_if_running(settings)
     with closing(Database(settings.database_url)) as source, closing(_target(url)) as target:
         schema.require_current(source)
         if target.engine.url == source.engine.url:
@@ -80,22 +79,6 @@ def _named_to() -> Iterator[None]:
         yield
     except CprqueueError as error:
         raise type(error)(str(error).replace("DATABASE_URL", "--to")) from None
-
-
-def _raise_if_running(settings: config.Settings) -> None:
-    """Raise UsageError while anything of this installation runs, as far as can be seen."""
-    for program in ("beat", "broker"):
-        lock = settings.var_dir / program / "lock"
-        try:
-            if lock.exists():
-                programs.raise_if_locked(lock)
-        except AlreadyRunning as error:
-            raise UsageError(str(error)) from None
-    broker = broker_state.ask()
-    if broker.workers:
-        raise UsageError(f"these workers are running: {', '.join(broker.workers)}: stop them first")
-    if broker.problem and not settings.broker_is_embedded:
-        raise SettingsError(f"whether workers run cannot be seen: {broker.problem}")
 
 
 @contextmanager

@@ -8,8 +8,6 @@ import typer
 
 from cprqueue.bootstrap import Application, application
 from cprqueue.cli.console import print_json, say, show_table
-from cprqueue.domain.models import Desired
-from cprqueue.domain.push_plan import Compared, differences
 from cprqueue.domain.records import ClaimedLink
 from cprqueue.services import push_brake
 from cprqueue.services.reports.words import counted
@@ -47,10 +45,9 @@ def approve(run_id: RunId, json: Json = False) -> None:
 
     Example: cprqueue plan approve 41
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import orders
 
-    ids = push_brake.approve(_ready().db, run_id)
-    send.send_wake_ups(ids)
+    ids = orders.approve_push(_ready(), run_id)
     _report(run_id, ids, "approved", "due now", json=json)
 
 
@@ -70,14 +67,9 @@ def _report(run_id: int, ids: list[int], outcome: str, state: str, *, json: bool
         say(f"run {run_id} is {outcome}: {counted(len(ids), 'job')} {state}")
 
 
-def _changes(row: ClaimedLink) -> list[Compared]:
-    desired = Desired(name=row.job_number, address=row.address)
-    return [field for field in differences(desired, row.observed) if not field.equal]
-
-
 def _as_json(row: ClaimedLink) -> dict[str, object]:
-    before = {field.field: field.observed for field in _changes(row)}
-    after = {field.field: field.desired for field in _changes(row)}
+    before = {field.field: field.observed for field in push_brake.changes(row)}
+    after = {field.field: field.desired for field in push_brake.changes(row)}
     names = {"job_id": row.job_id, "job_number": row.job_number}
     return {**names, "before": before, "after": after, "reason": row.error_reason}
 
@@ -85,7 +77,7 @@ def _as_json(row: ClaimedLink) -> dict[str, object]:
 def _in_words(row: ClaimedLink) -> tuple[str, str, str]:
     if row.observed.jobcode_id is None:
         return "jobcode", "none", "created"
-    changes = _changes(row)
+    changes = push_brake.changes(row)
     fields, before, after = zip(
         *((field.field, field.observed or "-", field.desired or "-") for field in changes),
         strict=True,

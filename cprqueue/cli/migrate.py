@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
 
 from cprqueue import config
 from cprqueue.cli.console import note
+from cprqueue.errors import UsageError
 from cprqueue.store import schema
 from cprqueue.store.database import Database
 
@@ -21,15 +23,31 @@ def migrate(
         str,
         typer.Option("--since", help="With --sql: the revision that the database has by now."),
     ] = "",
+    back_to: Annotated[
+        str,
+        typer.Option(
+            "--back-to",
+            metavar="REVISION",
+            help="Make the tables those of an older version, before that is put in place; it names "
+            "the revision when it refuses them. Stop everything and make a backup first.",
+        ),
+    ] = "",
 ) -> None:
     """Bring the database's tables up to date. Containers run it before the workers start."""
-    url = config.load().database_url
+    settings = config.load()
     if sql:
-        typer.echo(schema.script(url, since or None))
+        url = settings.database_url
+        typer.echo(schema.script(url, since=since or None, back_to=back_to or None))
         return
-    db = Database(url)
-    try:
-        schema.upgrade(db)
-        note(f"the tables of {db.name} are up to date")
-    finally:
-        db.close()
+    if since:
+        raise UsageError("--since goes with --sql alone: the database itself knows its revision")
+    with closing(Database(settings.database_url)) as db:
+        if back_to:
+            from cprqueue.cli.still_running import raise_if_running  # Celery, and what it needs
+
+            raise_if_running(settings)
+            schema.downgrade(db, back_to)
+            note(f"the tables of {db.name} are those of revision {back_to}")
+        else:
+            schema.upgrade(db)
+            note(f"the tables of {db.name} are up to date")

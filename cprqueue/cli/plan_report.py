@@ -7,12 +7,12 @@ import io
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from cprqueue.cli.console import clean, say, show_table, writing
+from cprqueue.cli.console import say, show_table, writing
 from cprqueue.domain.models import Address, Json
 from cprqueue.domain.states import Intent
 from cprqueue.domain.sync_plan import PlannedJob, Step
 from cprqueue.services.plan.plan import Made
-from cprqueue.services.reports.words import counted
+from cprqueue.services.reports.words import cell, counted
 
 NAMES_SHOWN = 60
 PARTS = tuple(Address().as_dict())
@@ -126,19 +126,9 @@ def print_csv(jobs: Iterable[PlannedJob]) -> None:
     pairs = [f"{field}_{when}" for field in FIELDS for when in ("before", "after")]
     rows.writerow(["job_id", "job_number", "actions", *pairs, "reason"])
     for job in jobs:
-        sides = [_cell(side.get(field)) for field in FIELDS for side in (job.before, job.after)]
-        number, reason = _cell(job.job_number), _cell(job.reason)
+        sides = [cell(side.get(field)) for field in FIELDS for side in (job.before, job.after)]
+        number, reason = cell(job.job_number), cell(job.reason)
         rows.writerow([job.job_id, number, " ".join(job.actions), *sides, reason])
     with writing():
         if sys.stdout is not None:
             sys.stdout.write(text.getvalue())
-
-
-def _cell(value: Json) -> str:
-    """Return a cell that a spreadsheet shows as it is: a formula begins with one of these."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        value = "; ".join(map(str, value))
-    text = clean(str(value)) if value is not None else ""
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text

@@ -23,6 +23,7 @@ CLOSING_SECONDS = 2.0
 _LEVEL = re.compile(r'[-\d]{10} \S+ ([A-Z]+) |\{.*?"level": "([A-Z]+)"')  # how a line begins
 _NOISE = (
     programs.READY_LINE,
+    programs.WEB_LINE,
     "worker: Warm shutdown",
     "worker: Cold shutdown",  # how the fetch worker ends
     "Hitting Ctrl+C again",

@@ -16,7 +16,7 @@ from cprqueue.cli.prune_report import report, show_plan
 from cprqueue.cli.snapshot import Json, Timeout, Wait, queued, ready, take_snapshot
 from cprqueue.domain.records import Run
 from cprqueue.domain.states import RunState
-from cprqueue.errors import ServiceUnreachable, UsageError
+from cprqueue.errors import UsageError
 from cprqueue.services.prune import orders, turns
 from cprqueue.services.prune.facts import plan_json, refuse
 from cprqueue.services.prune.prune import outcome_text
@@ -72,7 +72,7 @@ def run(
 
     Example: cprqueue prune run
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     app = ready()
     send.require_workers(["maintenance"])
@@ -109,7 +109,7 @@ def approve(run_id: RunId, wait: Wait = True, timeout: Timeout = 3600, json: Jso
 
     Example: cprqueue prune approve 41
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     app = ready()
     send.require_workers(["maintenance"])
@@ -121,14 +121,10 @@ def _carry_out(
     app: Application, run_id: int, timeout: float, *, approval: bool, wait: bool, json: bool
 ) -> None:
     """Send an order that is on record, and follow it to its end."""
-    from cprqueue.cli import send
+    from cprqueue.operating import orders as sending
 
     with interrupted(lambda: _withdraw(app, run_id, approval=approval)):
-        try:
-            send.send("cpr.snapshot_and_prune", run_id=run_id, approve=approval)
-        except ServiceUnreachable:
-            orders.withdraw(app.db, run_id, approval=approval)
-            raise
+        sending.send_prune(app, run_id, approval=approval)
         if not wait:
             queued("prune", run_id, json=json)
         row = watch.until_ended(

@@ -87,7 +87,7 @@ def _show(seen: Rehearsal, *, include_unmanaged: bool) -> None:
 
 def _order(app: Application, phrase: str, *, include_unmanaged: bool) -> int:
     """Put it on record and send it, or the one that was stopped; return its run id."""
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     send.require_workers(["maintenance"])
     run_id = app.remove_all.resumable(phrase) or app.remove_all.request(

@@ -22,13 +22,14 @@ from cprqueue.cli.explained import show_choice, show_explanation
 from cprqueue.domain.records import ClaimedLink, Run
 from cprqueue.domain.states import LinkState
 from cprqueue.errors import UsageError
+from cprqueue.services import canaries
 from cprqueue.services.reports import explain as explaining
-from cprqueue.services.reports import overview
+from cprqueue.services.reports import overview, server_findings
 from cprqueue.services.reports.words import counted
 from cprqueue.store import schema
 
 if TYPE_CHECKING:
-    from cprqueue.cli import broker_state
+    from cprqueue.operating import broker_state
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -45,13 +46,13 @@ def status(json: Json = False) -> None:
 
     Example:  cprqueue status --json
     """
-    from cprqueue.cli import broker_state  # slow to import: Celery, and what it needs
+    from cprqueue.operating import broker_state  # slow to import: Celery, and what it needs
 
     app = ready()
     found = overview.read_status(app.db, app.budget)
     broker = broker_state.ask()
-    warnings = [*found.warnings, *_broker_warnings(broker, found.jobs["due"])]
-    warnings += filter(None, [app.settings.full_disk()])
+    warnings = [*found.warnings, *_broker_warnings(app, broker, found.jobs["due"])]
+    warnings += [*filter(None, [app.settings.full_disk()]), *server_findings.log_warnings(app.db)]
     if json:
         print_json({**found.as_json(), "broker": asdict(broker), "warnings": warnings})
         return
@@ -60,12 +61,12 @@ def status(json: Json = False) -> None:
         warn(warning)
 
 
-def _broker_warnings(broker: broker_state.Broker, due: int) -> list[str]:
+def _broker_warnings(app: Application, broker: broker_state.Broker, due: int) -> list[str]:
     if broker.problem:
         return [broker.problem]
     if not broker.workers:
         waiting = f", and due: {counted(due, 'job')}" if due else ""
-        return [f"no worker answers{waiting}: start `cprqueue up`"]
+        return [f"no worker answers{waiting}: {canaries.cure(app.db)}"]
     return []
 
 
@@ -159,7 +160,7 @@ def retry(
 
     Examples:  cprqueue retry BMS-25-00008M 4711   or   cprqueue retry --all
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     if bool(jobs) == everything:
         raise UsageError("name the jobs to try again, or give --all")

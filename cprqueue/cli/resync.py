@@ -26,7 +26,7 @@ def resync(
 
     Example: cprqueue resync BMS-25-00008M
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import orders, send
 
     console.require_text(*jobs)
     app = application()
@@ -34,9 +34,7 @@ def resync(
     schema.require_current(app.db)
     if wait:
         send.require_workers(["urgent"])
-    run_ids = {job: app.resync.request(job, timeout) for job in jobs}
-    for job, run_id in run_ids.items():
-        send.send("cpr.resync_job", job=job, run_id=run_id)
+    run_ids = orders.resync(app, jobs, timeout_seconds=timeout)
     if not wait:
         console.note(f"{counted(len(run_ids), 'resync')} queued: see `cprqueue history`")
     with interrupted(lambda: _go_on(list(run_ids.values()))):

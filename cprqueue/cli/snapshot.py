@@ -13,7 +13,8 @@ from cprqueue.cli.console import err, note, print_json, say
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.domain.records import Run
 from cprqueue.domain.states import RunKind, RunState
-from cprqueue.errors import AlreadyRunning
+from cprqueue.errors import AlreadyRunning, ServiceUnreachable
+from cprqueue.services import lost_requests
 from cprqueue.store import runs, schema
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -36,15 +37,19 @@ def snapshot(wait: Wait = True, timeout: Timeout = 900, json: Json = False) -> N
 
     Example: cprqueue snapshot
     """
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     app = ready()
     if wait:
         send.require_workers(["maintenance"])
     with app.db.begin() as conn:
-        run_id = runs.create(conn, RunKind.SNAPSHOT, requested_by="operator")
+        run_id = runs.create(conn, RunKind.SNAPSHOT, requested_by=lost_requests.OPERATOR)
     with interrupted(lambda: run_goes_on(run_id, "snapshot")):
-        send.send("cpr.snapshot_export", run_id=run_id)
+        try:
+            send.send("cpr.snapshot_export", run_id=run_id)
+        except ServiceUnreachable as error:
+            lost_requests.withdraw(app.db, [run_id], f"not sent: {error}")
+            raise
         if not wait:
             queued("snapshot", run_id, json=json)
         row = watch.until_ended(

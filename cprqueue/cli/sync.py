@@ -38,7 +38,7 @@ def sync(
 
     The workers do it: `cprqueue up` must be running.
     """
-    from cprqueue.cli import send  # not at the top: reads the settings at once
+    from cprqueue.operating import send  # not at the top: reads the settings at once
 
     app = application()
     app.settings.require_services()
@@ -61,7 +61,7 @@ def sync(
 
 def _require_workers(app: Application) -> None:
     """Raise ServiceUnreachable unless a worker takes from each queue that the sync needs."""
-    from cprqueue.cli import send
+    from cprqueue.operating import send
 
     with app.db.read() as conn:
         exported = first_export.taken(conn)
@@ -112,7 +112,7 @@ class _Closer:
         if waited > OURSELVES_SECONDS:
             self._app.fetch.close()
         elif waited > ASK_SECONDS and not self._asked:
-            from cprqueue.cli import send
+            from cprqueue.operating import send
 
             self._asked = True
             send.send("cpr.sweep")

@@ -48,7 +48,9 @@ def undo(
     if row is not None and row.state in turns.LIVE.get(row.kind, ()):
         note(f"{turns.title(row)} was {row.state}: it ends here, after the step under way")
     if not wait:
-        _leave_to_a_worker(app, undo_id)
+        from cprqueue.operating import orders
+
+        orders.send_undo(app, undo_id)
         queued("undo", undo_id, json=json)
     with interrupted(lambda: _stop(app, undo_id, run_id, jobs or [])):
         undone = _restore(app, undo_id, timeout)
@@ -61,17 +63,6 @@ def undo(
         for item in lost:
             say(f"  {item['job_number']}: {item['text']}")
     raise typer.Exit(1 if lost else 0)
-
-
-def _leave_to_a_worker(app: Application, undo_id: int) -> None:
-    """Send the order; where the broker is away it is stopped, so that it keeps no other out."""
-    from cprqueue.cli import send
-
-    try:
-        send.send("cpr.undo", run_id=undo_id)
-    except ServiceUnreachable:
-        app.undo.stop(undo_id)
-        raise
 
 
 def _restore(app: Application, undo_id: int, timeout: float) -> UndoResult:

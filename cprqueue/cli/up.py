@@ -13,8 +13,9 @@ from cprqueue import config, log
 from cprqueue.cli import console
 from cprqueue.cli.canaries import Canaries
 from cprqueue.cli.program_log import ProgramLog
+from cprqueue.cli.silences import Silences
 from cprqueue.errors import AlreadyRunning, ServiceUnreachable, UsageError
-from cprqueue.runtime import broker, programs, timetable
+from cprqueue.runtime import beat_state, broker, programs, timetable
 from cprqueue.runtime.supervisor import Event, Program, Supervisor
 from cprqueue.store import schema
 from cprqueue.store.database import Database
@@ -26,8 +27,9 @@ def up(
     beat: Annotated[bool, typer.Option(help="Run the timetable.")] = True,
     flower: Annotated[bool, typer.Option(help="Run the dashboard.")] = True,
     flower_port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 5555,
+    web: Annotated[bool, typer.Option(help="Run the board, if CPR_WEB_USERS is set.")] = True,
 ) -> None:
-    """Start everything: broker, workers for all queues, beat, Flower. Ctrl-C ends it."""
+    """Start everything: broker, workers, beat, Flower, and the board. Ctrl-C ends it."""
     environ = config.environment()
     if config.log_format(environ) == "json":
         log.log_prints()  # so that an error of ours is a line of JSON as well
@@ -38,8 +40,9 @@ def up(
     try:
         with _alone(settings, beat=beat):
             port = free_port(flower_port) if flower else None
-            programs_to_run = _prepare(settings, environ, beat=beat, flower_port=port)
-            code = _run(programs_to_run, port, as_json=settings.log_format == "json")
+            board = _board(settings) if web else None
+            programs_to_run = _prepare(settings, environ, beat=beat, flower_port=port, board=board)
+            code = _run(programs_to_run, _places(settings, port, board, web=web), settings)
     except AlreadyRunning as error:
         raise UsageError(str(error)) from None
     raise typer.Exit(code)
@@ -54,23 +57,46 @@ def _alone(settings: config.Settings, *, beat: bool) -> AbstractContextManager[N
     return programs.only_one(settings.var_dir) if exclusive else nullcontext()
 
 
-def _run(programs_to_run: list[Program], port: int | None, *, as_json: bool) -> int:
+def _board(settings: config.Settings) -> programs.Web | None:
+    """Return the board where somebody may log in to it. Raises UsageError for a port in use."""
+    if not settings.web_users:
+        return None
+    return programs.Web(port=free_port(settings.web_port, "the board", "CPR_WEB_PORT, or --no-web"))
+
+
+def _places(
+    settings: config.Settings, flower_port: int | None, board: programs.Web | None, *, web: bool
+) -> list[str]:
+    """Say where Flower and the board are, a line each."""
+    found = []
+    if flower_port is not None:
+        found.append(f"Flower: http://{programs.LOOPBACK}:{flower_port}/")
+    if board is not None:
+        url = settings.web_url or f"http://{programs.LOOPBACK}:{board.port}/"
+        found.append(f"the board: {url}")
+    elif web:
+        found.append("the board is off: `cprqueue web-user NAME` makes a line for CPR_WEB_USERS")
+    return found
+
+
+def _run(programs_to_run: list[Program], places: list[str], settings: config.Settings) -> int:
     def all_ready() -> None:
         try:
             console.say("ready")
         except (console.OutputClosed, console.OutputFailed):
             console.give_up_output()  # nobody reads it
-        if port is not None:
-            program_log.say(f"Flower: http://{programs.FLOWER_ADDRESS}:{port}/")
+        for place in places:
+            program_log.say(place)
         program_log.say("Ctrl-C ends everything")
 
     def take(event: Event) -> None:
         canaries.take(event)
         program_log(event)
 
-    program_log = ProgramLog(as_json=as_json, on_all_ready=all_ready)
+    program_log = ProgramLog(as_json=settings.log_format == "json", on_all_ready=all_ready)
     supervisor = Supervisor(programs_to_run, on_event=take)
-    canaries = Canaries(restart=supervisor.restart, say=program_log.say)
+    others = Silences(settings.var_dir, beat_state.tick_seconds())
+    canaries = Canaries(restart=supervisor.restart, say=program_log.say, others=others)
     program_log.say(f"starting {', '.join(program.name for program in programs_to_run)}")
     if (limit := programs.open_files_limit()) < programs.ENOUGH_FILES:
         program_log.say(
@@ -85,16 +111,18 @@ def _run(programs_to_run: list[Program], port: int | None, *, as_json: bool) -> 
         program_log.close()
 
 
-def free_port(port: int) -> int:
+def free_port(
+    port: int, program: str = "Flower", other: str = "--flower-port, or --no-flower"
+) -> int:
     """Return ``port``, or any free one for 0. Raises UsageError where it is taken."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind((programs.FLOWER_ADDRESS, port))
+            trial.bind((programs.LOOPBACK, port))
         except OSError as error:
             raise UsageError(
-                f"port {port} is not free for Flower ({error.strerror}): "
-                "choose another with --flower-port, or --no-flower"
+                f"port {port} is not free for {program} ({error.strerror}): "
+                f"choose another with {other}"
             ) from None
         return int(trial.getsockname()[1])
 
@@ -112,11 +140,14 @@ def _prepare(
     *,
     beat: bool,
     flower_port: int | None,
+    board: programs.Web | None,
 ) -> list[Program]:
     """Do what has to be done once before the programs start: broker, tables."""
     if full := settings.full_disk():
         raise ServiceUnreachable(full)
-    programs_to_run = programs.all_programs(settings, environ, beat=beat, flower_port=flower_port)
+    programs_to_run = programs.all_programs(
+        settings, environ, beat=beat, flower_port=flower_port, web=board
+    )
     if not settings.broker_is_embedded:
         broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS, programs.QUEUES)
     db = Database(settings.database_url)

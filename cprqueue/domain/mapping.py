@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from cprqueue.domain.cutting import cut
 from cprqueue.domain.models import (
     Address,
     ItemResult,
@@ -19,6 +20,8 @@ from cprqueue.domain.models import (
     composed,
 )
 from cprqueue.errors import UnreadableAnswer
+
+STATUS_LIMIT = 40
 
 TEXT_LIMIT = 255
 """Longest text that the tables keep of one field, in UTF-16 units as SQL Server counts."""
@@ -162,6 +165,7 @@ def read_location(item: Mapping[str, Json]) -> Location:
         active=truth(item.get("active", True)),
         jobcode_ids=_ids(linked.get("jobcodes") if isinstance(linked, Mapping) else None),
         last_modified=read_time(item.get("last_modified")),
+        geocoding_status=_text(item.get("geocoding_status"))[:STATUS_LIMIT],
     )
 
 
@@ -214,10 +218,7 @@ def _ids(value: object) -> tuple[int, ...]:
 def _text(value: object) -> str:
     if value is None or isinstance(value, (Mapping, list)):
         return ""
-    text = " ".join(composed(_fit(value)).split())
-    if len(text) <= TEXT_LIMIT // 2:
-        return text
-    return text.encode("utf-16-le")[: 2 * TEXT_LIMIT].decode("utf-16-le", "ignore")
+    return cut(" ".join(composed(_fit(value)).split()), TEXT_LIMIT)
 
 
 def _fit(value: object) -> str:

@@ -151,13 +151,17 @@ class Jobcode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """A location as QuickBooks Time shows it, with the jobcodes it is linked to."""
+    """A location as QuickBooks Time shows it, with the jobcodes it is linked to.
+
+    ``geocoding_status``: whether it found the address on the map; "" where it did not say.
+    """
 
     id: int
     address: Address
     active: bool = True
     jobcode_ids: tuple[int, ...] = ()
     last_modified: datetime | None = None
+    geocoding_status: str = ""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -328,6 +328,7 @@ class ExportRow(Record):
     zip: str
     location_active: bool | None
     location_modified_at: datetime | None
+    geocoding_status: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

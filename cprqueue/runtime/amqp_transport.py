@@ -10,6 +10,7 @@ worker waited for ever in ``Channel.close``, and a publisher's messages went now
   life first, so at most the messages of those seconds are lost, which the sweep makes good;
 * amqps verifies the certificate and the host's name, as ``settings.broker_address`` reads it;
 * a task that takes longer than RabbitMQ's consumer_timeout costs its worker a new connection;
+* a queue of a worker's own that RabbitMQ holds for its lost connection is asked for again;
 * a queue is a classic one, whatever the virtual host makes by default: quorum queues refuse the
   prefetch that Celery asks for, and a worker would connect anew for ever.
 """
@@ -24,11 +25,12 @@ from typing import Any, ClassVar
 
 from amqp import spec
 from amqp import transport as wire
-from amqp.exceptions import PreconditionFailed, RecoverableConnectionError
+from amqp.exceptions import PreconditionFailed, RecoverableConnectionError, ResourceLocked
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 
 ANSWER_SECONDS = 10.0
 QUIET_SECONDS = 5.0
+LOCKED_SECONDS = 2.0
 CONSUMER_TIMEOUT = "delivery acknowledgement"
 QUEUE_TYPE = {"x-queue-type": "classic"}
 
@@ -106,6 +108,11 @@ class Channel(_Answered, pyamqp.Channel):  # type: ignore[misc]
             error.reply_text += f": {cure}; what it held is sent again"
             error.args = (error.reply_code, error.reply_text)  # which Celery shows
             raise
+        except ResourceLocked:
+            # A worker would end, and its pool with it. RabbitMQ lets go once it misses heartbeats.
+            time.sleep(LOCKED_SECONDS)
+            text = f"RabbitMQ still holds {queue} for a connection that is gone: tried again"
+            raise RecoverableConnectionError(text) from None
 
     def _on_close(self, code: int, text: str, *where: Any) -> None:
         try:

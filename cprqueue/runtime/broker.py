@@ -17,8 +17,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
+import redis
 from amqp.exceptions import PreconditionFailed
 from kombu.exceptions import KombuError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from cprqueue import errors
 from cprqueue.runtime import broker_link, broker_start, supervised
@@ -80,6 +83,23 @@ def wait_until_answering(url: str, timeout_seconds: float, queues: Iterable[str]
             raise errors.SettingsError(f"the broker refuses a queue: {error.reply_text}") from None
         except (*connection.connection_errors, *connection.channel_errors, KombuError) as error:
             raise _away(url, connection.as_uri(), error) from None
+
+
+def is_silent(var_dir: Path, seconds: float) -> bool:
+    """Tell whether the embedded broker takes a question and answers nothing in time.
+
+    One that is gone, or refuses, is not silent: the supervisor starts it, or its disk is full.
+    """
+    path = str(_socket_path(var_dir))
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis(unix_socket_path=path, socket_timeout=seconds, retry=once) as client:
+        try:
+            client.ping()
+        except redis.exceptions.TimeoutError:
+            return True
+        except redis.exceptions.RedisError:
+            return False
+    return False
 
 
 def _away(url: str, shown: str, error: BaseException) -> errors.ServiceUnreachable:

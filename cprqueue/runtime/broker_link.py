@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from amqp.exceptions import AMQPError, MessageNacked, RecoverableConnectionError
 from kombu import Exchange, Queue
@@ -49,8 +48,6 @@ CURES = {
     "low on": "free what it is short of (`rabbitmq-diagnostics alarms`); it goes on by itself",
 }
 """What to do about what a broker, or the operating system, says."""
-
-_PASSWORD = re.compile(r"://[^/@\s]*:([^@/;\s]+)@")
 
 
 def tls(address: broker_address.Address) -> dict[str, Any] | None:
@@ -115,8 +112,8 @@ def described(error: BaseException, url: str) -> str:
 def reason(error: BaseException, url: str) -> str:
     """Return why the broker could not be used: one line, in the library's words, no password."""
     text = log.without_password((str(error).splitlines() or [""])[0].strip(" ."))[:300]
-    for secret in _PASSWORD.findall(url):
-        for spelled in {secret, unquote(secret)}:
+    for secret in (urlsplit(part).password or "" for part in url.split(";")):
+        for spelled in filter(None, {secret, unquote(secret)}):
             text = text.replace(spelled, "***")
     if isinstance(error, MessageNacked):
         return "the queue takes no more messages"

@@ -1,4 +1,4 @@
-"""What a running system consists of: broker, workers, beat, Flower, as Program values."""
+"""What a running system consists of: broker, workers, beat, Flower, board, as Program values."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import cprqueue
@@ -22,7 +23,7 @@ PROCESSES = {"insert": 2, "upsert": 2, "maintenance": 2}
 A snapshot of a large account waits for calls: the sweep must not wait behind it.
 """
 
-FLOWER_ADDRESS = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 FLOWER_TASKS = 20_000  # Flower's own default, 100,000, takes about 400 MB
 SAVE_FLOWER_MS = 60_000
 FORGET_WORKERS_SECONDS = 3600
@@ -31,6 +32,15 @@ ENOUGH_FILES, MANY_FILES = 128, 4096  # the broker alone has a connection or two
 UP_PATIENCE_SECONDS = 1.0  # one that was just killed needs a moment to be gone
 
 READY_LINE = "cprqueue.ready"  # what cprqueue.celery logs once a worker or beat is at work
+WEB_LINE = "the board answers"  # what cprqueue.web.server logs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Web:
+    """The board: its port on loopback; ``is_open``: the demo's, which asks for no log-in."""
+
+    port: int
+    is_open: bool = False
 
 
 def all_programs(
@@ -39,13 +49,14 @@ def all_programs(
     *,
     beat: bool = True,
     flower_port: int | None = None,
+    web: Web | None = None,
     stop_seconds: float = 20,
 ) -> list[Program]:
     """Describe everything that has to run; makes the directories that it needs.
 
     ``environ`` is what the programs get as their environment; it must agree with ``settings``.
-    Without a ``flower_port`` there is no Flower. Raises AlreadyRunning if another system uses
-    the same directory, SettingsError if the directory cannot be used.
+    Without a ``flower_port`` there is no Flower, without ``web`` no board. Raises AlreadyRunning
+    if another system uses the same directory, SettingsError if the directory cannot be used.
     """
     settings.make_var_dir()
     env = _environment(environ)
@@ -54,6 +65,8 @@ def all_programs(
         programs.append(_beat(settings, env, stop_seconds))
     if flower_port is not None:
         programs.append(_flower(settings, env, flower_port, stop_seconds))
+    if web is not None:
+        programs.append(_web(web, env, stop_seconds))
     if settings.broker_is_embedded:
         programs.insert(0, broker.broker_program(settings.var_dir))
     return programs
@@ -117,7 +130,7 @@ def _flower(
 ) -> Program:
     """Describe Flower: reachable on this machine only, and read-only."""
     options = {
-        "address": FLOWER_ADDRESS,
+        "address": LOOPBACK,
         "port": port,
         "read-only": True,
         "persistent": True,
@@ -136,6 +149,13 @@ def _flower(
         env={"FLOWER_UNAUTHENTICATED_API": "true", **env},
         ready_line="Visit me at",
         stop_seconds=stop_seconds,
+    )
+
+
+def _web(web: Web, env: Mapping[str, str], stop_seconds: float) -> Program:
+    words = ("web", "--port", str(web.port), *(["--open"] if web.is_open else []))
+    return Program(
+        name="web", argv=_serve(*words), env=env, ready_line=WEB_LINE, stop_seconds=stop_seconds
     )
 
 

@@ -1,10 +1,11 @@
-"""A message in a worker: it waits no longer than its sender meant, whatever their clocks say.
+"""Messages that wait, and are dropped, as their sender meant, whatever the machines' clocks say.
 
-It also carries to the process that runs it what only the worker's main process knows.
+A request also carries to the process that runs it what only the worker's main process knows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
@@ -12,6 +13,13 @@ from celery.worker import request, state
 
 COUNTDOWN = "cpr_countdown"
 """Header with the seconds of the sender's countdown; Celery itself only sends the moment."""
+
+BY_BEAT = "celery_beat_task"
+"""Header by which Celery marks what beat sends."""
+
+EXPIRES = "cpr_expires"
+"""Header with the seconds in which an order of beat is to be taken, in place of the moment."""
+
 
 WORKER = "cpr_worker"
 """Key of ``Worker`` among the properties of a task's request; a retry does not send these."""
@@ -29,6 +37,18 @@ class Worker(TypedDict):
     events: bool
     revoked: list[str] | None
     clock: int
+
+
+def options_of_beat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options to send an order of beat with: the receiver's clock does not decide.
+
+    RabbitMQ drops it by its own clock; what piles up in Redis is dropped by the task.
+    """
+    headers, seconds = options.get("headers") or {}, options.get("expires")
+    if not headers.get(BY_BEAT) or not isinstance(seconds, int | float):
+        return dict(options)
+    changed = {"headers": {**headers, EXPIRES: seconds}, "expires": None, "expiration": seconds}
+    return {**options, **changed}
 
 
 class Request(request.Request):  # type: ignore[misc]  # Celery ships no types

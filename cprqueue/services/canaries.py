@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -10,6 +10,9 @@ from cprqueue.store import app_state
 from cprqueue.store.database import Database, clock
 
 PREFIX = "canary."
+
+RECENT = timedelta(minutes=2)
+"""Every queue of a worker that is at work has taken a message within this."""
 
 
 def note(db: Database, queue: str) -> None:
@@ -26,6 +29,21 @@ def last(db: Database) -> dict[str, datetime]:
     """
     with db.read() as conn:
         return read(conn)
+
+
+def cure(db: Database) -> str:
+    """Return what to do where no worker answers: one may have worked a moment ago.
+
+    A worker that connects to its broker anew hears no question meanwhile.
+    """
+    with db.read() as conn:
+        now, moments = clock(conn), read(conn).values()
+    if not moments or not timedelta(0) <= (ago := now - max(moments)) < RECENT:
+        return "start `cprqueue up`"
+    return (
+        f"one took a message {ago.total_seconds():.0f} s ago, and may be connecting to the broker "
+        "anew: look again in a minute, or start `cprqueue up`"
+    )
 
 
 def read(conn: Connection) -> dict[str, datetime]:

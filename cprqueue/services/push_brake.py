@@ -11,13 +11,14 @@ not. The first push of an account has no brake.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from cprqueue.domain.models import Desired
+from cprqueue.domain.models import Desired, built
 from cprqueue.domain.push_brake import Effect, PushLimits, Tally, effect_of, held_text, tripped
+from cprqueue.domain.push_plan import Compared, differences
 from cprqueue.domain.records import ClaimedLink, Run
 from cprqueue.domain.states import ErrorCode, RunKind, RunState
 from cprqueue.errors import AlreadyDone, UsageError
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 BRAKED = "braked"
 REPORT = "push_brake"
+DECIDED = "decided"
 FETCHES = (RunKind.FETCH, RunKind.IMPORT)
 
 
@@ -129,7 +131,29 @@ def held(db: Database, run_id: int) -> list[ClaimedLink]:
     return rows
 
 
-def approve(db: Database, run_id: int) -> list[int]:
+def changes(row: ClaimedLink) -> list[Compared]:
+    """Return the fields that the push of a job would change."""
+    desired = Desired(name=row.job_number, address=row.address)
+    return [field for field in differences(desired, row.observed) if not field.equal]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What became of what a run held: ``outcome`` in a word, by whom, when, of how many jobs."""
+
+    outcome: str
+    by: str
+    at: str
+    jobs: int
+
+
+def decision(run: Run) -> Decision | None:
+    """Return the last decision on what a run held, if there was one."""
+    found = run.details.get(DECIDED)
+    return built(Decision, found) if isinstance(found, dict) else None
+
+
+def approve(db: Database, run_id: int, *, requested_by: str = "a person") -> list[int]:
     """Let the workers push what this run holds; return the ids of those jobs.
 
     Of two who approve at once, the second gets AlreadyDone. Raises UsageError for a run that
@@ -139,29 +163,37 @@ def approve(db: Database, run_id: int) -> list[int]:
         now = clock(conn)
         runs.get(conn, run_id, to_write=True)  # the run first, then its jobs, as ``settle`` does
         ids = held_pushes.approve(conn, run_id, now=now)
-        _note_decision(conn, run_id, ids, "approved by a person", now)
+        _note_decision(conn, run_id, ids, "approved", requested_by, now)
         run = runs.existing(conn, run_id)
         report = {**_report(run), "approved": 1}
         runs.set_detail(conn, run_id, {**run.details, REPORT: report})
     return ids
 
 
-def dismiss(db: Database, run_id: int) -> list[int]:
+def dismiss(db: Database, run_id: int, *, requested_by: str = "a person") -> list[int]:
     """Park what this run holds, until each job changes again; raises as ``approve`` does."""
     why = f"the change of run {run_id} was dismissed: `cprqueue retry JOB` pushes it after all"
     with db.begin() as conn:
+        now = clock(conn)
+        runs.get(conn, run_id, to_write=True)
         ids = held_pushes.dismiss(conn, run_id, why)
-        _note_decision(conn, run_id, ids, "dismissed by a person", clock(conn))
+        _note_decision(conn, run_id, ids, "dismissed", requested_by, now)
     return ids
 
 
-def _note_decision(conn: Connection, run_id: int, ids: list[int], text: str, now: datetime) -> None:
+def _note_decision(
+    conn: Connection, run_id: int, ids: list[int], outcome: str, by: str, now: datetime
+) -> None:
     if not ids:
         _require_brake(conn, run_id)
         raise AlreadyDone(f"run {run_id} holds nothing any more: it was decided")
+    text = f"{outcome} by {by}"
     log.warning("held push decided", extra={"run_id": run_id, "jobs": len(ids), "outcome": text})
     happened = [events.event(job_id, "held", text, at=now, run_id=run_id) for job_id in ids]
     events.add(conn, happened)
+    made = Decision(outcome=outcome, by=by, at=now.isoformat(), jobs=len(ids))
+    details = runs.existing(conn, run_id).details
+    runs.set_detail(conn, run_id, {**details, DECIDED: asdict(made)})
 
 
 def _require_brake(conn: Connection, run_id: int) -> None:

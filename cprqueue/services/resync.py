@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,11 +30,14 @@ from cprqueue.errors import CprqueueError, DatabaseUnavailable, UnreadableAnswer
 from cprqueue.services.call_wait import TIMEOUT_SECONDS, CallWait, wait_for
 from cprqueue.services.push.push import Push
 from cprqueue.services.record import record_in
-from cprqueue.services.resync_report import Report, failed, reports_of
-from cprqueue.store import job_changes, jobs, links, push_queue, runs, sightings
+from cprqueue.services.resync_report import SO_FAR, Report, failed, reports_of
+from cprqueue.store import events, job_changes, jobs, links, push_queue, runs, sightings
 from cprqueue.store.database import Database, clock
 
 PATIENCE_SECONDS = 10
+
+Tell = Callable[[Report], None]
+"""Called with a report after some of its steps, for whoever watches."""
 
 LIST_SECONDS = 120
 """Longest wait for RM's complete list, where it offers no single jobs: the task has 180 s."""
@@ -51,14 +54,20 @@ class Resync:
     var_dir: Path
     list_seconds: float = LIST_SECONDS
 
-    def request(self, job: str, timeout_seconds: float = TIMEOUT_SECONDS) -> int:
+    def request(
+        self, job: str, timeout_seconds: float = TIMEOUT_SECONDS, *, ordered_by: str = ""
+    ) -> int:
         """Put a run on record before its message is sent; return its id.
 
-        ``timeout_seconds``: how long somebody waits for it.
+        ``timeout_seconds``: how long somebody waits for it. ``ordered_by``: who is named in the
+        history of the job. The steps that are done stand in the run's detail
+        (``reports_so_far``), for whoever watches.
         """
         with self.db.begin() as conn:
             run_id = runs.create(conn, RunKind.RESYNC, requested_by=job)
-            runs.set_detail(conn, run_id, {"timeout_seconds": timeout_seconds})
+            runs.set_detail(conn, run_id, {"job": job, "timeout_seconds": timeout_seconds})
+            ids, now = _ids(conn, job), clock(conn)
+            events.add(conn, events.ordered(ids, "resync", ordered_by, at=now, run_id=run_id))
         return run_id
 
     def run(self, job: str, run_id: int | None) -> list[Report]:
@@ -72,10 +81,14 @@ class Resync:
             runs.start(conn, run_id, only_from=())
         wait = wait_for(self.db, run_id)
         reports: list[Report] = []
+
+        def tell(report: Report) -> None:
+            self._tell(run_id, [*reports, report])
+
         try:
             with logs.bound(run_id=run_id, job=job):
                 sighting = self._asking(run_id)
-                reports.extend(self._one(found, sighting, wait) for found in self._find(job))
+                reports.extend(self._one(each, sighting, wait, tell) for each in self._find(job))
         except DatabaseUnavailable:
             raise
         except CprqueueError as error:
@@ -86,6 +99,13 @@ class Resync:
             raise
         self._end(run_id, reports)
         return reports
+
+    def _tell(self, run_id: int, reports: list[Report]) -> None:
+        """Note the steps so far; how long the run may take stays on record beside them."""
+        found = [asdict(report) for report in reports]
+        with self.db.begin() as conn:
+            details = runs.existing(conn, run_id).details
+            runs.progress(conn, run_id, detail={**details, SO_FAR: found})
 
     def _end(self, run_id: int, reports: list[Report]) -> None:
         failed = [report.steps[-1].text for report in reports if not report.ok]
@@ -108,9 +128,7 @@ class Resync:
     def _find(self, text: str) -> Iterable[Job]:
         """Yield the jobs meant by ``text`` as RM has them now. Raises UsageError without any."""
         with self.db.read() as conn:
-            ids = jobs.ids_of_number(conn, text)
-            if not ids and text.strip().isdecimal() and len(text.strip()) < 19:
-                ids = [int(text)]
+            ids = _ids(conn, text)
         found = [read_job(item) for item in map(self.rm.get_job, ids) if item is not None]
         missing = set(ids) - {job.job_id for job in found}
         if missing or not ids:
@@ -132,7 +150,7 @@ class Resync:
             picked = self.rm.download(path, since=BEGINNING, check=pick, total_seconds=seconds)
         return list({job.job_id: job for job in picked}.values())
 
-    def _one(self, job: Job, sighting: Sighting, wait: CallWait) -> Report:
+    def _one(self, job: Job, sighting: Sighting, wait: CallWait, tell: Tell) -> Report:
         report = Report(job_id=job.job_id, job_number=job.job_number)
         report.step(f"{job.label}, status {job.status}, progress {job.progress or 'missing'}")
         report.step(self.rules.judge(job).rule)
@@ -142,11 +160,12 @@ class Resync:
             f"no: a newer fetch has recorded it: {row.rule}" if newer else "written to the database"
         )
         report.step(outcome)
+        tell(report)
         if not row.active:
             report.step("not compared: an inactive job is left as it is until the monthly prune")
             report.step("nothing to push")
             return report
-        self._push(job, report, wait)
+        self._push(job, report, wait, tell)
         return report
 
     def _record(self, job: Job, sighting: Sighting) -> JobRecord:
@@ -173,13 +192,14 @@ class Resync:
 
         return self.db.retrying(work)
 
-    def _push(self, job: Job, report: Report, wait: CallWait) -> None:
+    def _push(self, job: Job, report: Report, wait: CallWait, tell: Tell) -> None:
         def compare(item: Item) -> None:
             report.fields = differences(item.desired, item.observed)
             unequal = [row.field for row in report.fields if not row.equal]
             text = f"differs in {', '.join(unequal)}" if unequal else "all fields are equal"
             del report.steps[3:]
             report.step(text + wait.text)
+            tell(report)
 
         deadline = time.monotonic() + PATIENCE_SECONDS
         try:
@@ -210,6 +230,13 @@ class Resync:
             )
         else:
             report.step(f"{link.state}: {link.error_reason or 'will be pushed soon'}", ok=False)
+
+
+def _ids(conn: Connection, text: str) -> list[int]:
+    """Return the ids of the known jobs with this number, or the id that it is."""
+    ids = jobs.ids_of_number(conn, text)
+    is_id = text.strip().isdecimal() and len(text.strip()) < 19
+    return ids or ([int(text)] if is_id else [])
 
 
 def _readable(path: Path) -> Iterable[Job]:

@@ -9,6 +9,9 @@ from cprqueue.domain.models import Json, built
 from cprqueue.domain.push_plan import Compared
 from cprqueue.domain.records import Run
 
+SO_FAR = "so_far"
+"""Where the reports stand in the detail of a run that has not ended."""
+
 STEPS = ("found in RestorationManager", "rule", "recorded", "compared", "done")
 
 
@@ -42,6 +45,12 @@ def reports_of(run: Run) -> list[Report]:
     """Read back the reports that stand in a resync's run."""
     found = run.detail if isinstance(run.detail, list) else []
     return [built(_report, data) for data in found]
+
+
+def reports_so_far(run: Run) -> list[Report]:
+    """Read the reports of a resync that may be under way still, with the steps that are done."""
+    found = run.details.get(SO_FAR)
+    return [built(_report, data) for data in found] if isinstance(found, list) else reports_of(run)
 
 
 def _report(

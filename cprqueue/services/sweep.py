@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from cprqueue.clients.qbtime import QuickBooksTime
 from cprqueue.domain.push_brake import PushLimits
 from cprqueue.domain.states import RunKind, RunState
-from cprqueue.services import gates, wake_ups
+from cprqueue.services import gates, lost_requests, wake_ups
 from cprqueue.services.fetch import closing
 from cprqueue.services.prune import lost_orders
 from cprqueue.services.push import orphaned_creates
@@ -50,6 +50,8 @@ class Sweep:
             send("cpr.fetch_jobs", {"full": run.complete, "run_id": run.run_id})
         for task, kwargs in lost_orders.find(self.db, quiet=self.quiet):
             send(task, kwargs)
+        for task, asked in lost_requests.find(self.db, waiting, quiet=self.quiet):
+            send(task, asked)
         if not gates.probe_push(self.db, self.qbt):
             return []
         orphaned_creates.settle(self.db, self.qbt, quiet=self.quiet)

@@ -99,10 +99,11 @@ def _raise_if_cut_short(text: str, *, numbered: bool) -> None:
     try:
         parts = urlsplit(text)
         wrong = parts.port == 0 or "@" in parts.path + parts.query + parts.fragment
+        wrong = wrong or bool(re.search(r"\s", parts.netloc))
     except ValueError:
         wrong = True
     if wrong:
-        cure = "in a password write / as %2F, ? as %3F, # as %23, @ as %40"
+        cure = "in a password write / as %2F, ? as %3F, # as %23, @ as %40, a blank as %20"
         raise ValueError(f"has a host or port that cannot be: {cure}")
     if numbered and not re.fullmatch("[0-9]*", parts.path.strip("/")):
         raise ValueError("names a database that is no number: end it with /0")

@@ -139,6 +139,8 @@ def url(text: str) -> str:
 
 def database_url(text: str) -> str:
     """Read a database's URL; the driver checks the rest."""
+    if re.search("://[^:/@]*:[^@]*@[^/]*@", text):
+        raise ValueError("has an @ in its password: write it as %40")  # or it is called a host
     if re.fullmatch(r"sqlite(\+\w+)?://(/:memory:)?/?", url(text)):
         raise ValueError("is SQLite in memory, which each process forgets: name a file")
     return text

@@ -13,7 +13,17 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, insert, not_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    delete,
+    func,
+    insert,
+    not_,
+    select,
+)
 from sqlalchemy.exc import DBAPIError
 
 from cprqueue.domain.states import RunState
@@ -151,13 +161,31 @@ class _Sum:
 
 def _insert(conn: Connection, table: Table, part: Sequence[Row[Any]]) -> None:
     names = [column.key for column in table.columns]
-    values = [dict(zip(names, row, strict=True)) for row in part]
     if conn.dialect.driver != "pyodbc":
-        conn.execute(insert(table), values)
+        conn.execute(insert(table), [dict(zip(names, row, strict=True)) for row in part])
         return
     each = PARAMETERS // len(names)
-    for first in range(0, len(values), each):  # it would send each row by itself
-        conn.execute(insert(table).values(values[first : first + each]))
+    for first in range(0, len(part), each):  # it would send each row by itself
+        several = part[first : first + each]
+        if conn.dialect.name == "mssql":
+            values = [dict(zip(names, row, strict=True)) for row in several]
+            conn.execute(insert(table).values(values))
+        else:
+            _insert_text(conn, table, several)
+
+
+def _insert_text(conn: Connection, table: Table, several: Sequence[Row[Any]]) -> None:
+    """Insert rows with a statement made of text: to compile it took two thirds of a copy's time."""
+    one = str(insert(table).compile(dialect=conn.dialect))
+    before, _, marks = one.partition(" VALUES ")
+    types = (column.type.dialect_impl(conn.dialect) for column in table.columns)
+    given = [kind.bind_processor(conn.dialect) or _as_it_is for kind in types]
+    values = [to(value) for row in several for to, value in zip(given, row, strict=True)]
+    conn.exec_driver_sql(f"{before} VALUES {', '.join([marks] * len(several))}", tuple(values))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _set_sequences(conn: Connection) -> None:

@@ -7,14 +7,23 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select
 
+from cprqueue.domain.cutting import cut
 from cprqueue.domain.records import Event
 from cprqueue.store.tables import events
 
 
 def event(job_id: int, kind: str, text: str, *, at: datetime, run_id: int | None = None) -> Event:
     """Build one event; kinds: recorded, pushed, retry, parked, found, late,
-    archived, restored, held, kept, unkept."""
-    return Event(job_id=job_id, kind=kind, text=text[:1000], at=at, run_id=run_id)
+    archived, restored, held, kept, unkept, drift, ordered."""
+    return Event(job_id=job_id, kind=kind, text=cut(text, 1000), at=at, run_id=run_id)
+
+
+def ordered(
+    job_ids: Iterable[int], what: str, by: str, *, at: datetime, run_id: int | None = None
+) -> list[Event]:
+    """Build the events that say who ordered something; none where nobody is named."""
+    text = f"{what}, ordered by {by}"
+    return [event(job_id, "ordered", text, at=at, run_id=run_id) for job_id in job_ids if by]
 
 
 def add(conn: Connection, rows: Iterable[Event]) -> None:

@@ -57,6 +57,7 @@ def _row(jobcode: Jobcode | None, location: Location | None) -> ExportRow:
         **address.as_dict(),
         location_active=location.active if location else None,
         location_modified_at=location.last_modified if location else None,
+        geocoding_status=location.geocoding_status if location else None,
     )
 
 
@@ -147,6 +148,7 @@ def _location(row: ExportRow, id_: int, jobcode_ids: list[int]) -> Location:
         active=bool(row.location_active),
         jobcode_ids=tuple(jobcode_ids),
         last_modified=row.location_modified_at,
+        geocoding_status=row.geocoding_status or "",
     )
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
+from cprqueue.domain.cutting import cut
 from cprqueue.domain.records import ClaimedLink
 from cprqueue.domain.states import ErrorCode, LinkState
 from cprqueue.store import events, push_queue
@@ -67,7 +68,7 @@ def hold(
         "next_attempt_at": None,
         "due_run_id": run_id,
         "error_code": ErrorCode.HELD,
-        "error_reason": why[:1000],
+        "error_reason": cut(why, 1000),
     }
     _move(conn, rows, values)
     events.add(conn, [events.event(row.job_id, "held", why, at=now, run_id=run_id) for row in rows])
@@ -94,7 +95,7 @@ def dismiss(conn: Connection, run_id: int, why: str) -> list[int]:
         "state": LinkState.PARKED,
         **push_queue.NOT_DUE,
         "error_code": ErrorCode.DISMISSED,
-        "error_reason": why[:1000],
+        "error_reason": cut(why, 1000),
     }
     return _decide(conn, run_id, values)
 

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from cprqueue.domain.cutting import cut
 from cprqueue.domain.prune_plan import Managed
 from cprqueue.domain.records import NewPlanItem, PlanItem, StateBefore
 from cprqueue.domain.states import Outcome
@@ -49,7 +50,7 @@ def set_outcome(
     note: str | None = None,
 ) -> None:
     """Write what came of items."""
-    short = note[:1000] if note else None
+    short = cut(note, 1000) if note else None
     for part in chunks(item_ids):
         own = update(plan_items).where(plan_items.c.item_id.in_(part))
         conn.execute(own.values(outcome=outcome, outcome_at=now, note=short))

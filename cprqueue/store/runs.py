@@ -25,6 +25,7 @@ from typing import TypedDict, Unpack
 from sqlalchemy import ColumnElement, Connection, and_, false, func, insert, select, update
 
 from cprqueue import log as logs
+from cprqueue.domain.cutting import cut
 from cprqueue.domain.records import Run
 from cprqueue.domain.states import LinkState, RunKind, RunState
 from cprqueue.store.database import clock, count
@@ -72,7 +73,7 @@ def create(
         "key": key or str(uuid.uuid4()),
         "kind": kind,
         "state": state,
-        "requested_by": requested_by[:40],
+        "requested_by": cut(requested_by, 40),
         "complete": complete,
         "created_at": now,
         "touched_at": now,
@@ -179,7 +180,7 @@ def change(
     if only_from:
         statement = statement.where(runs.c.state.in_(only_from))
     if note := values.get("note"):
-        values["note"] = note[:1000]
+        values["note"] = cut(note, 1000)
     if "detail" in values:
         values["detail"] = json.dumps(values["detail"], ensure_ascii=False, default=str)
     changed = conn.execute(statement.values(**values)).rowcount == 1
@@ -232,10 +233,16 @@ def newest_few(
     kind: RunKind | None,
     *states: RunState,
     complete: bool | None = None,
+    before: int | None = None,
     limit: int | None,
 ) -> list[Run]:
-    """Return the newest runs, newest first; with None as ``limit`` all of them."""
+    """Return the newest runs, newest first; with None as ``limit`` all of them.
+
+    ``before``: only those older than this run.
+    """
     statement = select(runs)
+    if before is not None:
+        statement = statement.where(runs.c.run_id < before)
     if kind:
         statement = statement.where(runs.c.kind == kind)
     if states:

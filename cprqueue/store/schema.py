@@ -23,12 +23,15 @@ from cprqueue.store.views import VIEWS
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration; a test compares it with the scripts."""
 
 TRIES = 5
 
-NEWER = "put the version of cprqueue back that it was used with, or restore an older backup"
+NEWER = (
+    "put the version of cprqueue back that it was used with (its `cprqueue migrate --back-to "
+    f"{HEAD}` makes them fit for this one), or restore an older backup"
+)
 
 _SCRIPTS = resources.files("cprqueue") / "migrations"
 
@@ -73,10 +76,27 @@ def _run(db: Database) -> None:
         command.upgrade(config, "head")
 
 
-def script(url: str, since: str | None = None) -> str:
-    """Return the missing migrations as SQL, for whoever may change tables where we may not.
+def downgrade(db: Database, to: str) -> None:
+    """Make the tables those of an older version, whose newest revision is ``to``.
 
-    Nothing is asked of the database: ``since`` is the revision that it has, None an empty one.
+    Its rows stay, but for what that version has no place for. Nothing may be using the database.
+    Raises UsageError where ``to`` is no revision, or is newer than the tables.
+    """
+    from alembic import command
+
+    require_current(db)
+    _require_known(to)
+    with db.begin() as conn:
+        config = config_for_alembic()
+        config.attributes["connection"] = conn
+        command.downgrade(config, to)
+
+
+def script(url: str, *, since: str | None = None, back_to: str | None = None) -> str:
+    """Return migrations as SQL, for whoever may change tables where we may not.
+
+    Those that are missing, or the way back to the revision ``back_to``. Nothing is asked of the
+    database: ``since`` is the revision that it has; without it, an empty one, or the newest.
     """
     from alembic import command
 
@@ -85,12 +105,15 @@ def script(url: str, since: str | None = None) -> str:
         make_url(url).get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise SettingsError("DATABASE_URL is no database URL: see .env.example") from None
-    if since and since not in _revisions():
-        raise UsageError(f"there is no revision {since}: it is one of {', '.join(_revisions())}")
+    for name in filter(None, (since, back_to)):
+        _require_known(name)
     config = config_for_alembic()
     config.attributes["dialect_name"] = dialect_name
     config.output_buffer = written = io.StringIO()
-    command.upgrade(config, f"{since}:{HEAD}" if since else HEAD, sql=True)
+    if back_to:
+        command.downgrade(config, f"{since or HEAD}:{back_to}", sql=True)
+    else:
+        command.upgrade(config, f"{since}:{HEAD}" if since else HEAD, sql=True)
     return _SET_UP.get(dialect_name, "") + written.getvalue()
 
 
@@ -103,6 +126,11 @@ _SET_UP = {
 def _revisions() -> list[str]:
     names = [script.name for script in (_SCRIPTS / "versions").iterdir()]
     return sorted(name.split("_")[0] for name in names if name[:4].isdecimal())
+
+
+def _require_known(name: str) -> None:
+    if name not in _revisions():
+        raise UsageError(f"there is no revision {name}: it is one of {', '.join(_revisions())}")
 
 
 def config_for_alembic() -> Config:

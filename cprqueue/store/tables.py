@@ -248,6 +248,7 @@ qbt_export = Table(
     Column("zip", text_of(255), nullable=False, default=""),
     Column("location_active", Boolean),
     Column("location_modified_at", UtcDateTime),
+    Column("geocoding_status", text_of(40)),
     Index("ix_qbt_export_run_id_name_key", "run_id", "name_key"),
     Index("ix_qbt_export_run_id_jobcode_id", "run_id", "jobcode_id"),
     Index("ix_qbt_export_run_id_location_id", "run_id", "location_id"),

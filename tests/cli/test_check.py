@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from cprqueue.cli import check
 from cprqueue.errors import AccessStopped
+from cprqueue.operating import checking
 from cprqueue.services import gates
 from cprqueue.services.reports.checkup import Checkup
 from cprqueue.services.reports.findings import clocks, jobcode_limit, token_end
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.rm_jobs(job(1, "A-1"), job(2, "A-2"))
 
 def looked_at(office: Office) -> tuple[int, dict[str, dict[str, Any]]]:
     """Return the same without a process of its own, and without a broker."""
-    parts = replace(check.parts(office.app), broker_problem=lambda: "", broker=lambda: iter(()))
+    parts = replace(checking.parts(office.app), broker_problem=lambda: "", broker=lambda: iter(()))
     found = list(Checkup(office.app.settings, parts).run())
     code = check.exit_code({finding.state for finding in found})
     return code, {finding.name: asdict(finding) for finding in found}

@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cprqueue import bootstrap
-from cprqueue.cli import console, main
+from cprqueue.cli import console
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services.reports.words import counted, shown
 from cprqueue.store import runs
 from cprqueue.store.database import clock
+from tests.cli.conftest import Run
 from tests.office import Office, job
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(
-    office: Office, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Run]:
-    """Run commands in this process; return the exit code and what they printed."""
-    for name, value in office.env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(console.out, "_width", console.UNWRAPPED)  # pytest-xdist sets COLUMNS
-    monkeypatch.chdir(office.settings.var_dir)
-    bootstrap.forget()
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["cprqueue", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0), printed.out, printed.err
-
-    yield run
-    bootstrap.forget()
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))

@@ -14,7 +14,7 @@ from cprqueue.runtime.taking import taking
 from tests.own_valkey import own_valkey
 
 QUEUE = Queue("insert", Exchange("insert"), "insert")
-RIGHTS = "on >hush ~* &* +@all -@dangerous +info +keys"
+RIGHTS = "on >hush ~* &* +@all -@dangerous +info"
 """What docs/operations.md asks for."""
 
 

@@ -84,6 +84,9 @@ def test_it_is_short_again_after_a_read_that_did_not_end_and_check_names_that(
         assert conn.execute(text("SELECT b FROM t")).scalar_one() == before
         [finding] = server_findings.check(db)
         assert (finding.state, "close every other program" in finding.cure) == ("warning", True)
+        [warning] = server_findings.log_warnings(db)
+        assert "-wal has" in warning
+        assert "until it ends the log grows: close every other program" in warning
 
     def short() -> bool:
         write(db, 0)
@@ -91,4 +94,5 @@ def test_it_is_short_again_after_a_read_that_did_not_end_and_check_names_that(
 
     wait_until(short)
     assert list(server_findings.check(db)) == []
+    assert server_findings.log_warnings(db) == []
     other.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_a_backup_is_whole_private_and_taken_while_others_write(
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{path}: {path.stat().st_size} bytes, checked\n"
     assert path.stat().st_mode & 0o777 == 0o600
-    with sqlite3.connect(path) as copied:
+    with closing(sqlite3.connect(path)) as copied, copied:
         assert copied.execute("SELECT count(*) FROM active_jobs").fetchone()[0] >= 300
     assert {entry.name for entry in system.directory.iterdir()} == {"var", "copy.db"}
 
@@ -50,7 +51,7 @@ def test_a_damaged_database_is_said_and_no_copy_is_left(system: System, office: 
     office.record(job(n, f"A-{n}") for n in range(1, 301))
     office.close()
     database, path = system.var / "cprqueue.db", system.directory / "copy.db"
-    with sqlite3.connect(database) as conn:
+    with closing(sqlite3.connect(database)) as conn, conn:
         conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = database.stat().st_size
     with database.open("r+b") as file:

@@ -121,7 +121,7 @@ def test_a_whole_system_runs_in_a_place_with_an_odd_name(tmp_path: Path) -> None
 
 
 def test_the_code_may_lie_in_a_place_with_an_odd_name(system: System) -> None:
-    code = system.directory / "50%(x)s?"
+    code = system.directory / "50%(x)s? ${x} {0} [/x] 'q' #;&=1 🏠"
     for name in ("cprqueue", "workers"):
         shutil.copytree(ROOT / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
     (code / "celerybeat-schedule.py").write_bytes((ROOT / "celerybeat-schedule.py").read_bytes())

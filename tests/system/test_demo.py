@@ -36,8 +36,12 @@ def started(directory: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
 def test_a_small_demo_finds_everything_right_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DATABASE_URL=sqlite:////nowhere/at/all.db\nQBT_RATE_LIMIT=x\n")
     with started(tmp_path, "demo", "--jobs", "120") as demo:
+        assert demo.stdout is not None
+        board = next(line for line in demo.stdout if line.startswith("The board"))
+        page = requests.get(board.split()[-1], timeout=20)
         out, err = demo.communicate(timeout=120)
     assert demo.returncode == 0, out + err
+    assert (page.status_code, "Demo: no log-in" in page.text) == (200, True)
     assert "All as it should be." in out
     assert "error" not in err
     assert [path.name for path in tmp_path.iterdir()] == [".env"]

@@ -15,6 +15,7 @@ from cprqueue.runtime import broker
 from cprqueue.sandbox.server import Sandbox
 from cprqueue.services import canaries
 from cprqueue.store.database import Database
+from tests.office import job
 from tests.real_processes import marked, wait_until
 from tests.running import PATIENT, System
 
@@ -59,3 +60,23 @@ def test_a_stopped_and_a_deaf_worker_are_restarted_and_a_busy_one_is_not(restles
         wait_until(lambda: set(canaries.last(db)) == set(QUEUES))
         db.close()
         app.close()
+
+
+def test_a_stopped_broker_and_a_stopped_beat_are_restarted(restless: System) -> None:
+    with restless.up("--no-flower") as up:
+        os.kill(program(restless, b"valkey-server"), signal.SIGSTOP)
+        wait_until(lambda: up.heard("broker is back"), **PATIENT)
+        assert up.heard("broker hangs and is ended: it takes connections, and answers none")
+        os.kill(program(restless, b"\0beat\0"), signal.SIGSTOP)
+        wait_until(lambda: up.heard("beat is back"), **PATIENT)
+        assert up.heard("beat hangs and is ended: it has not looked at the timetable for")
+        restless.sandbox.rm.put_jobs([job(9001, "A-9001")])
+        done = restless.sync()
+        assert done.get("due") == 0, (done, up.err)
+        assert not up.heard("Traceback")
+
+
+def program(system: System, mark: bytes) -> int:
+    """Return the process of ``up`` whose command line holds the mark."""
+    found = marked(system.directory)
+    return min(pid for pid in found if mark in Path(f"/proc/{pid}/cmdline").read_bytes())

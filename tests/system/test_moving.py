@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,7 @@ def test_tables_of_others_with_our_names_are_named_before_anything_is_made(
 ) -> None:
     (tmp_path / "var").mkdir()
     path = tmp_path / "var" / "cprqueue.db"
-    with sqlite3.connect(path) as old:
+    with closing(sqlite3.connect(path)) as old, old:
         old.execute("CREATE TABLE active_jobs (jobId INTEGER)")
         old.execute("CREATE VIEW qbt_export AS SELECT jobId FROM active_jobs")
     with Sandbox(jobs=[]) as sandbox:
@@ -186,5 +186,5 @@ def test_tables_of_others_with_our_names_are_named_before_anything_is_made(
         assert "has active_jobs, qbt_export already" in line
         found = json.loads(system.run("check", "--json").stdout)["checks"]
         assert line.endswith(next(c["text"] for c in found if c["name"] == "database"))
-    with sqlite3.connect(path) as old:
+    with closing(sqlite3.connect(path)) as old, old:
         assert old.execute("SELECT count(*) FROM sqlite_master").fetchone() == (2,)

@@ -17,7 +17,8 @@ from cprqueue.runtime.broker import wait_until_answering
 from cprqueue.sandbox.server import Sandbox
 from tests.office import broken
 from tests.other_servers import url_of
-from tests.running import System
+from tests.real_processes import killed_at_the_end
+from tests.running import System, celery
 
 pytestmark = pytest.mark.xdist_group("rabbitmq")  # one virtual host for all of them
 
@@ -63,6 +64,26 @@ def test_messages_wait_for_a_worker_and_survive_a_killed_one(broker: str, tmp_pa
             while "RMQ-1" not in str(sandbox.qbt.state()):
                 assert time.monotonic() < deadline, "the waiting fetch was lost"
                 time.sleep(0.2)
+
+
+def test_a_worker_whose_lost_connection_is_not_noticed_yet_waits_and_works_then(
+    broker: str, tmp_path: Path
+) -> None:
+    node = f"locked-{tmp_path.name}@here"
+    with Sandbox(jobs=[]) as sandbox, Connection(broker) as before:
+        system = System(tmp_path, sandbox, CELERY_BROKER_URL=broker)
+        channel = before.channel()
+        channel.queue_declare(
+            f"{node}.celery.pidbox", exclusive=True, auto_delete=True, durable=False
+        )
+        worker = celery(system, "worker", "-Q", "urgent", "-n", node, "-c", "1")
+        assert worker.stdout is not None
+        with killed_at_the_end(worker):
+            said = iter(worker.stdout.readline, "")
+            assert any("for a connection that is gone: tried again" in line for line in said)
+            before.release()
+            assert any("cprqueue.ready" in line for line in said)
+            worker.kill()
 
 
 def _fields(number: str) -> dict[str, str | int]:

@@ -119,12 +119,10 @@ def test_a_fault_of_ours_is_one_line_that_says_where_its_traceback_is(
     system: System, office: Office
 ) -> None:
     with office.app.db.begin() as conn:
-        conn.execute(
-            text(
-                "INSERT INTO runs (key, kind, state, complete, requested_by, created_at,"
-                " emitted, recorded, skipped, calls) VALUES ('k', 'nonsense', 'done',"
-                " 0, '', '2026-01-01 00:00:00.000000', 0, 0, 0, 0)"
-            )
+        conn.exec_driver_sql(
+            "INSERT INTO runs (key, kind, state, complete, requested_by, created_at,"
+            " emitted, recorded, skipped, calls) VALUES ('k', 'nonsense', 'done',"
+            " 0, '', '2026-01-01 00:00:00.000000', 0, 0, 0, 0)"
         )
     done = system.run("history", "--json")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

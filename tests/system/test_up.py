@@ -15,25 +15,35 @@ import pytest
 import requests
 
 from cprqueue.runtime import supervised
+from cprqueue.runtime.programs import QUEUES
 from cprqueue.sandbox.server import Sandbox
+from tests.own_servers import free_port
 from tests.real_processes import marked, wait_until
 from tests.running import PATIENT, ROOT, System, Up, clean_environment
+from tests.web.conftest import USERS, Browser
 
 pytestmark = pytest.mark.xdist_group("up")  # one server for all of them
 
 
-PROGRAMS = ("broker", "fetch", "insert", "upsert", "urgent", "maintenance", "beat", "flower")
+PROGRAMS = ("broker", *QUEUES, "beat", "flower", "web")
 
 
 @pytest.fixture(scope="module")
 def up(small_system: System) -> Iterator[Up]:
-    with small_system.up("--flower-port", "0") as running:
+    board = {"CPR_WEB_USERS": USERS, "CPR_WEB_PORT": str(free_port())}
+    system = System(small_system.directory, small_system.sandbox, **board)
+    with system.up("--flower-port", "0") as running:
         yield running
 
 
 def main_process(system: System, program: str) -> int:
     """Return the id of the process that runs ``program``."""
-    words = {"broker": b"unixsocket", "beat": b"\0beat\0", "flower": b"\0flower\0"}
+    words = {
+        "broker": b"unixsocket",
+        "beat": b"\0beat\0",
+        "flower": b"\0flower\0",
+        "web": b"\0web\0",
+    }
     mark = words.get(program, f"\0-Q\0{program}\0".encode())
     found = [p for p in marked(system.directory) if mark in Path(f"/proc/{p}/cmdline").read_bytes()]
     return min(found)
@@ -59,7 +69,7 @@ def test_it_says_ready_once_and_shows_flower_on_loopback_only(up: Up) -> None:
 
 
 def test_nothing_noisy_is_said(up: Up) -> None:
-    known = ("starting broker", "Flower: ", "Ctrl-C")
+    known = ("starting broker", "Flower: ", "the board: ", "Ctrl-C")
     lines = [line for line in up.err if not line.startswith(known)]
     assert [line for line in lines if "Read only mode" not in line] == []
 
@@ -99,6 +109,16 @@ def test_after_all_that_it_still_does_its_work(small_system: System, up: Up) -> 
     assert result["code"] == 1, result  # the sandbox has jobs that have to be parked
     assert result["due"] == 0
     assert result["in_sync"] > 20
+
+
+def test_the_board_answers_on_loopback_to_whoever_logs_in(up: Up) -> None:
+    wait_until(lambda: up.heard("the board: "))
+    url = next(line.split()[2] for line in up.err if line.startswith("the board: "))
+    assert url.startswith("http://127.0.0.1:")
+    ann = Browser(url.rstrip("/"))
+    assert ann.log_in("ann").status_code == 303
+    assert ann.post("/fetch").headers["Location"] == "/"
+    assert "fetches what has changed" in ann.get("/").text
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -36,10 +36,11 @@ def demo(
 
 
 def _perform(system: DemoSystem) -> bool:
-    with err.status("starting sandbox, broker, workers, beat and Flower"):
+    with err.status("starting sandbox, broker, workers, beat, Flower and the board"):
         others = {system.sandbox.qbt.add_jobcode(name=name) for name in OTHERS}
         system.wait_until_ready()
-    out.print(f"Flower shows every task: {system.flower_url}", highlight=False)
+    out.print(f"The board, for the office: {system.board_url}", highlight=False)
+    out.print(f"Flower, every task:        {system.flower_url}", highlight=False)
     out.print("\n[bold]First sync[/]: everything is new")
     first = _round(system, "first sync", others)
     plan = changes.invent(system.sandbox.rm.jobs(), random.Random(1))  # noqa: S311 - for play
@@ -78,7 +79,9 @@ def _report(system: DemoSystem, plan: changes.Changes, rounds: list[Round]) -> N
 
 
 def _invite(system: DemoSystem) -> None:
-    out.print(f"\nStill running. Flower: {system.flower_url}", highlight=False)
+    out.print("\nStill running, on the sandbox:", highlight=False)
+    out.print(f"  the board:  {system.board_url} (try its buttons)", highlight=False)
+    out.print(f"  Flower:     {system.flower_url}", highlight=False)
     out.print("In another terminal, try the commands on it:", highlight=False)
     out.print(f"  cd {system.directory} && cprqueue status", highlight=False, soft_wrap=True)
     out.print("Ctrl-C ends it and removes everything.")

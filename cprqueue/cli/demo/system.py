@@ -1,4 +1,4 @@
-"""All that the demo runs: sandbox, broker, workers, beat, Flower, in a temporary directory."""
+"""All that the demo runs, from the sandbox to the board, in a temporary directory."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class DemoSystem:
     settings: config.Settings
     environ: dict[str, str]
     flower_url: str
+    board_url: str
     db: Database
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     ready: threading.Event = field(default_factory=threading.Event)
@@ -106,7 +107,8 @@ def _build(directory: Path, sandbox: Sandbox) -> DemoSystem:
         sandbox=sandbox,
         settings=settings,
         environ=environ,
-        flower_url=f"http://{programs.FLOWER_ADDRESS}:{free_port(0)}/",
+        flower_url=f"http://{programs.LOOPBACK}:{free_port(0)}/",
+        board_url=f"http://{programs.LOOPBACK}:{free_port(0)}/",
         db=db,
     )
 
@@ -120,12 +122,17 @@ def _without_settings(environ: dict[str, str]) -> dict[str, str]:
     return {name: "" if name.startswith(OURS) else value for name, value in kept.items()}
 
 
+def _port(url: str) -> int:
+    return int(url.rstrip("/").rpartition(":")[2])
+
+
 @contextmanager
 def _running(system: DemoSystem) -> Iterator[None]:
     programs_to_run = programs.all_programs(
         system.settings,
         system.environ,
-        flower_port=int(system.flower_url.rstrip("/").rpartition(":")[2]),
+        flower_port=_port(system.flower_url),
+        web=programs.Web(port=_port(system.board_url), is_open=True),
         stop_seconds=STOP_SECONDS,
     )
     supervisor = Supervisor(programs_to_run, on_event=system.take)

@@ -12,7 +12,7 @@ from cprqueue.domain.states import Outcome, RunKind, RunState
 from cprqueue.errors import CprqueueError, UsageError
 from cprqueue.services.prune import months
 from cprqueue.services.prune.turns import LIVE, OPEN, take_turn
-from cprqueue.store import plan_items, runs
+from cprqueue.store import events, plan_items, runs
 from cprqueue.store.database import Database, clock
 
 WORTH = timedelta(days=1)
@@ -147,8 +147,10 @@ def how_to_approve(run_id: int) -> str:
     return f"To archive exactly these: cprqueue prune approve {run_id}"
 
 
-def approve(db: Database, run_id: int) -> None:
+def approve(db: Database, run_id: int, *, requested_by: str = "") -> bool:
     """Put on record that a held prune is approved; repeated, it changes nothing.
+
+    Of two who approve at once, one gets True: it is for that one to send the order.
 
     Raises UsageError for any other run, and AlreadyRunning while another order is live.
     """
@@ -159,7 +161,15 @@ def approve(db: Database, run_id: int) -> None:
         if row is None or row.kind is not RunKind.PRUNE or row.state not in held:
             raise UsageError(f"run {run_id} is not a held prune: see `cprqueue history`")
         note, state = "approved, waiting for a fresh snapshot", RunState.APPROVED
-        runs.change(conn, run_id, state=state, note=note, touched_at=clock(conn), finished_at=None)
+        now = clock(conn)
+        runs.change(conn, run_id, state=state, note=note, touched_at=now, finished_at=None)
+        is_new = row.state is RunState.HELD
+        named = is_new and requested_by
+        planned = plan_items.of_run(conn, run_id, Outcome.PLANNED) if named else []
+        ids = [item.job_id for item in planned if item.job_id is not None]
+        what = f"approval of the prune of run {run_id}"
+        events.add(conn, events.ordered(ids, what, requested_by, at=now, run_id=run_id))
+    return is_new
 
 
 def refuse_approval(db: Database, run_id: int, reason: str, *also_from: RunState) -> None:

@@ -45,7 +45,14 @@ class Undo:
     archive: Archive
     timezone: str
 
-    def request(self, of_run: int, numbers: Sequence[str] = (), *, keep_by: str = "") -> int:
+    def request(
+        self,
+        of_run: int,
+        numbers: Sequence[str] = (),
+        *,
+        keep_by: str = "",
+        requested_by: str = "",
+    ) -> int:
         """Put an undo on record and return its run id; one that was cut off is queued again.
 
         Without ``numbers`` the run itself is over: what it has not archived yet stays. With
@@ -60,8 +67,11 @@ class Undo:
                 raise UsageError(
                     f"run {of_run} is no prune and no remove-all: see `cprqueue history`"
                 )
-            undo_orders.chosen(conn, order)
-            run_id = undo_orders.queue(conn, order)
+            items = undo_orders.chosen(conn, order)
+            run_id = undo_orders.queue(conn, order, requested_by or "operator")
+            ids = [item.job_id for item in items if item.job_id is not None]
+            what, now = f"undo of run {of_run}", clock(conn)
+            events.add(conn, events.ordered(ids, what, requested_by, at=now, run_id=run_id))
             if not numbers:
                 undo_orders.end_undone(conn, of_run, run_id)
         return run_id

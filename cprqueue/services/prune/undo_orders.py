@@ -63,7 +63,7 @@ class UndoResult:
         return f"{self.restored} restored{kept}{more}"
 
 
-def queue(conn: Connection, order: UndoOrder) -> int:
+def queue(conn: Connection, order: UndoOrder, requested_by: str) -> int:
     """Queue the undo of this order that has not come to its end, or else a new one."""
     unfinished = _unfinished(conn, order)
     turns.take_turn(conn, unfinished, None if order.numbers else order.of_run)
@@ -73,7 +73,7 @@ def queue(conn: Connection, order: UndoOrder) -> int:
             found = UndoOrder.of(runs.existing(conn, unfinished, to_write=True))
             runs.progress(conn, unfinished, detail=asdict(replace(found, keep_by=order.keep_by)))
         return unfinished
-    run_id = runs.create(conn, RunKind.UNDO, requested_by="operator")
+    run_id = runs.create(conn, RunKind.UNDO, requested_by=requested_by)
     runs.progress(conn, run_id, detail=asdict(order))
     return run_id
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from cprqueue.clients.fence import Fence, boot_seconds
+from cprqueue.domain.cutting import cut
 from cprqueue.domain.push_item import Item
 from cprqueue.domain.records import Event
 from cprqueue.domain.states import ErrorCode, Intent, LinkState, VerificationKind
@@ -123,7 +124,7 @@ class Batch:
             "next_attempt_at": at or now,
             "attempts": item.attempts if attempts is None else attempts,
             "error_code": code,
-            "error_reason": reason[:1000],
+            "error_reason": cut(reason, 1000),
             **NO_LEASE,
         }
         if verification:
@@ -151,7 +152,7 @@ class Batch:
             "state": LinkState.PARKED,
             "due_run_id": None,
             "error_code": code,
-            "error_reason": reason[:1000],
+            "error_reason": cut(reason, 1000),
             "attempts": item.attempts + 1,
             **NO_LEASE,
             **NO_INTENT,

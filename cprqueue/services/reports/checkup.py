@@ -35,7 +35,6 @@ from cprqueue.services.reports.findings import (
     clocks,
     integration,
     jobcode_limit,
-    not_yet,
     rights,
     token_end,
     wrong_settings,
@@ -76,7 +75,6 @@ class Checkup:
         missing, unusable = list(self._missing()), list(self._unusable())
         fine = Finding(name="settings", state=OK, text="complete and well-formed")
         yield from missing + unusable or [fine]
-        yield from not_yet(self.settings.without_effect)
         if unusable:  # the database and the broker live there
             return
         yield self._database()

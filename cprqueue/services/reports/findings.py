@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -34,12 +34,6 @@ class Finding:
 def wrong_settings(error: SettingsError) -> list[Finding]:
     """Return a finding for each wrong or missing setting."""
     return [Finding(name="settings", state=SETTINGS, text=text) for text in error.problems]
-
-
-def not_yet(names: Sequence[str]) -> list[Finding]:
-    """Warn of settings that are set and have no effect in this version."""
-    text = f"{', '.join(names)}: set, but without effect in this version"
-    return [Finding(name="settings", state=WARNING, text=text)] if names else []
 
 
 def rights(user: Mapping[str, Json]) -> Finding:

@@ -17,7 +17,7 @@ from cprqueue.domain.records import ClaimedLink, Link, Run
 from cprqueue.domain.states import LinkState, RunKind, RunState
 from cprqueue.services import gates
 from cprqueue.services.reports import warnings
-from cprqueue.store import clock_steps, jobs, keeps, links, push_queue, runs
+from cprqueue.store import clock_steps, events, jobs, keeps, links, push_queue, runs
 from cprqueue.store.database import Database, clock
 
 CALLS_FOR_A_BATCH = 2
@@ -185,7 +185,10 @@ def _ids_of_one(conn: Connection, text: str) -> list[int]:
     return ids
 
 
-def make_due(db: Database, ids: list[int] | None) -> list[int]:
+def make_due(db: Database, ids: list[int] | None, *, requested_by: str = "") -> list[int]:
     """Make these jobs due now (all that wait or are parked where None); return which were."""
     with db.begin() as conn:
-        return push_queue.requeue(conn, now=clock(conn), job_ids=ids)
+        now = clock(conn)
+        due = push_queue.requeue(conn, now=now, job_ids=ids)
+        events.add(conn, events.ordered(due, "another try", requested_by, at=now))
+    return due

@@ -20,6 +20,7 @@ SQL_SERVER_2016 = (13,)
 LONG_LOG = 4
 """Times its usual length: so long is SQLite's log only where one read does not end."""
 
+CLOSE_OTHERS = "close every other program that has it open, or restart `cprqueue up`"
 OPERATIONS = "see Databases in docs/operations.md"
 
 
@@ -41,7 +42,13 @@ def check(db: Database | None) -> Iterator[Finding]:
 def _sqlite(path: Path) -> Iterator[Finding]:
     if (size := sqlite_file.log_bytes(path)) > LONG_LOG * sqlite_file.LOG_BYTES:
         text = f"{path}-wal has {size // 2**20} MB: a program has been reading the file for long"
-        yield _finding(WARNING, text, "close every other program that has it open")
+        yield _finding(WARNING, f"{text}, and until it ends the log grows", CLOSE_OTHERS)
+
+
+def log_warnings(db: Database) -> list[str]:
+    """Return what `status` says of SQLite's log, where one read does not end."""
+    found = _sqlite(Path(db.engine.url.database or "")) if db.is_sqlite else ()
+    return [f"{finding.text}: {finding.cure}" for finding in found]
 
 
 def judge(found: Traits) -> list[Finding]:

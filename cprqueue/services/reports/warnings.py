@@ -37,6 +37,17 @@ def read(conn: Connection, tried: Run | None, succeeded: Run | None, *, parked: 
     ]
 
 
+def worth_knowing(conn: Connection, succeeded: Run | None) -> list[str]:
+    """Return those that say nothing of what stops or waits: for who is told of that elsewhere."""
+    note = succeeded.note if succeeded else None
+    return [
+        *_new_progress(conn, clock(conn) - PROGRESS_IS_NEWS),
+        *about_namesakes(conn),
+        *about_steps(conn),
+        *([f"the last fetch: {note}"] if note else []),
+    ]
+
+
 def _held_prune(conn: Connection) -> list[str]:
     held = runs.newest(conn, RunKind.PRUNE, RunState.HELD)
     if held is None:

@@ -6,6 +6,23 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 
+def clean(text: str) -> str:
+    """Return text from outside with all that is not printable as Python writes it: ``\\n``."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def cell(value: object) -> str:
+    """Return a cell that a spreadsheet shows as it is: a formula begins with one of these."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        value = "; ".join(map(str, value))
+    text = clean(str(value)) if value is not None else ""
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+
+
 def counted(number: int, noun: str) -> str:
     """Return ``1 job`` or ``2 jobs``: every count of things that a person reads."""
     plural = noun.removesuffix("h") + "hes" if noun.endswith("h") else f"{noun}s"

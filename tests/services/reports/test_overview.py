@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from cprqueue.cli import reports
-from cprqueue.cli.broker_state import Broker
 from cprqueue.domain.states import RunKind, RunState
+from cprqueue.operating.broker_state import Broker
 from cprqueue.services import gates
 from cprqueue.services.reports import overview
 from cprqueue.services.reports.explain import explain

@@ -14,8 +14,8 @@ from typing import Any
 
 from kombu.exceptions import OperationalError
 
-from cprqueue.cli import broker_state
 from cprqueue.errors import ServiceUnreachable
+from cprqueue.operating import broker_state
 from cprqueue.runtime import broker_link
 from cprqueue.services.reports.findings import OK, PROBLEM, UNREACHABLE, WARNING, Finding
 

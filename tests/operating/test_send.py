@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cprqueue.cli import send
+from cprqueue.operating import send
 
 
 def test_a_worker_that_is_not_among_the_first_to_answer_is_found(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from cprqueue.bootstrap import application
 from cprqueue.celery import app
-from cprqueue.cli.broker_state import connection, raise_if_blocked
 from cprqueue.domain.models import BATCH
 from cprqueue.errors import ServiceUnreachable
+from cprqueue.operating.broker_state import connection, raise_if_blocked
+from cprqueue.services import canaries
 
 FOR_SYNC = ("fetch", "insert", "upsert")
 FOR_FIRST_SYNC = (*FOR_SYNC, "maintenance")  # which takes the first snapshot
@@ -40,7 +42,7 @@ def require_workers(queues: Iterable[str]) -> None:
         if not missing:
             return
     if missing == set(queues):
-        raise ServiceUnreachable("no worker answers: start `cprqueue up`")
+        raise ServiceUnreachable(f"no worker answers: {canaries.cure(application().db)}")
     raise ServiceUnreachable(
         f"no worker takes from the queue {', '.join(sorted(missing))}: "
         "start `cprqueue up`, or a Celery worker with -Q"
