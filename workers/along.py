@@ -76,9 +76,8 @@ class Batch:
             return
         _mine.done = {str(self.requests[place].id) for place in done}
         try:
-            ended = copy_context().run(
-                self._run
-            )  # what is bound for log lines stays each one's own
+            with _none_at_work(self.requests[0].task):
+                ended = copy_context().run(self._run)  # what is bound for log lines stays its own
         finally:
             _mine.done = None
         failpoints.point("ended_batch")
@@ -144,6 +143,16 @@ def _take(task: Any, most: int, readable: Callable[..., object]) -> Batch:
         _mine.line = _mine.line or Line(task, queue)
         requests = _mine.line.take(most, worker, readable)
     return Batch(_mine.line, requests)
+
+
+@contextmanager
+def _none_at_work(task: Any) -> Iterator[None]:
+    """Put the request that is at work aside: Celery takes a task in a task for a plain call."""
+    own = task.request_stack.pop()
+    try:
+        yield
+    finally:
+        task.request_stack.push(own)
 
 
 @contextmanager
