@@ -12,7 +12,8 @@ RUN_READY := .venv/.run-requirements-installed
 DEV_READY := .venv/.dev-requirements-installed
 
 PIP_INSTALL = $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
-PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+# A file's tests share what it has started once, so they run in one process.
+PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 # Measuring slows what runs in the test processes themselves: `make test COVERAGE=` does without.
 COVERAGE ?= --cov --cov-report=
@@ -60,7 +61,7 @@ lock: $(DEV_READY) ## renew both lock files: needed after a change of requiremen
 	@$(LOCK) --constraints requirements.lock --output-file requirements-dev.lock requirements-dev.txt
 
 bench: $(RUN_READY) ## measure speed, calls and memory, each beside its yardstick
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks --json var/benchmarks.json --svg var/benchmarks.svg $(BENCH)
 
 # One module: make mutants MODULE=cprqueue/store/runs.py SAMPLE=50; see docs/mutants.md.
 MODULE ?=

@@ -1,70 +1,87 @@
-"""``python -m benchmarks [--quick]``: print the table of all measurements."""
+"""``python -m benchmarks``: print one table of all measurements; write JSON and a picture.
+
+    --quick       small numbers, two rounds, some minutes
+    --jobs N      compare with N jobs; --rounds N: so often, in turns; --sizes N...: growth
+    --only PART   some of calls, throughput, alone, growth, latency, memory, idle, anchors
+    --anchors     dramatiq and huey too, installed into a throw-away environment
+    --json FILE, --svg FILE
+
+PostgreSQL is measured where CPR_TEST_POSTGRES_URL names a server: it gets a database of its own.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import create_engine, make_url, text
 
-from benchmarks.stage import bare, broker_alone, product, queue_lengths, wait_for
-from cprqueue.domain.mapping import read_job
-from cprqueue.sandbox.dataset import make_jobs
+from benchmarks import alone, anchors, chart, idle, latency, throughput
+from benchmarks.measured import Row
+from benchmarks.stage import broker_alone, product
 from cprqueue.sandbox.server import Sandbox
 
-THROUGHPUT_JOBS = 3000
-MEMORY_JOBS = 100_000
+PARTS = ("calls", "throughput", "alone", "growth", "latency", "memory", "idle", "anchors")
+MEMORY_JOBS, QUICK_MEMORY_JOBS = 100_000, 5_000
 PADDING_BYTES = 5_000
-
-Row = tuple[str, str, str, str]
+FLAT_MB = 100.0
+POSTGRES = "CPR_TEST_POSTGRES_URL"
 
 
 def calls(jobs: int) -> Iterator[Row]:
     """Count the calls of a first and a second sync beside the least possible."""
     with product(jobs) as system:
-        _, counts = system.sync()
-        made = system.sandbox.client.call_count("qbt")
-        least = 2 * math.ceil(counts["in_sync"] / 50) + 2
-        yield f"calls, first sync of {jobs:,} jobs", f"{made}", f"{least}", f"{made / least:.3f}"
-        seconds, _ = system.sync()
-        again = system.sandbox.client.call_count("qbt") - made
-        yield f"calls, complete fetch of {jobs:,} unchanged jobs", f"{again}", "0", ""
-        yield f"seconds, complete fetch of {jobs:,} unchanged jobs", f"{seconds:.1f}", "", ""
-
-
-def throughput(jobs: int) -> Iterator[Row]:
-    """Compare jobs a second, end to end, with the bare two-message pipeline."""
-    ours = _product_rate(jobs)
-    yardstick = _bare_rate(jobs)
-    ratio = f"{ours / yardstick:.2f}"
-    yield f"jobs a second, end to end, {jobs:,} jobs", f"{ours:.0f}", f"{yardstick:.0f}", ratio
-
-
-def _product_rate(jobs: int) -> float:
-    with product(jobs) as system:
-        seconds, counts = system.sync()
-        return (counts["active"] + counts["inactive"]) / seconds
-
-
-def _bare_rate(jobs: int) -> float:
-    messages = [read_job(item).as_message() for item in make_jobs(jobs, tricky=False)]
-    with bare() as env:
-        code = (
-            "import json, sys; from benchmarks.bare import emit; emit.delay(json.load(sys.stdin))"
+        system.sync()
+        made = float(system.sandbox.client.call_count("qbt"))
+        least = float(2 * math.ceil(system.counts()["in_sync"] / 50) + 2)
+        yield Row(
+            part="calls",
+            name=f"first sync, {jobs:,} jobs",
+            unit="calls",
+            values=(made,),
+            yardstick=(least,),
+            yardstick_name="the least possible",
         )
-        subprocess.run(
-            [sys.executable, "-c", code], env=env, check=True, text=True, input=json.dumps(messages)
-        )
-        started = time.monotonic()
-        time.sleep(0.3)  # until the order is taken; it counts for the bare pipeline
-        wait_for(lambda: queue_lengths(env) == 0, 600)
-        return jobs / (time.monotonic() - started)
+        system.settle()
+        system.sync()
+        again = float(system.sandbox.client.call_count("qbt")) - made
+        name = f"complete fetch, {jobs:,} unchanged jobs"
+        yield Row(part="calls", name=name, unit="calls", values=(again,), yardstick=(0.0,))
+
+
+def compared(jobs: int, rounds: int) -> Iterator[Row]:
+    """Compare with the bare pipeline, on each database."""
+    yield from throughput.rows(jobs, rounds, "SQLite")
+    if server := os.environ.get(POSTGRES):
+        with _new_database(server) as url:
+            yield from throughput.rows(jobs, 1, "PostgreSQL", url)
+
+
+@contextmanager
+def _new_database(server: str) -> Iterator[str]:
+    name = f"cpr_{uuid.uuid4().hex}"
+    admin = create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as conn:
+        conn.execute(text(f"CREATE DATABASE {name}"))
+    try:
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with admin.connect() as conn:
+            conn.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        admin.dispose()
 
 
 def memory(jobs: int) -> Iterator[Row]:
@@ -77,24 +94,79 @@ def memory(jobs: int) -> Iterator[Row]:
         command = [sys.executable, "-m", "benchmarks.memory"]
         done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
         seconds = time.monotonic() - started
-    number, peak = done.stdout.split()
-    name = f"MB, fetch of {int(number):,} jobs of {PADDING_BYTES:,} bytes"
-    yield name, peak, "150", f"{int(peak) / 150:.2f}"
-    yield f"seconds, fetch of {int(number):,} jobs, all messages sent", f"{seconds:.0f}", "", ""
+    peak = float(done.stdout.split()[1])
+    name = f"fetch, {jobs:,} jobs of {PADDING_BYTES:,} bytes"
+    yield Row(part="memory", name=name, unit="MB at most", values=(peak,), yardstick=(FLAT_MB,))
+    yield Row(part="memory", name=name, unit="seconds, all messages sent", values=(seconds,))
+
+
+def _measure(found: argparse.Namespace) -> Iterator[Row]:
+    quick = found.quick
+    rounds = found.rounds or (2 if quick else 5)
+    jobs = found.jobs or (1_000 if quick else 3_000)
+    sizes = found.sizes or ((500, 1_000) if quick else (1_000, 10_000, 100_000))
+    chosen = found.only or [name for name in PARTS if name != "anchors" or found.anchors]
+    parts = {
+        "calls": lambda: calls(1_000 if quick else 10_000),
+        "throughput": lambda: compared(jobs, rounds),
+        "alone": lambda: alone.rows(jobs),
+        "growth": lambda: throughput.growth(tuple(sizes)),
+        "latency": lambda: latency.rows(1_000 if quick else 10_000, 8 if quick else 20),
+        "memory": lambda: memory(QUICK_MEMORY_JOBS if quick else MEMORY_JOBS),
+        "idle": lambda: idle.rows(30 if quick else 120),
+        "anchors": lambda: anchors.rows(jobs, rounds),
+    }
+    for name in chosen:
+        yield from parts[name]()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--anchors", action="store_true")
+    parser.add_argument("--only", choices=PARTS, nargs="+")
+    parser.add_argument("--jobs", type=int)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--sizes", type=int, nargs="+")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--svg", type=Path)
+    return parser.parse_args()
+
+
+def _machine() -> str:
+    load = os.getloadavg()[0]
+    python = platform.python_version()
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.machine()}, "
+        f"Python {python}, load {load:.1f} before"
+    )
 
 
 def main() -> None:
-    """Run everything and print one table."""
-    quick = "--quick" in sys.argv
-    console = Console()
-    table = Table("what", "measured", "yardstick", "ratio", title=f"{os.cpu_count()} cores")
-    parts = [calls(1_000), throughput(1_000 if quick else THROUGHPUT_JOBS)]
-    parts += [] if quick else [calls(10_000), memory(MEMORY_JOBS)]
-    for part in parts:
-        for row in part:
-            console.print(" ".join(row), highlight=False)
-            table.add_row(*row)
+    """Measure, print, write."""
+    found = _arguments()
+    machine, console = _machine(), Console()
+    rows = []
+    for row in _measure(found):
+        console.print(*row.cells(), sep="  ", highlight=False)
+        rows.append(row)
+        _write(found, machine, rows)
+    table = Table("what", "measured", "beside", "ratio", title=machine)
+    for row in rows:
+        table.add_row(*row.cells())
     console.print(table)
+
+
+def _write(found: argparse.Namespace, machine: str, rows: list[Row]) -> None:
+    """Write what is there so far: the whole takes long, and may be stopped."""
+    for path, words in ((found.json, _document), (found.svg, chart.svg)):
+        if path:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(words(rows, machine))
+
+
+def _document(rows: list[Row], machine: str) -> str:
+    return json.dumps({"machine": machine, "rows": [row.document() for row in rows]}, indent=1)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -13,8 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from celery import Celery
+
 from cprqueue import config
 from cprqueue.bootstrap import Application
+from cprqueue.domain.records import Run
 from cprqueue.runtime import broker, programs
 from cprqueue.runtime.supervisor import Event, Program, Supervisor
 from cprqueue.sandbox.credentials import environment
@@ -33,26 +35,42 @@ class System:
     app: Application
     sandbox: Sandbox
 
-    def sync(self, *, full: bool = True, seconds: float = 900) -> tuple[float, dict[str, int]]:
-        """Fetch and push everything; return the seconds and the counts."""
-        run_id = self.app.fetch.request(complete=full, requested_by="benchmark")
-        order = f"app.send_task('cpr.fetch_jobs', kwargs={{'full': {full}, 'run_id': {run_id}}})"
-        code = f"from cprqueue.celery import app; {order}"
-        started = time.monotonic()
-        subprocess.run([sys.executable, "-c", code], env=self.env, check=True)
-        started = min(time.monotonic(), started + 1.5)  # the order's own process does not count
-        wait_for(lambda: self._ended(run_id), seconds)
-        return time.monotonic() - started, self.counts()
+    def order(self, task: str, queue: str, **kwargs: object) -> None:
+        """Send a task."""
+        send(self.env, task, queue, kwargs)
 
-    def _ended(self, run_id: int) -> bool:
+    def fetch(self, *, full: bool = True) -> int:
+        """Order a fetch; return its run."""
+        run_id = self.app.fetch.request(complete=full, requested_by="benchmark")
+        self.order("cpr.fetch_jobs", "fetch", full=full, run_id=run_id)
+        return run_id
+
+    def sync(self, *, full: bool = True, seconds: float = 3600) -> float:
+        """Fetch and push everything; return the seconds until nothing is due any more."""
+        started = time.monotonic()
+        run_id = self.fetch(full=full)
+        wait_for(lambda: self.has_ended(run_id), seconds)
+        return time.monotonic() - started
+
+    def settle(self, seconds: float = 600) -> None:
+        """Wait until no message is left, and none is being worked on."""
+        wait_for(lambda: queue_lengths(self.env) == 0, seconds)
+
+    def has_ended(self, run_id: int) -> bool:
+        """Tell whether a fetch is recorded and all that it made due is pushed."""
         self.app.fetch.close()  # as `sync --wait` does: without beat no sweep closes a long run
+        run, due = self.run(run_id), self.counts()["due"]
+        if run.state == "failed":
+            raise RuntimeError(run.note)
+        return run.state == "done" and not due
+
+    def run(self, run_id: int) -> Run:
+        """Return a run."""
         with self.app.db.read() as conn:
             run = runs.get(conn, run_id)
-            state = run.state if run else ""
-            due = links.counts(conn)["due"]
-        if state == "failed":
-            raise RuntimeError(run.note if run else "no run")
-        return state == "done" and not due
+        if run is None:
+            raise RuntimeError("no run")
+        return run
 
     def counts(self) -> dict[str, int]:
         """Count jobs by state."""
@@ -61,13 +79,19 @@ class System:
 
 
 @contextmanager
-def product(jobs: int) -> Iterator[System]:
+def product(jobs: int, database_url: str = "") -> Iterator[System]:
     """Run the product against a sandbox of plain, clean jobs."""
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cpr-bench-")))
         sandbox = stack.enter_context(Sandbox(jobs=jobs, tricky=False))
         sandbox.qbt.switches.update({"rate_limit": MANY_CALLS})
-        env = _env(place, **environment(sandbox.url), QBT_RATE_LIMIT=str(MANY_CALLS // 100))
+        env = environment_at(
+            place,
+            **environment(sandbox.url),
+            QBT_RATE_LIMIT=str(MANY_CALLS // 100),
+            PUSH_MAX_FRACTION="1",  # no brake: everything changes at once here
+            DATABASE_URL=database_url,
+        )
         settings = config.load(env)
         app = Application(settings)
         schema.upgrade(app.db)
@@ -80,17 +104,23 @@ def product(jobs: int) -> Iterator[System]:
 def bare() -> Iterator[dict[str, str]]:
     """Run the bare pipeline's broker and workers; yields the environment to reach them."""
     with tempfile.TemporaryDirectory(prefix="cpr-bench-") as place:
-        env = _env(Path(place), **environment("http://127.0.0.1:9"))
+        env = environment_at(Path(place), **environment("http://127.0.0.1:9"))
         programs_to_run = programs.all_programs(config.load(env), env, beat=False)
         with _running([_on_bare(program) for program in programs_to_run]):
             yield env
+
+
+def send(env: dict[str, str], task: str, queue: str, kwargs: dict[str, object]) -> None:
+    """Send a task to the workers of ``env``."""
+    with Celery(broker=broker.broker_url(Path(env["CPR_VAR_DIR"])), set_as_current=False) as app:
+        app.send_task(task, kwargs=kwargs, queue=queue)
 
 
 @contextmanager
 def broker_alone(sandbox_url: str) -> Iterator[dict[str, str]]:
     """Run a broker and nothing else; yields the environment to reach it and the sandbox."""
     with tempfile.TemporaryDirectory(prefix="cpr-bench-") as place:
-        env = _env(Path(place), **environment(sandbox_url))
+        env = environment_at(Path(place), **environment(sandbox_url))
         with _running([broker.broker_program(Path(env["CPR_VAR_DIR"]))]):
             yield env
 
@@ -102,7 +132,7 @@ def _on_bare(program: Program) -> Program:
     options = program.argv[program.argv.index("worker") :]
     celery = (sys.executable, "-m", "celery", "-A", "benchmarks.bare", "--quiet")
     rest = ("--without-mingle", "--without-gossip", "-l", "warning")
-    return replace(program, argv=(*celery, *options, *rest))
+    return replace(program, argv=(*celery, *options, *rest), forked=False)
 
 
 @contextmanager
@@ -150,7 +180,7 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.1)
 
 
-def _env(place: Path, **values: str) -> dict[str, str]:
+def environment_at(place: Path, **values: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     root = str(Path(__file__).parent.parent)
     return {**kept, "PYTHONPATH": root, "CPR_VAR_DIR": str(place / "var"), **values}

@@ -7,6 +7,7 @@ work; the database is the truth. There is no result backend: outcomes stand in t
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import sys
@@ -22,7 +23,7 @@ from cprqueue import bootstrap, config, log, private_files, streams
 from cprqueue.errors import CprqueueError, DatabaseUnavailable, SettingsError
 from cprqueue.runtime import (
     amqp_transport,
-    beat_state,
+    beat_ticks,
     broker,
     broker_link,
     heartbeat_patch,
@@ -50,6 +51,9 @@ ROUTES = {
 
 VISIBILITY_SECONDS = 600
 """A message whose worker died comes back after this. Longer than any time limit."""
+
+WAIT_SECONDS = 5
+"""How long a worker waits for a message before it asks its Redis or Valkey again."""
 
 SILENCE_SECONDS = 10
 """How often a worker asks its broker for a sign of life; after two that fail it connects anew."""
@@ -82,6 +86,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
         transport |= {
             "visibility_timeout": VISIBILITY_SECONDS,
             # By default lost messages are restored every 100 s only.
+            "polling_interval": WAIT_SECONDS,
             "unacked_restore_interval": 10,
             "unacked_restore_throttle": 1,
             # A connection that has fallen silent is found within twice this.
@@ -120,7 +125,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
         "enable_utc": True,
         # The state file is written after each task, so a killed beat forgets nothing.
         "beat_sync_every": 1,
-        "beat_max_loop_interval": beat_state.tick_seconds(),
+        "beat_max_loop_interval": beat_ticks.tick_seconds(),
         "beat_scheduler": "cprqueue.runtime.beat_state:Scheduler",
         "beat_schedule_filename": str(settings.var_dir / "beat" / "schedule"),
         "include": [
@@ -297,6 +302,15 @@ def _nothing_but_json(worker: Any) -> None:
     worker.quiet = True
     program.safe_say = log.write_line
     log.log_prints(out=True)
+
+
+@signals.worker_init.connect
+def _share_with_pool(**_: Any) -> None:
+    """Leave what was imported alone: what the collector writes to is not shared with children."""
+    global _ending
+    _ending = mmap(-1, 1)
+    gc.collect()
+    gc.freeze()
 
 
 @signals.celeryd_init.connect

@@ -14,7 +14,7 @@ from dataclasses import Field, dataclass, field, fields, replace
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from cprqueue import alerts, private_files
 from cprqueue.errors import SettingsError
@@ -296,7 +296,5 @@ def _too_many_calls(settings: Settings) -> Iterator[str]:
 
 def _on_sqlite(settings: Settings) -> Settings:
     """Put the database into CPR_VAR_DIR; whatever its path holds, it is no part of a URL."""
-    from sqlalchemy import URL  # slow, and the help of a command needs no settings
-
-    url = URL.create("sqlite", database=str(settings.var_dir / "cprqueue.db"))
-    return replace(settings, database_url=url.render_as_string(hide_password=False))
+    path = quote(str(settings.var_dir / "cprqueue.db"), safe=" +/")  # as SQLAlchemy reads it
+    return replace(settings, database_url=f"sqlite:///{path}")

@@ -58,7 +58,7 @@ def jobs(found: Iterable[Job], **sighting: object) -> None:
     Raises ServiceUnreachable where the broker is away: nobody sends these again.
     """
     with (
-        _reachable(),
+        reachable(),
         app.connection_for_write() as connection,  # one of the pool may have died in it
         app.amqp.Producer(connection) as producer,
         producer.batch(max_size=BATCH_OF_MESSAGES),
@@ -76,14 +76,15 @@ def jobs(found: Iterable[Job], **sighting: object) -> None:
 def canaries() -> None:
     """Send a canary message to each queue in which nothing waits."""
     with _or_the_sweep():
-        for queue in QUEUES:
-            if not messages_in(queue):
-                app.send_task(CANARY, kwargs={"queue": queue}, queue=queue)
+        with app.connection_for_write() as connection:
+            waiting = broker_link.lengths(connection, QUEUES)
+        for queue in (name for name in QUEUES if not waiting[name]):
+            app.send_task(CANARY, kwargs={"queue": queue}, queue=queue)
 
 
 def messages_in(queue: str) -> int:
     """Count the messages that wait in a queue, on any broker."""
-    with _reachable(), app.connection_for_write() as connection:
+    with reachable(), app.connection_for_write() as connection:
         try:
             with connection.channel() as channel:
                 return int(channel.queue_declare(queue=queue, passive=True).message_count)
@@ -106,14 +107,14 @@ def again(task: Any, error: errors.CprqueueError, **kwargs: Any) -> Exception:
 @contextmanager
 def _or_the_sweep() -> Iterator[None]:
     try:
-        with _reachable():
+        with reachable():
             yield
     except errors.ServiceUnreachable as error:
         log.warning("not sent: the next sweep does it", extra={"reason": str(error)})
 
 
 @contextmanager
-def _reachable() -> Iterator[None]:
+def reachable() -> Iterator[None]:
     """Raise ServiceUnreachable, in one line, where the broker goes away in the block."""
     try:
         yield

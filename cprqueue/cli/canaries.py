@@ -14,12 +14,11 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from cprqueue.cli.silences import Silences
-from cprqueue.errors import ServiceUnreachable
-from cprqueue.operating import broker_state
-from cprqueue.runtime import beat_state, programs
+from cprqueue.runtime import beat_ticks, broker_link, programs
 from cprqueue.runtime.supervisor import Event
 
 ANSWER_SECONDS = 5.0
@@ -75,6 +74,7 @@ class Worker:
 class Canaries:
     """Watches the workers from a thread of its own; ``take`` gets the supervisor's events."""
 
+    url: str
     restart: Restart
     say: Callable[[str], None]
     others: Silences
@@ -102,7 +102,7 @@ class Canaries:
         self._ended.set()
 
     def _run(self) -> None:
-        every = beat_state.round_seconds()
+        every = beat_ticks.round_seconds()
         while not self._ended.wait(every):
             try:
                 self._judge(dict(self._workers), min(every, ANSWER_SECONDS))
@@ -110,7 +110,7 @@ class Canaries:
                 self.say(f"the workers cannot be asked: {type(error).__name__}")
 
     def _judge(self, workers: Mapping[str, Worker], patience: float) -> None:
-        answers = ask(tuple(workers), patience)
+        answers = ask(self.url, tuple(workers), patience)
         for hung in self.others.judge(patience, delivers=answers is not None):
             self.restart(*hung)
         if answers is None:
@@ -124,7 +124,7 @@ class Canaries:
             self._restarts[name] = worker.restarts
 
 
-def ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
+def ask(url: str, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
     """Ask these workers of ours; return what they answered in time, by queue.
 
     None where the broker delivers nothing, so that no silence says anything about a worker: also
@@ -134,7 +134,7 @@ def ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | N
 
     def asking() -> None:
         try:
-            outcome.put(_ask(queues, patience_seconds))
+            outcome.put(_ask(url, queues, patience_seconds))
         except Exception as error:  # noqa: BLE001  (raised in the thread that waits)
             outcome.put(error)
 
@@ -148,24 +148,26 @@ def ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | N
     return found
 
 
-def _ask(queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
+def _ask(url: str, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
+    from kombu.exceptions import OperationalError
+
+    conn = broker_link.connection(url)
     try:
-        with broker_state.connection() as conn:
+        with conn:
+            conn.ensure_connection(
+                max_retries=1, timeout=broker_link.QUICK_SECONDS, interval_start=0.1
+            )
             answers = _answers(conn, queues, patience_seconds)
             if not answers and not _delivers(conn, patience_seconds):
                 return None
             return answers
-    except ServiceUnreachable:
+    except (OSError, OperationalError, *conn.connection_errors, *conn.channel_errors):
         return None
 
 
 def _answers(conn: Any, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer]:
-    from celery.utils.nodenames import host_format
-
-    from cprqueue.celery import app
-
-    nodes = {host_format(programs.node(queue)): queue for queue in queues}
-    found = app.control.broadcast(
+    nodes = {programs.node(queue): queue for queue in queues}
+    found = _control().broadcast(
         "cprqueue_canary",
         destination=list(nodes),
         reply=True,
@@ -173,12 +175,23 @@ def _answers(conn: Any, queues: Sequence[str], patience_seconds: float) -> dict[
         limit=len(nodes),
         connection=conn,
     )
+    waiting = broker_link.lengths(conn, queues)
     return {
-        nodes[node]: Answer(waiting=broker_state.length(conn, nodes[node]), **said)
+        nodes[node]: Answer(waiting=waiting[nodes[node]], **said)
         for reply in found or ()
         for node, said in reply.items()
         if node in nodes and "taken" in said
     }
+
+
+@cache
+def _control() -> Any:
+    """Return Celery's way to ask workers; not that of our own app, which loads all they need."""
+    from celery import Celery
+
+    control = Celery(set_as_current=False).control
+    control.mailbox.producer_pool = None  # or it would open a connection of its own
+    return control
 
 
 def _delivers(conn: Any, patience_seconds: float) -> bool:

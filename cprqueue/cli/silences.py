@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cprqueue.runtime import beat_state, broker
+from cprqueue.runtime import beat_ticks, broker
 from cprqueue.runtime.supervisor import Event
 
 MISSES = 3
@@ -49,7 +49,7 @@ class Silences:
             self._missed[BROKER] = 0
         elif self._misses(BROKER, broker.is_silent(self.var_dir, patience_seconds)):
             found.append((BROKER, "it takes connections, and answers none"))
-        age = beat_state.tick_age(self.var_dir, time.monotonic())
+        age = beat_ticks.tick_age(self.var_dir, time.monotonic())
         if delivers and self._misses(BEAT, age > MISSES * self.tick_seconds):
             found.append((BEAT, f"it has not looked at the timetable for {age:.0f} s"))
         return [(name, self._ready.pop(name), reason) for name, reason in found]

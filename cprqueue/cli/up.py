@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 import typer
 
-from cprqueue import config, log
+from cprqueue import config, log, streams
 from cprqueue.cli import console
 from cprqueue.cli.canaries import Canaries
 from cprqueue.cli.program_log import ProgramLog
 from cprqueue.cli.silences import Silences
 from cprqueue.errors import AlreadyRunning, ServiceUnreachable, UsageError
-from cprqueue.runtime import beat_state, broker, programs, timetable
-from cprqueue.runtime.supervisor import Event, Program, Supervisor
-from cprqueue.store import schema
-from cprqueue.store.database import Database
-
-BROKER_PATIENCE_SECONDS = 10
+from cprqueue.runtime import beat_ticks, broker, programs
+from cprqueue.runtime.supervisor import Event, Program, Starter, Supervisor
+from cprqueue.runtime.supervisor.process import kill_group
 
 
 def up(
@@ -35,14 +31,20 @@ def up(
         log.log_prints()  # so that an error of ours is a line of JSON as well
     settings = config.load(environ).require_services()
     settings.make_var_dir()
-    if beat:
-        _raise_if_timetable_is_wrong()
+    starter = Starter()
+    first = programs.preparation(environ, beat=beat)
+    starter.prepare(first)
     try:
         with _alone(settings, beat=beat):
             port = free_port(flower_port) if flower else None
             board = _board(settings) if web else None
-            programs_to_run = _prepare(settings, environ, beat=beat, flower_port=port, board=board)
-            code = _run(programs_to_run, _places(settings, port, board, web=web), settings)
+            if full := settings.full_disk():
+                raise ServiceUnreachable(full)
+            programs_to_run = programs.all_programs(
+                settings, environ, beat=beat, flower_port=port, web=board
+            )
+            where = _places(settings, port, board, web=web)
+            code = _run_once(first, starter) or _run(programs_to_run, where, settings, starter)
     except AlreadyRunning as error:
         raise UsageError(str(error)) from None
     raise typer.Exit(code)
@@ -79,7 +81,26 @@ def _places(
     return found
 
 
-def _run(programs_to_run: list[Program], places: list[str], settings: config.Settings) -> int:
+def _run_once(program: Program, starter: Starter) -> int:
+    """Run ``program`` to its end and print what it says; return its exit code."""
+    process = starter.start(program)
+    try:
+        with process.stdout or nullcontext() as output:
+            said = output.read() if output else b""
+        code = process.wait()
+    except BaseException:
+        kill_group(process.pid)
+        raise
+    streams.Lossy(2).write(said)
+    return code
+
+
+def _run(
+    programs_to_run: list[Program],
+    places: list[str],
+    settings: config.Settings,
+    starter: Starter,
+) -> int:
     def all_ready() -> None:
         try:
             console.say("ready")
@@ -94,9 +115,10 @@ def _run(programs_to_run: list[Program], places: list[str], settings: config.Set
         program_log(event)
 
     program_log = ProgramLog(as_json=settings.log_format == "json", on_all_ready=all_ready)
-    supervisor = Supervisor(programs_to_run, on_event=take)
-    others = Silences(settings.var_dir, beat_state.tick_seconds())
-    canaries = Canaries(restart=supervisor.restart, say=program_log.say, others=others)
+    supervisor = Supervisor(programs_to_run, on_event=take, starter=starter)
+    others = Silences(settings.var_dir, beat_ticks.tick_seconds())
+    url = settings.broker_url or broker.broker_url(settings.var_dir)
+    canaries = Canaries(url=url, restart=supervisor.restart, say=program_log.say, others=others)
     program_log.say(f"starting {', '.join(program.name for program in programs_to_run)}")
     if (limit := programs.open_files_limit()) < programs.ENOUGH_FILES:
         program_log.say(
@@ -125,34 +147,3 @@ def free_port(
                 f"choose another with {other}"
             ) from None
         return int(trial.getsockname()[1])
-
-
-def _raise_if_timetable_is_wrong() -> None:
-    """Load it as beat will: a beat that ends at each start would only be started again."""
-    from cprqueue.celery import app
-
-    timetable.load(app)
-
-
-def _prepare(
-    settings: config.Settings,
-    environ: Mapping[str, str],
-    *,
-    beat: bool,
-    flower_port: int | None,
-    board: programs.Web | None,
-) -> list[Program]:
-    """Do what has to be done once before the programs start: broker, tables."""
-    if full := settings.full_disk():
-        raise ServiceUnreachable(full)
-    programs_to_run = programs.all_programs(
-        settings, environ, beat=beat, flower_port=flower_port, web=board
-    )
-    if not settings.broker_is_embedded:
-        broker.wait_until_answering(settings.broker_url, BROKER_PATIENCE_SECONDS, programs.QUEUES)
-    db = Database(settings.database_url)
-    try:
-        schema.upgrade(db)
-    finally:
-        db.close()
-    return programs_to_run

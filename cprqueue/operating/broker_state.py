@@ -38,7 +38,7 @@ def ask() -> Broker:
     try:
         with connection() as conn:
             raise_if_blocked(conn)
-            lengths = {name: length(conn, name) for name in QUEUES}
+            lengths = broker_link.lengths(conn, QUEUES)
             answers = app.control.ping(timeout=PING_SECONDS, connection=conn)
     except ServiceUnreachable as error:
         return Broker(problem=str(error))
@@ -92,12 +92,3 @@ def _options(url: str) -> dict[str, Any]:
     address = broker_address.read(url)
     sending = {"confirm_publish": True} if address.amqp else {"retry_on_timeout": False}
     return broker_link.transport_options(address, seconds=CONNECT_SECONDS) | sending
-
-
-def length(conn: Any, queue: str) -> int:
-    """Return how many messages wait; a queue that nobody has used yet is empty."""
-    with conn.channel() as channel:
-        try:
-            return int(channel.queue_declare(queue=queue, passive=True).message_count)
-        except conn.channel_errors:
-            return 0

@@ -19,39 +19,10 @@ from typing import Any
 
 from celery.beat import PersistentScheduler
 
-from cprqueue import config
 from cprqueue.errors import SettingsError
-from cprqueue.runtime import timetable
+from cprqueue.runtime import beat_ticks, timetable
 
 log = logging.getLogger(__name__)
-
-ROUND_SECONDS = 10.0
-TICK_ROUNDS = 3
-
-
-def round_seconds() -> float:
-    """Return how often ``up`` asks its programs whether they are at work."""
-    return float(config.test_hook("CPR_TEST_CANARY_SECONDS") or ROUND_SECONDS)
-
-
-def tick_seconds() -> float:
-    """Return how often beat looks at the timetable at least."""
-    return TICK_ROUNDS * round_seconds()
-
-
-def _mark(schedule: str | Path) -> Path:
-    return Path(schedule).with_name("tick")
-
-
-def tick_age(var_dir: Path, now: float) -> float:
-    """Return how long ago beat looked at the timetable, in seconds; 0 where that is not known.
-
-    ``now``: this machine's monotonic clock, by which beat marks its file.
-    """
-    try:
-        return now - _mark(var_dir / "beat" / "schedule").stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery ships no types
@@ -85,7 +56,7 @@ class Scheduler(PersistentScheduler):  # type: ignore[misc]  # Celery ships no t
 
     def _note_tick(self) -> None:
         """Mark a file with the clock that nobody can set; a full disk has room for that."""
-        mark, now = _mark(self.schedule_filename), time.monotonic()
+        mark, now = beat_ticks.mark(self.schedule_filename), time.monotonic()
         with contextlib.suppress(OSError):  # then nobody knows, and beat is not judged by it
             mark.touch(mode=0o600)
             os.utime(mark, (now, now))

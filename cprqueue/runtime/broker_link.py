@@ -102,6 +102,23 @@ def task_queues(names: Iterable[str]) -> list[Queue]:
     return [Queue(name, Exchange(name), routing_key=name) for name in names]
 
 
+def lengths(conn: Any, queues: Iterable[str]) -> dict[str, int]:
+    """Return how many messages wait in each queue; one that nobody has used yet is empty."""
+    found = {}
+    channel = conn.channel()
+    try:
+        for queue in queues:
+            try:
+                found[queue] = int(channel.queue_declare(queue=queue, passive=True).message_count)
+            except conn.channel_errors:  # on Redis a queue without messages does not exist
+                found[queue] = 0
+                if conn.transport.driver_type == "amqp":  # it closes the channel then
+                    channel = conn.channel()
+    finally:
+        channel.close()
+    return found
+
+
 def described(error: BaseException, url: str) -> str:
     """Return what came of using the broker: "does not answer" or "refuses", and its reason."""
     cause = error.__cause__ or error

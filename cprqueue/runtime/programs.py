@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,6 +74,18 @@ def all_programs(
     return programs
 
 
+def preparation(environ: Mapping[str, str], *, beat: bool, stop_seconds: float = 20) -> Program:
+    """Describe what has to run once, to its end, before ``all_programs``."""
+    options = ("--with-timetable",) if beat else ()
+    return Program(
+        name="prepare",
+        argv=_serve("prepare", *options),
+        env=_environment(environ),
+        stop_seconds=stop_seconds,
+        forked=True,
+    )
+
+
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Let the programs find ``workers`` and ``celerybeat-schedule`` from any directory."""
     root = str(Path(cprqueue.__file__).parent.parent)
@@ -88,27 +102,27 @@ def _worker(
     queue: str, settings: config.Settings, env: Mapping[str, str], stop_seconds: float
 ) -> Program:
     processes = PROCESSES.get(queue, 1)
-    if queue == "upsert" and settings.database_url.startswith("sqlite"):
-        processes = 1  # SQLite has one writer, and this one writes fifty jobs at a time
+    if queue in ("insert", "upsert") and settings.database_url.startswith("sqlite"):
+        processes = 1  # SQLite has one writer, and these write fifty jobs at a time
     options = ("-Q", queue, "-n", node(queue), "-c", str(processes))
-    if queue == "fetch":
-        # A download may take long. SIGQUIT cuts it off and puts its message back at once.
-        env = {**env, "REMAP_SIGTERM": "SIGQUIT"}
     return Program(
         name=queue,
         argv=_serve("worker", *options),
         env=env,
         ready_line=READY_LINE,
         stop_seconds=stop_seconds,
+        forked=True,
+        # A download may take long. SIGQUIT cuts it off and puts its message back at once.
+        stop_signal=signal.SIGQUIT if queue == "fetch" else signal.SIGTERM,
     )
 
 
 def node(queue: str) -> str:
-    """Return what a worker of this process's ``up`` is called, for Celery's ``host_format``.
+    """Return what a worker of this process's ``up`` is called.
 
     Several systems may share a broker: the process id makes the names unique on one host.
     """
-    return f"{queue}-{os.getpid()}@%h"
+    return f"{queue}-{os.getpid()}@{socket.gethostname()}"
 
 
 def _beat(settings: config.Settings, env: Mapping[str, str], stop_seconds: float) -> Program:
@@ -122,6 +136,7 @@ def _beat(settings: config.Settings, env: Mapping[str, str], stop_seconds: float
         ready_line=READY_LINE,
         stop_seconds=stop_seconds,
         lock_path=directory / "lock",
+        forked=True,
     )
 
 
@@ -149,13 +164,19 @@ def _flower(
         env={"FLOWER_UNAUTHENTICATED_API": "true", **env},
         ready_line="Visit me at",
         stop_seconds=stop_seconds,
+        forked=True,
     )
 
 
 def _web(web: Web, env: Mapping[str, str], stop_seconds: float) -> Program:
     words = ("web", "--port", str(web.port), *(["--open"] if web.is_open else []))
     return Program(
-        name="web", argv=_serve(*words), env=env, ready_line=WEB_LINE, stop_seconds=stop_seconds
+        name="web",
+        argv=_serve(*words),
+        env=env,
+        ready_line=WEB_LINE,
+        stop_seconds=stop_seconds,
+        forked=True,
     )
 
 

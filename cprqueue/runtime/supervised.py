@@ -66,12 +66,19 @@ def locked_by(path: Path) -> str:
     return f"another process (pid {holder(path)}) is using {path.parent}; stop it first"
 
 
+def promise(parent: int, lock: str) -> str:
+    """Make both promises for this process; return what is in the way, or ""."""
+    _die_with(parent)
+    if lock and not _hold_across_exec(Path(lock)):
+        return locked_by(Path(lock))
+    return ""
+
+
 def main(arguments: Sequence[str]) -> int:
     """Become the program; returns (an exit code) only if that is not possible."""
     parent, lock, *command = arguments
-    _die_with(int(parent))
-    if lock and not _hold_across_exec(Path(lock)):
-        return _complain(locked_by(Path(lock)), EXIT_LOCKED)
+    if complaint := promise(int(parent), lock):
+        return _complain(complaint, EXIT_LOCKED)
     _restore_signals()
     try:
         os.execvp(command[0], command)  # noqa: S606 - no shell is wanted

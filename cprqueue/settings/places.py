@@ -15,7 +15,9 @@ def missing_directory(url: str, name: str, made: Path | None = None) -> Iterator
 
     A mistyped path must never begin an empty database somewhere else.
     """
-    from sqlalchemy import make_url
+    if not url.strip().startswith("sqlite"):
+        return
+    from sqlalchemy import make_url  # it takes a while to load
     from sqlalchemy.exc import ArgumentError
 
     with suppress(ArgumentError, ValueError):  # no URL: the engine says so

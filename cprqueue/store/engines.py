@@ -20,7 +20,6 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from cprqueue.errors import SettingsError
 from cprqueue.store import sqlite_file
-from cprqueue.store.limited_psycopg import LimitedConnection
 from cprqueue.store.transience import Trouble, codes_of, trouble
 
 BUSY_SECONDS = 30
@@ -103,14 +102,18 @@ def _server_engine(url: URL) -> Engine:
     _limit_waits(engine)
     event.listen(engine, "handle_error", _note_loss)
     if engine.dialect.driver == "psycopg":
-        event.listen(engine, "do_connect", _connect_psycopg)
+        _limit_psycopg(engine)
     return engine
 
 
-def _connect_psycopg(
-    _dialect: object, _record: object, args: list[Any], options: dict[str, Any]
-) -> LimitedConnection:
-    return LimitedConnection.connect(*args, **options)
+def _limit_psycopg(engine: Engine) -> None:
+    from cprqueue.store.limited_psycopg import LimitedConnection  # 10 MB, for PostgreSQL alone
+
+    @event.listens_for(engine, "do_connect")
+    def connect(
+        _dialect: object, _record: object, args: list[Any], options: dict[str, Any]
+    ) -> LimitedConnection:
+        return LimitedConnection.connect(*args, **options)
 
 
 def _family(name: str) -> str:

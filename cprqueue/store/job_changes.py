@@ -15,7 +15,7 @@ from cprqueue.store.database import clock
 from cprqueue.store.tables import jobs
 from cprqueue.store.tables import links as links_table
 
-_RECORDED = select(
+RECORDED = select(
     jobs.c.content_hash,
     jobs.c.sighting,
     jobs.c.observed_at,
@@ -29,7 +29,7 @@ _RECORDED = select(
     links_table.c.jobcode_id,
     links_table.c.due_run_id,
 ).select_from(jobs.outerjoin(links_table, jobs.c.job_id == links_table.c.job_id))
-_RECORDED_OF_ONE = _RECORDED.where(jobs.c.job_id == bindparam("id"))
+_RECORDED_OF_ONE = RECORDED.where(jobs.c.job_id == bindparam("id"))
 
 
 def recorded(conn: Connection, job_id: int) -> Recorded | None:
@@ -40,7 +40,7 @@ def recorded(conn: Connection, job_id: int) -> Recorded | None:
 
 def known(conn: Connection) -> dict[int, KnownJob]:
     """Return the same of every job, by job id."""
-    statement = _RECORDED.add_columns(jobs.c.job_id, jobs.c.first_run_id)
+    statement = RECORDED.add_columns(jobs.c.job_id, jobs.c.first_run_id)
     return {row["job_id"]: KnownJob.from_row(row) for row in conn.execute(statement).mappings()}
 
 
@@ -84,7 +84,7 @@ def _write_link(conn: Connection, change: Change, now: datetime) -> list[int]:
     return [] if waits_for else [job_id]
 
 
-_AS_READ = ("sighting", "seen_run_id", "complete_run_id")
+AS_READ = ("sighting", "seen_run_id", "complete_run_id")
 
 
 def change_as_read(
@@ -94,8 +94,8 @@ def change_as_read(
 
     Raises Overtaken where it is not: it was read without a lock, and may have changed since.
     """
-    as_read = [jobs.c[name] == bindparam(f"read_{name}") for name in _AS_READ]
-    read = {f"read_{name}": getattr(row, name) for name in _AS_READ}
+    as_read = [jobs.c[name] == bindparam(f"read_{name}") for name in AS_READ]
+    read = {f"read_{name}": getattr(row, name) for name in AS_READ}
     statement = update(jobs).where(jobs.c.job_id == bindparam("id"), *as_read)
     if conn.execute(statement, {"id": job_id, **read, **values}).rowcount != 1:
         raise Overtaken(f"RM job {job_id} was recorded by somebody else at the same moment")

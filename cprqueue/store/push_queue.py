@@ -63,9 +63,15 @@ def add(
     conn: Connection, job_id: int, desired_hash: str, *, now: datetime, waits_for: int | None = None
 ) -> None:
     """Give a job its link row, due now; ``waits_for``: see ``set_due``."""
-    due = due_values(now) | {"due_run_id": waits_for}
-    values = {"job_id": job_id, "desired_hash": desired_hash, **due}
-    conn.execute(insert(links), values)
+    conn.execute(insert(links), first_values(job_id, desired_hash, now=now, waits_for=waits_for))
+
+
+def first_values(
+    job_id: int, desired_hash: str, *, now: datetime, waits_for: int | None
+) -> LinkValues:
+    """Return the link row that ``add`` gives a job."""
+    first: LinkValues = {"job_id": job_id, "desired_hash": desired_hash, "due_run_id": waits_for}
+    return first | due_values(now)
 
 
 def set_due(

@@ -23,7 +23,6 @@ from tests.hostile import ENTITIES, PRINTABLE, TEXTS
 from tests.office import Office, job
 from tests.pruning import prune
 
-pytestmark = pytest.mark.xdist_group("hostile")
 ADDRESS = ("addr1", "addr2", "city", "state", "zip")
 PLACES = dict(enumerate((TEXTS | ENTITIES).items(), 1))
 """Each text with what is left of it, by the id of the active job that has it in every field."""

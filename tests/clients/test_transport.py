@@ -14,9 +14,6 @@ from cprqueue import errors
 from cprqueue.clients.transport import Reply, Transport, error_for
 from cprqueue.sandbox.server import Sandbox
 
-pytestmark = pytest.mark.xdist_group("transport")  # one server for all of them
-
-
 TOKEN = {"Authorization": "Bearer sandbox-token"}
 SECRET: dict[str, str | int] = {"name": "1 Elm Street", "page": 1}
 

@@ -17,9 +17,6 @@ import requests
 from cprqueue.sandbox import credentials
 from cprqueue.sandbox.server import Sandbox
 
-pytestmark = pytest.mark.xdist_group("server")  # one server for all of them
-
-
 QBT = {"Authorization": f"Bearer {credentials.QBT_ACCESS_TOKEN}"}
 
 

@@ -19,7 +19,6 @@ from tests.office import job
 from tests.real_processes import marked, wait_until
 from tests.running import PATIENT, System
 
-pytestmark = pytest.mark.xdist_group("hung")
 JOBS = 40
 QUICK = {"CPR_TEST_CANARY_SECONDS": "1"}
 

@@ -22,7 +22,6 @@ from tests.real_processes import marked, no_process_left_behind, wait_until
 from tests.running import PATIENT, ROOT, System
 
 UP = f"exec {shlex.quote(sys.executable)} -m cprqueue up --no-beat --no-flower"
-pytestmark = pytest.mark.xdist_group("lost log")
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import pytest
 from kombu import Connection, Exchange, Queue
 
 from cprqueue.sandbox.server import Sandbox
+from tests.insert_place import ALL, Place, message
+from tests.insert_place import JOBS as JOBS_ALONG
 from tests.own_rabbitmq import RabbitMq, own_rabbitmq
 from tests.real_processes import marked, wait_until
 from tests.running import System, celery
@@ -51,6 +55,24 @@ def test_quorum_queues_by_default_a_short_patience_and_a_silent_way_cost_no_job(
             wait_until(lambda: worked(system), timeout_seconds=120)
             assert programs <= set(marked(tmp_path)), "a worker ended"
             assert not up.heard("Traceback"), "".join(up.err)
+
+
+def test_a_task_that_was_suspended_too_long_loses_what_it_took_along_to_the_next(
+    server: RabbitMq, tmp_path: Path
+) -> None:
+    place = Place(tmp_path, server.new_vhost("along"))
+    place.declare()
+    place.send(*map(message, ALL))
+    with place.worker("taken_along:stop"):
+        wait_until(place.stopped)
+        # After two heartbeats all are in the queue again; the worker itself takes one or two.
+        wait_until(lambda: place.ready() > JOBS_ALONG - 3, timeout_seconds=40)
+        for pid in place.stopped():
+            os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: place.recorded() == ALL and not place.waiting(), timeout_seconds=40)
+    assert place.most_events() == 1
+    assert "Traceback" not in place.log()
+    place.close()
 
 
 def test_a_queue_that_was_made_otherwise_is_one_line_with_the_cure(

@@ -15,8 +15,6 @@ from cprqueue.sandbox.server import Sandbox
 from tests.office import job
 from tests.running import System
 
-pytestmark = pytest.mark.xdist_group("plan")
-
 PARTS = ("addr1", "addr2", "city", "state", "zip")
 State = dict[str, list[dict[str, Any]]]
 

@@ -17,8 +17,6 @@ from tests.place import Place, names, running_place
 from tests.real_processes import wait_until
 from tests.running import errors, on_terminal
 
-pytestmark = pytest.mark.xdist_group("prune_orders")  # one server for all of them
-
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:

@@ -19,8 +19,6 @@ from tests.place import ENV, MANY, Place, comparable, names, order_until, runnin
 from tests.real_processes import wait_until
 from tests.running import System
 
-pytestmark = pytest.mark.xdist_group("prune")  # one server for all of them
-
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:

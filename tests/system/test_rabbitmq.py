@@ -20,8 +20,6 @@ from tests.other_servers import url_of
 from tests.real_processes import killed_at_the_end
 from tests.running import System, celery
 
-pytestmark = pytest.mark.xdist_group("rabbitmq")  # one virtual host for all of them
-
 JOBS = 60
 
 

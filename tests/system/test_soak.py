@@ -11,7 +11,6 @@ SEED = 7
 
 
 @pytest.mark.timeout(500)
-@pytest.mark.xdist_group("soak")
 def test_every_job_is_right_after_a_minute_of_all_faults() -> None:
     wrong = Soak(SEED, 60, say=print).run()
     assert not wrong, f"make soak SECONDS=60 SEED={SEED}\n" + "\n".join(wrong)

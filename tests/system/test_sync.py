@@ -15,9 +15,6 @@ from cprqueue.store import schema
 from cprqueue.store.database import Database
 from tests.running import System, Up
 
-pytestmark = pytest.mark.xdist_group("sync")  # one server for all of them
-
-
 JOBS = 2000
 LISTING = 2  # jobcodes and locations are read once before the first push
 

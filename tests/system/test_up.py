@@ -22,9 +22,6 @@ from tests.real_processes import marked, wait_until
 from tests.running import PATIENT, ROOT, System, Up, clean_environment
 from tests.web.conftest import USERS, Browser
 
-pytestmark = pytest.mark.xdist_group("up")  # one server for all of them
-
-
 PROGRAMS = ("broker", *QUEUES, "beat", "flower", "web")
 
 
@@ -210,7 +207,7 @@ def test_up_without_any_setting_or_with_a_broken_timetable_is_refused(
     assert hint.startswith(f"error: there is no .env in {tmp_path}: `cp {ROOT}/.env.example .env`")
     assert len(missing) == 5
     (tmp_path / "celerybeat-schedule.py").write_text("nonsense")
-    [line] = up(**small_system.env)
+    [line] = up(**{**small_system.env, "CPR_VAR_DIR": str(tmp_path / "var")})
     assert "celerybeat-schedule.py line 1: NameError" in line
 
 

@@ -16,7 +16,6 @@ from cprqueue.sandbox.server import Sandbox
 from tests.real_processes import marked, no_process_left_behind, wait_until
 from tests.running import PATIENT, ROOT, System, Up
 
-pytestmark = pytest.mark.xdist_group("up children")
 AT_ONCE = 4
 
 

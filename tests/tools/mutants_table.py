@@ -22,6 +22,7 @@ ALSO = {
     "domain/records.py": "store",
     "services/gates.py": "services/push services/prune",
     "store/events.py": "services",
+    "store/job_batches.py": "services/test_record_batch.py",
     "store/job_changes.py": "services",
     "store/jobs.py": "services",
     "store/orphaned_creates.py": "services/push",

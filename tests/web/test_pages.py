@@ -25,8 +25,6 @@ from tests.office import Office, job
 from tests.own_valkey import own_valkey
 from tests.pruning import close, order
 
-pytestmark = pytest.mark.xdist_group("board-pages")  # one board for all of them
-
 NASTY = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 BRAKES = {
     "PUSH_MIN_LIMIT": "1",

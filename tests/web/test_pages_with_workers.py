@@ -21,8 +21,6 @@ from tests.real_processes import killed_at_the_end, wait_until
 from tests.running import clean_environment
 from tests.web.test_pages import BRAKES, Place, hold_a_prune
 
-pytestmark = pytest.mark.xdist_group("board-workers")  # one worker for all of them
-
 PATIENCE = {"timeout_seconds": 60.0}
 
 

@@ -14,6 +14,7 @@ of its own leaves the process group and is its parent's business.
 """
 
 from cprqueue.runtime.supervisor.loop import Supervisor
+from cprqueue.runtime.supervisor.starter import Starter
 from cprqueue.runtime.supervisor.values import Event, Kind, Program, restart_delay
 
-__all__ = ["Event", "Kind", "Program", "Supervisor", "restart_delay"]
+__all__ = ["Event", "Kind", "Program", "Starter", "Supervisor", "restart_delay"]

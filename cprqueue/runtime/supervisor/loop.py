@@ -6,7 +6,6 @@ import contextlib
 import math
 import queue
 import random
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from functools import partial
 
 from cprqueue.runtime.supervisor import process as processes
 from cprqueue.runtime.supervisor import signals
+from cprqueue.runtime.supervisor.starter import Starter
 from cprqueue.runtime.supervisor.values import (
     HUNG_STOP_SECONDS,
     STEADY_SECONDS,
@@ -31,7 +31,7 @@ class _Child:
     """One program's life so far; ``process`` is None between two processes."""
 
     program: Program
-    process: subprocess.Popen[bytes] | None = None
+    process: processes.Process | None = None
     ready: bool = False
     was_ready: bool = False
     failures: int = 0
@@ -55,10 +55,12 @@ class Supervisor:
         *,
         on_event: Callable[[Event], None],
         rng: random.Random | None = None,
+        starter: Starter | None = None,
     ) -> None:
         self._children = [_Child(program) for program in programs]
         self._on_event = on_event
         self._rng = rng or random.Random()  # noqa: S311 - spreads restarts, guards nothing
+        self._starter = starter or Starter()
         self._actions: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._announced = False
         self._stopping = False
@@ -73,11 +75,15 @@ class Supervisor:
         """
         with signals.caught(lambda: self._actions.put(self._saw_signal)):
             try:
+                for program in (child.program for child in self._children):
+                    self._starter.prepare(program)
                 while self._advance():
                     self._wait_for_action()
             except BaseException:
                 self._kill_everything()
                 raise
+            finally:
+                self._starter.close()
         return int(self._killed)
 
     def stop(self) -> None:
@@ -137,7 +143,7 @@ class Supervisor:
     def _start(self, child: _Child) -> None:
         child.started_at = time.monotonic()
         try:
-            child.process = process = processes.spawn(child.program)
+            child.process = process = self._starter.start(child.program)
         except OSError as error:
             self._plan_restart(child, None, f"cannot start: {error.strerror}")
             return
@@ -154,13 +160,15 @@ class Supervisor:
     def _mark_ready(self, child: _Child, pid: int) -> None:
         child.ready = child.was_ready = True
         self._emit("ready", child, pid)
+        if all(child.ready for child in self._children):
+            self._starter.close()  # what only it still holds is memory for nothing
 
-    def _saw_line(self, child: _Child, process: subprocess.Popen[bytes], line: str) -> None:
+    def _saw_line(self, child: _Child, process: processes.Process, line: str) -> None:
         self._emit("output", child, process.pid, line)
         if not child.ready and _says_ready(child.program, line):
             self._mark_ready(child, process.pid)
 
-    def _saw_end(self, child: _Child, process: subprocess.Popen[bytes]) -> None:
+    def _saw_end(self, child: _Child, process: processes.Process) -> None:
         self._emit_left_out(child, process)
         child.process, child.ready, child.kill_at = None, False, None
         cause = processes.cause_of_death(process.returncode)
@@ -189,7 +197,7 @@ class Supervisor:
             is_it = child.program.name == name and child.process and child.process.pid == pid
             if is_it and child.kill_at is None and child.process:
                 self._emit("hung", child, pid, reason)
-                child.process.terminate()
+                child.process.send_signal(child.program.stop_signal)
                 child.kill_at = time.monotonic() + HUNG_STOP_SECONDS
 
     def _kill_overdue(self) -> None:
@@ -213,7 +221,7 @@ class Supervisor:
         alive = self._alive()
         for child in [c for c in alive if not c.program.first] or alive:
             if child.kill_at is None and child.process:
-                child.process.terminate()
+                child.process.send_signal(child.program.stop_signal)
                 child.kill_at = time.monotonic() + child.program.stop_seconds
             elif child.kill_at is not None and child.kill_at <= time.monotonic():
                 self._kill(child)
@@ -231,14 +239,14 @@ class Supervisor:
             if child.process:
                 child.process.wait()
 
-    def _queue_line(self, child: _Child, process: subprocess.Popen[bytes], line: str) -> None:
+    def _queue_line(self, child: _Child, process: processes.Process, line: str) -> None:
         """Called in the reading thread: keep the line for ``on_event``, or count it."""
         if self._actions.qsize() > _BACKLOG_LINES and not _says_ready(child.program, line):
             child.left_out += 1
         else:
             self._actions.put(partial(self._saw_line, child, process, line))
 
-    def _emit_left_out(self, child: _Child, process: subprocess.Popen[bytes]) -> None:
+    def _emit_left_out(self, child: _Child, process: processes.Process) -> None:
         if child.left_out:
             line = f"({child.left_out} lines left out: they came faster than they were read)"
             self._emit("output", child, process.pid, line)

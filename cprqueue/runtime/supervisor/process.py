@@ -14,12 +14,30 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import IO, Any, Protocol
 
 from cprqueue.runtime import supervised
 from cprqueue.runtime.supervisor.values import Program
 
 _LINE_BYTES = 64 * 1024  # a longer line arrives in pieces
 _OUTPUT_PATIENCE_SECONDS = 2.0  # a process outside the group may keep the pipe open
+
+
+class Process(Protocol):
+    """A child of this process, a ``Popen`` or one that a fork server started."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+
+    @property
+    def returncode(self) -> int | Any: ...
+
+    def wait(self) -> int: ...
+
+    def send_signal(self, sig: int, /) -> None: ...
 
 
 def spawn(program: Program) -> subprocess.Popen[bytes]:
@@ -30,7 +48,7 @@ def spawn(program: Program) -> subprocess.Popen[bytes]:
     wrapper = (sys.executable, "-I", "-S", supervised.__file__, str(os.getpid()))
     return subprocess.Popen(
         (*wrapper, str(program.lock_path or ""), *program.argv),
-        env={"PYTHONUNBUFFERED": "1", **program.env},
+        env=program.whole_env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -39,7 +57,7 @@ def spawn(program: Program) -> subprocess.Popen[bytes]:
 
 
 def watch(
-    process: subprocess.Popen[bytes],
+    process: Process,
     *,
     log_path: Path | None,
     saw_line: Callable[[str], None],
@@ -57,6 +75,7 @@ def watch(
         kill_group(process.pid)
         reader.join(_OUTPUT_PATIENCE_SECONDS)
         saw_end()
+        _reap_group(process.pid)
 
     reader.start()
     threading.Thread(target=wait, daemon=True).start()
@@ -68,6 +87,13 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def _reap_group(pid: int) -> None:
+    """Let those of a group that became our children, as orphans, be gone from the table."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-pid, 0)
+
+
 def cause_of_death(returncode: int) -> str:
     """Describe a return code of ``Popen`` in words: ``exit code 1``, ``signal SIGKILL``."""
     if returncode >= 0:
@@ -77,15 +103,13 @@ def cause_of_death(returncode: int) -> str:
     return f"signal {-returncode}"
 
 
-def _read(
-    process: subprocess.Popen[bytes], log_path: Path | None, saw_line: Callable[[str], None]
-) -> None:
+def _read(process: Process, log_path: Path | None, saw_line: Callable[[str], None]) -> None:
     for raw in _raw_lines(process):
         _append(log_path, raw)
         saw_line(raw.decode(errors="replace").rstrip("\r\n"))
 
 
-def _raw_lines(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
+def _raw_lines(process: Process) -> Iterator[bytes]:
     if process.stdout is None:
         return
     with process.stdout as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ class Program:
     ``log_path``: every line is also appended there, by name, so that it can be rotated.
     ``lock_path``: the program holds a lock on this file while it lives; if another process
     has it, the program ends at once with one line that names the holder.
+    ``forked``: where the system can, it is forked from a process that has imported its module;
+    its ``argv`` is then ``(python, "-m", MODULE, WORD, ...)``, and MODULE has ``main`` and
+    ``preload``. ``stop_signal`` is what asks it to end.
     """
 
     name: str
@@ -36,6 +40,13 @@ class Program:
     first: bool = False
     log_path: Path | None = None
     lock_path: Path | None = None
+    forked: bool = False
+    stop_signal: signal.Signals = signal.SIGTERM
+
+    @property
+    def whole_env(self) -> dict[str, str]:
+        """Return its environment; lines arrive when they are written."""
+        return {"PYTHONUNBUFFERED": "1", **self.env}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,120 @@
+"""Messages that are taken off a queue of Valkey: which, in what order, and by which rights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kombu import Connection, Exchange, Producer, Queue
+from redis import Redis
+
+from cprqueue.runtime.taking import taking
+from tests.own_valkey import own_valkey
+
+QUEUE = Queue("insert", Exchange("insert"), "insert")
+RIGHTS = "on >hush ~* &* +@all -@dangerous +info"
+"""What docs/operations.md asks for."""
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with own_valkey(tmp_path_factory.mktemp("valkey")) as running:
+        yield running
+
+
+class Line:
+    """A queue, how it is taken from, and what is in it."""
+
+    def __init__(self, port: int, channel: Any) -> None:
+        self.redis = Redis(port=port, decode_responses=True)
+        self.redis.flushall()
+        self.channel, self.queue = channel, QUEUE(channel)
+        self.queue.declare()
+        self.taking = taking(channel, "insert", "t")
+
+    def put(self, *numbers: int, task: str = "t", **headers: Any) -> None:
+        producer = Producer(self.channel, self.queue.exchange, "insert")
+        for number in numbers:
+            producer.publish({"n": number}, headers={"task": task, **headers})
+
+    def waiting(self) -> list[int]:
+        """Return what waits, the next one first."""
+        texts = self.redis.lrange("insert", 0, -1)
+        bodies = [json.loads(text)["body"] for text in texts]
+        return [self.read(body) for body in reversed(bodies)]
+
+    def read(self, body: str) -> int:
+        return int(json.loads(self.channel.decode_body(body, "base64"))["n"])
+
+    def unacknowledged(self) -> tuple[int, int]:
+        return self.redis.hlen("unacked"), self.redis.zcard("unacked_index")
+
+
+@pytest.fixture
+def line(port: int) -> Iterator[Line]:
+    with Redis(port=port) as admin:
+        admin.execute_command("ACL", "SETUSER", "worker", "reset", *RIGHTS.split())
+    with (
+        Connection(f"redis://worker:hush@127.0.0.1:{port}/0") as connection,
+        connection.channel() as channel,
+    ):
+        made = Line(port, channel)
+        yield made
+        made.redis.close()
+
+
+def numbers(messages: list[Any]) -> list[int]:
+    return [message.payload["n"] for message in messages]
+
+
+def test_the_oldest_are_taken_first_and_are_gone_once_acknowledged(line: Line) -> None:
+    line.put(1, 2, 3, 4)
+    found = line.taking.take(3)
+    assert (numbers(found), line.waiting(), line.unacknowledged()) == ([1, 2, 3], [4], (3, 3))
+    line.taking.acknowledge(found)
+    assert (line.waiting(), line.unacknowledged()) == ([4], (0, 0))
+
+
+def test_what_is_put_back_is_next_in_its_old_order(line: Line) -> None:
+    line.put(1, 2, 3, 4)
+    line.taking.put_back(line.taking.take(3))
+    assert (line.waiting(), line.unacknowledged()) == ([1, 2, 3, 4], (0, 0))
+
+
+def test_the_first_that_is_not_wanted_ends_it_and_stays(line: Line) -> None:
+    line.put(1)
+    line.put(2, task="other")
+    line.put(3)
+    assert numbers(line.taking.take(9)) == [1]
+    assert line.waiting() == [2, 3]
+
+
+def test_kombu_restores_what_was_taken_and_not_acknowledged(line: Line) -> None:
+    """What a killed process had comes again, to whoever consumes."""
+    line.put(1, 2)
+    assert numbers(line.taking.take(9)) == [1, 2]
+    for tag in line.redis.hkeys("unacked"):
+        line.redis.zadd("unacked_index", {str(tag): 0.0})
+    line.channel.qos.restore_visible(num=9, interval=1)
+    assert sorted(line.waiting()) == [1, 2]
+    assert line.unacknowledged() == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["eta", "expires"])
+def test_a_message_of_another_time_stays(line: Line, name: str) -> None:
+    line.put(1)
+    line.put(2, **{name: "2026-03-01T12:00:00+00:00"})
+    assert numbers(line.taking.take(9)) == [1]
+    assert line.waiting() == [2]
+
+
+def test_what_is_no_message_stays(port: int) -> None:
+    with Connection(f"redis://127.0.0.1:{port}/0") as connection, connection.channel() as channel:
+        line = Line(port, channel)
+        for text in ("no JSON", "[]", "{}", '{"headers": {"task": "t"}, "properties": {}}'):
+            line.redis.rpush("insert", text)
+            assert line.taking.take(9) == []
+        assert (line.redis.llen("insert"), line.unacknowledged()) == (4, (0, 0))
+        line.redis.close()
