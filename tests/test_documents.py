@@ -110,6 +110,8 @@ def test_every_link_and_file_in_a_document_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
         assert target.startswith("https://") or (path.parent / target).exists(), target
+    for name in re.findall(r'(?:src|srcset)="([^"]+)"', text):
+        assert (path.parent / name).exists(), name
     for name in re.findall(r"`((?:cprqueue|docker|workers|docs)/[\w/.-]+)`", text):
         assert (ROOT / name).exists(), name
 

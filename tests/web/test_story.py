@@ -244,6 +244,11 @@ def a_held_push_is_approved(day: Day) -> None:
         assert re.search(f"addr1.*{job['jobAddress1']}.*{job['jobId']} Quay St", row, re.DOTALL)
     assert {day.street(job) for job in HELD} == {job["jobAddress1"] for job in HELD}
     day.look("plan-push")
+    path = browser.driver.current_url.removeprefix(browser.url)
+    browser.click(HELD[0]["jobJobId"])
+    assert "≠ differs" in browser.text("//tr[@class='changed']")
+    day.look("job-held")
+    browser.open(path)
     browser.click("Approve")
     assert f"Approved: {len(HELD)} jobs due now." in browser.text("//p[@role='status']")
     wait_until(lambda: all("Quay" in day.street(job) for job in HELD), **PATIENT)
