@@ -23,7 +23,7 @@ from tests.real_processes import wait_until
 from tests.running import PATIENT, System
 from tests.web.conftest import PASSWORD, USERS
 
-pytestmark = pytest.mark.xdist_group("board-story")
+pytestmark = pytest.mark.slow  # processes enough for one run of all tests
 
 JOBS = dataset.make_jobs(26)
 OPEN = [job for job in JOBS if dataset.is_active(job)]
