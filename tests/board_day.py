@@ -1,4 +1,4 @@
-"""A day of the office at the board: what its people do in the browser, and how they look at pages."""
+"""A day of the office at the board: what its people do, and how each page is looked at."""
 
 from __future__ import annotations
 
