@@ -50,8 +50,9 @@ def killed(place: Place, worker: subprocess.Popen[str]) -> None:
 def test_a_worker_that_is_killed_at_any_line_of_a_batch_loses_and_doubles_nothing(
     place: Place,
 ) -> None:
-    place.send(*map(message, ALL))
+    """What comes again is no batch, so each point has messages of its own behind it."""
     for point in POINTS:
+        place.send(*map(message, ALL))
         with place.worker(",".join(f"{name}:stop" for name in POINTS)) as worker:
             killed(place, worker)
         assert (place.directory / "var" / f"failpoint-{point}-spent").exists()

@@ -52,8 +52,8 @@ class Starter:
     """Starts programs: those that are to be forked by a fork server, the others by exec.
 
     The server is started with the first order, and again where it is gone: it is ``close``d while
-    nothing has to be started. Where there can be
-    none, or it fails, a program is started by exec: it only takes more memory and time.
+    nothing has to be started. Where there can be none, or it fails, a program is started by exec:
+    it only takes more memory and time. One that has hung once is not started again.
     """
 
     def __init__(self) -> None:
@@ -69,11 +69,14 @@ class Starter:
 
     def start(self, program: Program) -> process.Process:
         """Start ``program`` in a session of its own. Raises OSError where that is not possible."""
-        if program.forked and self._may_fork():
-            for _ in range(TRIES):
-                with contextlib.suppress(OSError):
-                    self.prepare(program)
-                    return self._fork(program)
+        for _ in range(TRIES):
+            if not (program.forked and self._may_fork()):
+                break
+            try:
+                self.prepare(program)
+                return self._fork(program)
+            except OSError as error:  # one that hangs would be waited for at each start
+                self._can_fork = not isinstance(error, TimeoutError)
                 self.close()
         return process.spawn(program)
 
@@ -119,9 +122,10 @@ class Starter:
             raise ConnectionError
         socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
         answer = self._orders.recv(64)
-        if not answer:
+        pid = int(answer or 0)
+        if pid <= 0:  # it is gone, or there is no room for one process more
             raise ConnectionError
-        return int(answer)
+        return pid
 
 
 def _start_server(program: Program) -> tuple[subprocess.Popen[bytes], socket.socket]:
