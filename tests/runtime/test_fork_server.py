@@ -31,6 +31,8 @@ class Supervising:
         from pathlib import Path
         from cprqueue.runtime.supervisor import Program, Supervisor, starter
         starter.PATIENCE_SECONDS = float(os.environ.get("PATIENCE", "60"))
+        if "NOT_OURS" in os.environ:  # a system that promises orphans, and gives them to another
+            starter.fork_server.become_parent_of_orphans = lambda: True
         programs = [
             Program(name=word, argv=(sys.executable, "-m", "{MODULE}", word), forked=True,
                     env={{**os.environ, "OWN": word}}, ready_line="is up",
@@ -144,6 +146,14 @@ def test_where_a_server_may_make_no_process_programs_are_executed(mark: Path) ->
         system.process.terminate()
         assert system.process.wait(20) == 0
         assert system.heard("stopped", "one")
+
+
+def test_where_its_programs_become_another_ones_children_programs_are_executed(mark: Path) -> None:
+    with supervising(mark, "one", NOT_OURS="1") as system:
+        assert system.wait_for("output", "one")[6] == "0"
+        wait_until(lambda: len(marked(mark)) == 2)  # and those that were forked have ended
+        system.process.terminate()
+        assert system.process.wait(20) == 0
 
 
 def test_a_server_that_hangs_is_waited_for_once(mark: Path) -> None:

@@ -109,6 +109,20 @@ def test_a_worker_that_is_cut_off_puts_back_what_it_has_not_recorded(place: Plac
     assert (place.recorded(), place.waiting()) == (set(), JOBS)
 
 
+@pytest.mark.parametrize("place", ["rabbitmq"], indirect=True)
+def test_a_time_limit_while_messages_are_taken_leaves_none_with_the_connection(
+    place: Place,
+) -> None:
+    place.send(*map(message, ALL))
+    with place.worker("took:stop"):
+        wait_until(place.stopped)
+        (asleep,) = place.stopped()
+        os.kill(asleep, signal.SIGUSR1)  # as the main process does
+        os.kill(asleep, signal.SIGCONT)
+        wait_until(lambda: len(place.recorded()) == JOBS - 1)
+        assert "SoftTimeLimitExceeded" in place.log()
+
+
 def _pending(pid: int, number: signal.Signals) -> bool:
     """Tell whether a signal waits for a process that is suspended."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -19,6 +19,9 @@ from cprqueue.runtime.supervisor.values import Program
 
 TRIES = 2
 PATIENCE_SECONDS = 60  # it answers the first order once it has imported everything
+USELESS = TimeoutError, ChildProcessError
+"""A server that hangs would be waited for at each start; or its programs do not become ours."""
+
 PADDING = "." * 2_000  # room for the command lines of the programs
 
 
@@ -53,7 +56,7 @@ class Starter:
 
     The server is started with the first order, and again where it is gone: it is ``close``d while
     nothing has to be started. Where there can be none, or it fails, a program is started by exec:
-    it only takes more memory and time. One that has hung once is not started again.
+    it only takes more memory and time. One that is USELESS once is not started again.
     """
 
     def __init__(self) -> None:
@@ -75,8 +78,8 @@ class Starter:
             try:
                 self.prepare(program)
                 return self._fork(program)
-            except OSError as error:  # one that hangs would be waited for at each start
-                self._can_fork = not isinstance(error, TimeoutError)
+            except OSError as error:
+                self._can_fork = not isinstance(error, USELESS)
                 self.close()
         return process.spawn(program)
 
@@ -103,6 +106,7 @@ class Starter:
         stdout = os.fdopen(reading, "rb")  # its reader closes it
         try:
             forked = Forked(self._order(program, output, waits), stdout)
+            os.waitid(os.P_PID, forked.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # is it ours?
             os.write(go, b"!")
         except BaseException:
             stdout.close()
