@@ -30,7 +30,7 @@ TAKE = """
 local taken, bytes = {}, 0
 while #taken < tonumber(ARGV[1]) and bytes < tonumber(ARGV[5]) do
   local text = redis.call('LINDEX', KEYS[1], -1)
-  if not text then break end
+  if not text or string.find(text, '[\\128-\\255]') then break end
   local readable, message = pcall(cjson.decode, text)
   if not readable or type(message) ~= 'table' then break end
   local headers, properties = message.headers, message.properties
@@ -38,7 +38,9 @@ while #taken < tonumber(ARGV[1]) and bytes < tonumber(ARGV[5]) do
   local tag = properties.delivery_tag
   if type(tag) ~= 'string' or headers.task ~= ARGV[2] then break end
   if type(headers.eta) == 'string' or type(headers.expires) == 'string' then break end
-  if headers.redelivered then break end
+  if headers.redelivered or properties.body_encoding ~= 'base64' then break end
+  local body = message.body
+  if type(body) ~= 'string' or #body % 4 > 0 or string.find(body, '[^%w+/=]') then break end
   redis.call('ZADD', KEYS[2], ARGV[3], tag)
   redis.call('HSET', KEYS[3], tag, '[' .. text .. ARGV[4] .. ']')
   redis.call('RPOP', KEYS[1])
@@ -49,7 +51,8 @@ return taken
 """
 """What kombu does for each message in two steps (BRPOP; ZADD and HSET), for many in one.
 
-It ends at the first that is not wanted: that one is the consumer's.
+It ends at the first that is not wanted, or that kombu could not have written, and cannot read: that
+one is the consumer's.
 """
 
 

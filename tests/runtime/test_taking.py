@@ -115,10 +115,22 @@ def test_a_message_of_another_time_stays(line: Line, name: str) -> None:
 def test_what_is_no_message_stays(port: int) -> None:
     with Connection(f"redis://127.0.0.1:{port}/0") as connection, connection.channel() as channel:
         line = Line(port, channel)
-        for text in ("no JSON", "[]", "{}", '{"headers": {"task": "t"}, "properties": {}}'):
+        headers = '"headers": {"task": "t"}'
+        tagged = f'{headers}, "properties": {{"delivery_tag": "1", "body_encoding": "base64"}}'
+        odd = (
+            "no JSON",
+            "[]",
+            "{}",
+            f'{{{headers}, "properties": {{}}}}',
+            f"{{{tagged}}}",
+            f'{{{tagged}, "body": "abc"}}',
+            f'{{{tagged}, "body": "no base"}}',
+            f'{{{tagged}, "body": "", "x": "\xff"}}'.encode("latin-1"),
+        )
+        for text in odd:
             line.redis.rpush("insert", text)
             assert line.taking.take(9) == []
-        assert (line.redis.llen("insert"), line.unacknowledged()) == (4, (0, 0))
+        assert (line.redis.llen("insert"), line.unacknowledged()) == (len(odd), (0, 0))
         line.redis.close()
 
 
