@@ -47,11 +47,13 @@ def show_rounds(rounds: Iterable[Round]) -> None:
 
 def show_changes(changes: Changes) -> None:
     """Print what happened in RM between the syncs."""
-    made = table("Between the two, in RestorationManager", "jobs", "what happened", "so here")
+    made = table(
+        "Between the two, in RestorationManager", "jobs", "what happened", "in QuickBooks Time"
+    )
     add_row(made, (str(len(changes.new)), "came new", "a jobcode and a location more"))
     add_row(made, (str(len(changes.renamed)), "got another number", "the same jobcode, renamed"))
     add_row(made, (str(len(changes.moved)), "got another address", "the same location, changed"))
-    closed = "kept until the monthly prune archives it"
+    closed = "stays until the monthly prune archives it"
     add_row(made, (str(len(changes.closed)), "were closed", closed))
     _print(made)
 
