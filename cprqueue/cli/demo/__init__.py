@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import random
-import shlex
-import shutil
 import signal
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -80,20 +76,7 @@ def _report(system: DemoSystem, plan: changes.Changes, rounds: list[Round]) -> N
         out.print("[bold red]Something is wrong: see above.[/]")
     else:
         out.print("[bold green]All as it should be.[/]")
-    again = shlex.join([*_command(Path.cwd()), "demo", "--keep"])
-    board = f"With --keep it goes on, with its board to look at:  {again}"
-    out.print(board, highlight=False, soft_wrap=True)
-    out.print('With jobs of your own: README.md, "Use it".', highlight=False)
-
-
-def _command(directory: Path) -> list[str]:
-    """Return how this command line is called in ``directory``, also where no PATH leads to it."""
-    if shutil.which("cprqueue"):
-        return ["cprqueue"]
-    here = Path(sys.executable).with_name("cprqueue")
-    if not here.exists():
-        return [sys.executable, "-m", "cprqueue"]
-    return [str(here.relative_to(directory) if here.is_relative_to(directory) else here)]
+    report.show_what_is_next()
 
 
 def _invite(system: DemoSystem) -> None:
@@ -101,6 +84,6 @@ def _invite(system: DemoSystem) -> None:
     out.print(f"  the board:  {system.board_url} (try its buttons)", highlight=False)
     out.print(f"  Flower:     {system.flower_url}", highlight=False)
     out.print("In another terminal, try the commands on it:", highlight=False)
-    status = shlex.join([*_command(system.directory), "status"])
+    status = report.command(system.directory, "status")
     out.print(f"  cd {system.directory} && {status}", highlight=False, soft_wrap=True)
     out.print("Ctrl-C ends it and removes everything.")
