@@ -27,6 +27,11 @@ COMMANDS = {
         "Start everything: broker, workers, beat, Flower, and the board. Ctrl-C ends it.",
         SYNC,
     ),
+    "plan": Command(
+        "plan:plan",
+        "Say what a sync would do to QuickBooks Time as it is now; nothing is written anywhere.",
+        SYNC,
+    ),
     "migrate": Command(
         "migrate:migrate",
         "Bring the database's tables up to date. Containers run it before the workers start.",
@@ -113,6 +118,11 @@ COMMANDS = {
         "Read all of QuickBooks Time into the table qbt_export; drift is found and put right.",
         ARCHIVE,
     ),
+    "prune": Command(
+        "prune:prune",
+        "Archive the jobcodes of finished jobs: show the plan, run it, approve a held one.",
+        ARCHIVE,
+    ),
     "keep": Command(
         "keep:keep",
         "Keep the jobcodes of jobs: no prune archives them before the end of that day.",
@@ -150,16 +160,6 @@ COMMANDS = {
         "demo:demo",
         "See the whole system at work on made-up jobs: no account, nothing left behind.",
         TRY,
-    ),
-    "plan": Command(
-        "plan:plan",
-        "Say what a sync would do to QuickBooks Time as it is now; nothing is written anywhere.",
-        SYNC,
-    ),
-    "prune": Command(
-        "prune:prune",
-        "Archive the jobcodes of finished jobs: show the plan, run it, approve a held one.",
-        ARCHIVE,
     ),
 }
 """Every command; each has the lines of its help from its own docstring (a test compares)."""

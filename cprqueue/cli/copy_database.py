@@ -32,8 +32,8 @@ def copy_database(
 ) -> None:
     """Copy everything into another, empty database: from SQLite to a server, or back.
 
-    Stop every `cprqueue up` and every worker first. The present database stays as it is; a copy
-    that is stopped, or killed, leaves the new one empty.
+    Stop every `cprqueue up` and every worker first. The present database stays
+    as it is; a copy that is stopped, or killed, leaves the new one empty.
 
     Example:  cprqueue copy-database --to - < url.txt
     """

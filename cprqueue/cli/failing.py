@@ -99,12 +99,13 @@ def _fault(error: BaseException) -> Ending:
 
 def _usage(error: TyperException) -> str:
     """Return what was wrong; nothing where the help was just shown."""
-    text = error.format_message().rstrip(".?")
+    said = error.format_message()
+    text, see = said.rstrip(".?"), "? See" if said.endswith("?") else ": see"
     for library, ours in PLAINER.items():
         text = re.sub(library, ours, text)
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "cprqueue"
-    return f"{text}: see `{command} --help`" if text else ""
+    return f"{text}{see} `{command} --help`" if text else ""
 
 
 def _save(error: BaseException) -> str:

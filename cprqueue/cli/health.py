@@ -17,10 +17,11 @@ def health(
 ) -> None:
     """Say whether this installation does its work; ends with 0 only if it does.
 
-    That is: a good fetch within three of its intervals, beat and a worker on each
-    queue at work, database and broker in reach, the push not stopped. Ends with 1 if
-    something is not so, 3 if database or broker are out of reach. A new installation
-    is healthy after its first fetch: give a container a start period of ten minutes.
+    That is: a good fetch within three of its intervals, beat and a worker on
+    each queue at work, database and broker in reach, the push not stopped.
+    Ends with 1 if something is not so, 3 if database or broker are out of
+    reach. A new installation is healthy after its first fetch: give a
+    container a start period of ten minutes.
 
     Example:  cprqueue health
     """

@@ -15,7 +15,7 @@ from cprqueue.services.prune.keeps import Kept
 
 LONGEST_NAME = 100
 
-Jobs = Annotated[list[str], typer.Argument(metavar="JOB...", help="Job ids or job numbers.")]
+Jobs = Annotated[list[str], typer.Argument(metavar="JOB", help="Job ids or job numbers.")]
 
 
 def person() -> str:

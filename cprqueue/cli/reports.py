@@ -211,7 +211,7 @@ def history(
 
 def _history_row(run: Run) -> tuple[str, ...]:
     kind = run.kind + (" (all)" if run.complete else "")
-    counts = ", ".join(f"{name} {n}" for name, n in overview.run_counts(run).items() if n)
+    counts = ", ".join(f"{name} {n}" for name, n in overview.said_counts(run).items() if n)
     return (str(run.run_id), kind, run.state, when(run.began), counts, run.note or "")
 
 

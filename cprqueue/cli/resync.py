@@ -17,7 +17,7 @@ from cprqueue.store import runs, schema
 
 
 def resync(
-    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Job ids or job numbers.")],
+    jobs: Annotated[list[str], typer.Argument(metavar="JOB", help="Job ids or job numbers.")],
     wait: Annotated[bool, typer.Option(help="Wait and show the five steps.")] = True,
     timeout: Annotated[float, typer.Option(min=0, metavar="S", help="Seconds to wait.")] = 120,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

@@ -41,7 +41,7 @@ def _hand_out(running: server.Sandbox, jobs: int, env: Path | None) -> None:
     text = dotenv(credentials.environment(running.url))
     if env is not None:
         write_private(env, text)
-        note(f"wrote {env}")
+        note(f"wrote {env}; in a second terminal, in the same directory: `cprqueue up`")
     else:
         for line in text.splitlines():
             say(line)

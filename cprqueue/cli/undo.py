@@ -24,7 +24,7 @@ STEP_SECONDS = 2
 def undo(
     run_id: RunId,
     jobs: Annotated[
-        list[str] | None, typer.Argument(metavar="[JOB...]", help="Only these job numbers.")
+        list[str] | None, typer.Argument(metavar="JOB", help="Only these job numbers.")
     ] = None,
     wait: Wait = True,
     timeout: Timeout = 3600,

@@ -120,7 +120,9 @@ def _run(
             console.give_up_output()  # nobody reads it
         for place in places:
             program_log.say(place)
-        program_log.say("Ctrl-C ends everything")
+        program_log.say(
+            "Ctrl-C ends everything; in another terminal: `cprqueue sync`, `cprqueue status`"
+        )
 
     def take(event: Event) -> None:
         canaries.take(event)

@@ -21,7 +21,7 @@ def web_user(
     """Ask for a password and print the user's line for CPR_WEB_USERS; nothing is saved.
 
     The password comes from the terminal, or from standard input, one line.
-    Several users are separated by a semicolon.
+    In .env the line stands behind CPR_WEB_USERS=, several separated by a semicolon.
 
     Example:  cprqueue web-user ann --role operator
     """
@@ -37,7 +37,8 @@ def web_user(
             f"the password must have from {passwords.SHORTEST} to {passwords.LONGEST} characters"
         )
     say(WebUser(name=name, hash=passwords.hashed(password), role=role).text())
-    note("Add it to CPR_WEB_USERS (after a ; where somebody is there), and start the board again.")
+    note(f"In .env it stands behind CPR_WEB_USERS=, like CPR_WEB_USERS={name}:...:{role}")
+    note("(behind a ; where somebody is there already). Then start `cprqueue up` again.")
 
 
 def _password(name: str) -> str:

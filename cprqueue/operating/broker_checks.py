@@ -45,7 +45,7 @@ def findings() -> Iterator[Finding]:
 
 def _away(problem: str) -> Finding:
     if problem == broker_state.NOT_RUNNING:
-        text, cure = "the embedded one is not running", "`cprqueue up` starts it"
+        text, cure = "the embedded broker is not running", "`cprqueue up` starts it"
         return Finding(name="broker", state=WARNING, text=text, cure=cure)
     text, _, cure = problem.rpartition(": ")
     return Finding(name="broker", state=UNREACHABLE, text=text, cure=cure)

@@ -18,6 +18,9 @@ from cprqueue.settings import broker_address
 
 CONNECT_SECONDS = broker_link.QUICK_SECONDS
 PING_SECONDS = 1.0
+POLL_SECONDS = 1
+"""How long Redis keeps the last poll of a question. Whoever closes the connection, or uses it on,
+waits for the poll's end: a worker's takes longer than CONNECT_SECONDS."""
 NOT_RUNNING = "the embedded broker is not running: start `cprqueue up`"
 NOBODY_LISTENS = ("Connection refused", "No such file")
 
@@ -90,5 +93,6 @@ def _away(error: BaseException) -> str:
 def _options(url: str) -> dict[str, Any]:
     """Return short limits; what is sent has to be taken by the broker, or it raises."""
     address = broker_address.read(url)
-    sending = {"confirm_publish": True} if address.amqp else {"retry_on_timeout": False}
+    redis = {"retry_on_timeout": False, "polling_interval": POLL_SECONDS}
+    sending = {"confirm_publish": True} if address.amqp else redis
     return broker_link.transport_options(address, seconds=CONNECT_SECONDS) | sending

@@ -45,6 +45,7 @@ def test_a_small_demo_finds_everything_right_and_leaves_nothing(tmp_path: Path) 
     assert demo.returncode == 0, out + err
     assert (page.status_code, "Demo: no log-in" in page.text) == (200, True)
     assert "All as it should be." in out
+    assert "demo --keep" in out
     assert "error" not in err
     assert {path.name for path in tmp_path.iterdir()} == {".env", picture.name}
     drawn = picture.read_text(encoding="utf-8")

@@ -167,6 +167,9 @@ def test_with_workers_status_sees_them_and_retry_gets_the_job_pushed(
         found = json.loads(system.run("status", "--json").stdout)
         assert len(found["broker"]["workers"]) == 5
         assert set(found["broker"]["queues"]) >= {"fetch", "insert", "upsert", "urgent"}
+        checked = json.loads(system.run("check", "--json").stdout)["checks"]
+        states = {one["name"]: one["state"] for one in checked}
+        assert (states["broker"], states["queues"]) == ("ok", "ok")
         assert system.run("retry", "A-2").returncode == 0
         wait_until(lambda: office.link(1).state == "in_sync")
 

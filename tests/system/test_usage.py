@@ -17,14 +17,14 @@ from tests.running import clean_environment
         ("sync --nope", "error: No such option: --nope: see `cprqueue sync --help`"),
         (
             "prune aprove 1",
-            "error: No such command 'aprove'. Did you mean 'approve': see `cprqueue prune --help`",
+            "error: No such command 'aprove'. Did you mean 'approve'? See `cprqueue prune --help`",
         ),
         (
             "history --limit x",
             "error: Invalid value for '--limit': write a whole number: "
             "see `cprqueue history --help`",
         ),
-        ("resync", "error: Missing argument 'JOB...': see `cprqueue resync --help`"),
+        ("resync", "error: Missing argument 'JOB': see `cprqueue resync --help`"),
     ],
 )
 def test_wrong_words_are_one_line_that_names_the_help(

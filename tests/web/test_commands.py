@@ -40,6 +40,7 @@ def test_a_users_line_is_what_the_settings_read(system: System) -> None:
     assert not passwords.is_right(f"{PASSWORD}\r", found.hash)
     assert PASSWORD not in done.stdout.decode() + done.stderr.decode()
     assert not (system.directory / ".env").exists()
+    assert "behind CPR_WEB_USERS=, like CPR_WEB_USERS=ann:...:operator" in done.stderr.decode()
 
 
 def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(system: System) -> None:

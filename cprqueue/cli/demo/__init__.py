@@ -85,6 +85,7 @@ def _report(system: DemoSystem, plan: changes.Changes, rounds: list[Round]) -> N
         out.print("[bold red]Something is wrong: see above.[/]")
     else:
         out.print("[bold green]All as it should be.[/]")
+    report.show_what_is_next()
 
 
 def _invite(system: DemoSystem) -> None:
@@ -92,5 +93,6 @@ def _invite(system: DemoSystem) -> None:
     out.print(f"  the board:  {system.board_url} (try its buttons)", highlight=False)
     out.print(f"  Flower:     {system.flower_url}", highlight=False)
     out.print("In another terminal, try the commands on it:", highlight=False)
-    out.print(f"  cd {system.directory} && cprqueue status", highlight=False, soft_wrap=True)
+    status = report.command(system.directory, "status")
+    out.print(f"  cd {system.directory} && {status}", highlight=False, soft_wrap=True)
     out.print("Ctrl-C ends it and removes everything.")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.table import Table
 
@@ -47,11 +51,13 @@ def show_rounds(rounds: Iterable[Round]) -> None:
 
 def show_changes(changes: Changes) -> None:
     """Print what happened in RM between the syncs."""
-    made = table("Between the two, in RestorationManager", "jobs", "what happened", "so here")
+    made = table(
+        "Between the two, in RestorationManager", "jobs", "what happened", "in QuickBooks Time"
+    )
     add_row(made, (str(len(changes.new)), "came new", "a jobcode and a location more"))
     add_row(made, (str(len(changes.renamed)), "got another number", "the same jobcode, renamed"))
     add_row(made, (str(len(changes.moved)), "got another address", "the same location, changed"))
-    closed = "kept until the monthly prune archives it"
+    closed = "stays until the monthly prune archives it"
     add_row(made, (str(len(changes.closed)), "were closed", closed))
     _print(made)
 
@@ -81,6 +87,23 @@ def show_parked(rows: Iterable[ClaimedLink]) -> None:
     for row in rows:
         add_row(made, (str(row.job_id), row.job_number, row.error_reason or ""))
     _print(made)
+
+
+def show_what_is_next() -> None:
+    """Print what to do after the demo."""
+    say(f"With --keep it goes on, with its board to look at:  {command(Path.cwd(), 'demo --keep')}")
+    say('With jobs of your own: README.md, "Use it".')
+
+
+def command(directory: Path, words: str) -> str:
+    """Return how a command is given in ``directory``, also where no PATH leads to cprqueue."""
+    here = Path(sys.executable).with_name("cprqueue")
+    if shutil.which("cprqueue"):
+        return f"cprqueue {words}"
+    if not here.exists():
+        return f"{shlex.quote(sys.executable)} -m cprqueue {words}"
+    near = here.relative_to(directory) if here.is_relative_to(directory) else here
+    return f"{shlex.quote(str(near))} {words}"
 
 
 def _print(made: Table) -> None:

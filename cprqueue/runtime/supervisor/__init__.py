@@ -1,7 +1,7 @@
 """Run a few programs as one: started in order, restarted when they die, ended together.
 
 Why our own: supervisord and circus restart with a delay, but a ``kill -9`` of either leaves
-its programs running (Supervisor/supervisor#199) and neither waits for a line of output
+its programs running, and neither waits for a line of output
 before it starts the next program; honcho restarts nothing.
 
 One thread (the caller of ``run``) decides everything and owns all state. Two small threads

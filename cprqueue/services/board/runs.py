@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cprqueue.domain.records import Run
 from cprqueue.domain.states import RunKind, RunState
-from cprqueue.services.reports.overview import run_counts
+from cprqueue.services.reports.overview import said_counts
 from cprqueue.store import runs
 from cprqueue.store.database import Database
 
@@ -86,7 +86,7 @@ def _row(run: Run) -> RunRow:
     seconds = (run.finished_at - run.began).total_seconds() if run.finished_at else None
     return RunRow(
         run=run,
-        counts=run_counts(run),
+        counts=said_counts(run),
         number=run.recorded,
         calls=run.own_calls or 0,
         seconds=max(seconds, 0.0) if seconds is not None else None,

@@ -161,6 +161,11 @@ def run_counts(run: Run) -> dict[str, int]:
     return calls
 
 
+def said_counts(run: Run) -> dict[str, int]:
+    """Return the same in the words of people: what a fetch has emitted are the jobs in its list."""
+    return {"jobs" if name == "emitted" else name: n for name, n in run_counts(run).items()}
+
+
 def ids_of(db: Database, texts: list[str]) -> tuple[list[int], list[str]]:
     """Return the ids of the jobs with these ids or numbers, and the texts that no job has.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cprqueue.services.board import runs
-from cprqueue.services.reports.overview import run_counts
+from cprqueue.services.reports.overview import said_counts
 from cprqueue.web.navigation import Entry
 from cprqueue.web.page import Page
 from cprqueue.web.problems import Problem
@@ -49,7 +49,7 @@ class OneRun(Page):
         if row is None:
             raise Problem(404, f"Run {int(words[0])} is not on record.")
         has_plan = row.run.kind in ("prune", "remove_all", "undo")
-        return {"row": row, "run": row.run, "counts": run_counts(row.run), "has_plan": has_plan}
+        return {"row": row, "run": row.run, "counts": said_counts(row.run), "has_plan": has_plan}
 
 
 ROUTES = [("/runs", Runs), (r"/runs/([0-9]{1,18})", OneRun)]

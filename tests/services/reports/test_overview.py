@@ -114,4 +114,6 @@ def test_a_run_has_only_the_counts_that_mean_something_for_its_kind(office: Offi
     office.put(job(1, "A-1"))
     found = {run.kind: overview.run_counts(run) for run in overview.history(office.app.db, limit=9)}
     assert set(found[RunKind.FETCH]) == {"emitted", "recorded", "skipped"}
+    [fetch] = [run for run in overview.history(office.app.db, limit=9) if run.kind is RunKind.FETCH]
+    assert set(overview.said_counts(fetch)) == {"jobs", "recorded", "skipped"}
     assert found[RunKind.SNAPSHOT] == {"jobcodes": 0, "calls": 2}
