@@ -64,12 +64,12 @@ def asked(office: Office) -> int:
     return office.sandbox.client.call_count(service="qbt")
 
 
-HOW = pytest.mark.parametrize(
-    ("filtered", "calls"), [("honoured", 1), ("ignored", 1), ("refused", 2)]
-)
+def use_up_all_calls(office: Office) -> None:
+    while True:
+        office.app.budget.take()
 
 
-@HOW
+@pytest.mark.parametrize(("filtered", "calls"), [("honoured", 1), ("ignored", 1), ("refused", 2)])
 def test_what_was_not_placed_is_found_and_what_is_placed_by_now_is_not(
     placed: Office, filtered: str, calls: int
 ) -> None:
@@ -122,8 +122,7 @@ def test_an_older_snapshot_is_left_as_it_was(placed: Office) -> None:
 def test_out_of_calls_it_waits_for_the_next_night_and_leaves_the_reserve(placed: Office) -> None:
     move(placed, 1, "Old Mill Road")
     with pytest.raises(OutOfCalls):
-        while True:
-            placed.app.budget.take()
+        use_up_all_calls(placed)
     assert placed.app.budget.wait_seconds(urgent=True) == 0
     assert read(placed).startswith("again next night: all calls of this window are used")
     assert (asked(placed), statuses(placed)) == (0, PLACED)
