@@ -14,6 +14,9 @@ What if that process dies, or is suspended, at each line of ``taken`` and ``Batc
 * acknowledged, but the task that took them is not: it alone comes again, as if it had been alone;
 * told (events) to nobody: Flower shows them as sent.
 
+One that comes again is never taken along, and takes none along: if it is what the process dies
+of, it holds up nobody else.
+
 The main process hands over what only it knows: see ``runtime.requests.Worker``. A message that it
 would not run at once (revoked, expired, to be run later, unreadable, another task) is left to it.
 """
@@ -89,9 +92,10 @@ class Batch:
         self.put_back()
 
     def _run(self) -> int:
-        """Run them while the limit of the task that took them is far off; return how many."""
+        """Run them while nothing is about to end the task that took them; return how many."""
         for number, request in enumerate(self.requests):
-            if time.monotonic() > self._until and not is_done(request.id):
+            late = celery.ending() or time.monotonic() > self._until
+            if late and not is_done(request.id):
                 return number
             run(request)
         return len(self.requests)
@@ -130,16 +134,16 @@ def taken(task: Any, most: int, readable: Callable[..., object]) -> Iterator[Bat
 
 def _take(task: Any, most: int, readable: Callable[..., object]) -> Batch:
     worker: Worker | None = (task.request.properties or {}).get(WORKER)
-    queue = (task.request.delivery_info or {}).get("routing_key")
-    if worker is None or worker["revoked"] is None or not queue or celery.ending():
+    delivery = task.request.delivery_info or {}
+    queue = delivery.get("routing_key")
+    if worker is None or worker["revoked"] is None or not queue or delivery.get("redelivered"):
         return Batch(None, ())
-    if time.monotonic() < _mine.not_before:
+    if celery.ending() or time.monotonic() < _mine.not_before:
         return Batch(None, ())
     requests: list[Request] = []
     with _or_again():
         if _mine.line is not None and _mine.line.is_too_quiet():
-            _mine.line.close()
-            _mine.line = None
+            _close_line()
         _mine.line = _mine.line or Line(task, queue)
         requests = _mine.line.take(most, worker, readable)
     return Batch(_mine.line, requests)
@@ -157,13 +161,24 @@ def _none_at_work(task: Any) -> Iterator[None]:
 
 @contextmanager
 def _or_again() -> Iterator[None]:
-    """Go on where the broker goes away in the block: what is not acknowledged comes again."""
+    """Go on where the broker goes away in the block: what is not acknowledged comes again.
+
+    Whatever else cuts the block off (a time limit) ends the connection too, or RabbitMQ would
+    leave with it what it has handed out.
+    """
     try:
         with publish.reachable():
             yield
     except errors.ServiceUnreachable as error:
         log.warning("what is not acknowledged comes again", extra={"reason": str(error)})
-        line, _mine.line = _mine.line, None
         _mine.not_before = time.monotonic() + QUIET_SECONDS
-        if line is not None:
-            line.close()
+        _close_line()
+    except BaseException:
+        _close_line()
+        raise
+
+
+def _close_line() -> None:
+    line, _mine.line = _mine.line, None
+    if line is not None:
+        line.close()

@@ -17,7 +17,7 @@ from celery.exceptions import InvalidTaskError
 from celery.utils.log import get_logger
 from kombu.exceptions import KombuError
 
-from cprqueue import celery
+from cprqueue import celery, failpoints
 from cprqueue.runtime.requests import Request, Worker
 from cprqueue.runtime.taking import Message, Taking, taking
 from cprqueue.services.record_batch import ODD_JOB
@@ -64,6 +64,7 @@ class Line:
         self._watchers.enabled = worker["events"]
         celery.app.clock.adjust(worker["clock"])
         left = self._messages.take(most)
+        failpoints.point("took")
         try:
             requests = [self._request(message, readable) for message in left]
             runnable = [r for r in requests if r and r.id not in (worker["revoked"] or ())]

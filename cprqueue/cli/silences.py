@@ -52,7 +52,8 @@ class Silences:
         age = beat_ticks.tick_age(self.var_dir, time.monotonic())
         if delivers and self._misses(BEAT, age > MISSES * self.tick_seconds):
             found.append((BEAT, f"it has not looked at the timetable for {age:.0f} s"))
-        return [(name, self._ready.pop(name), reason) for name, reason in found]
+        gone = ((name, self._ready.pop(name, None), reason) for name, reason in found)
+        return [(name, pid, reason) for name, pid, reason in gone if pid]  # ``take`` may be first
 
     def _misses(self, name: str, silent: bool) -> bool:
         """Count one round more; tell whether it was silent in too many in a row."""

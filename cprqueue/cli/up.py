@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
@@ -26,6 +28,7 @@ def up(
     web: Annotated[bool, typer.Option(help="Run the board, if CPR_WEB_USERS is set.")] = True,
 ) -> None:
     """Start everything: broker, workers, beat, Flower, and the board. Ctrl-C ends it."""
+    _hear_sigterm()
     environ = config.environment()
     if config.log_format(environ) == "json":
         log.log_prints()  # so that an error of ours is a line of JSON as well
@@ -48,6 +51,15 @@ def up(
     except AlreadyRunning as error:
         raise UsageError(str(error)) from None
     raise typer.Exit(code)
+
+
+def _hear_sigterm() -> None:
+    """End on SIGTERM before the supervisor hears it: nothing is running that would outlive us.
+
+    The kernel keeps it from a container's first process, unless there is a handler.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
 
 
 def _alone(settings: config.Settings, *, beat: bool) -> AbstractContextManager[None]:

@@ -93,19 +93,19 @@ def _next(orders: socket.socket) -> Order | None:
 
 
 def _fork_twice(orders: socket.socket) -> int | None:
-    """Return the new process's id once its parent is gone; in the new process None."""
+    """Return the new process's id once its parent is gone; in the new process None.
+
+    It leads a group by then, so whoever knows the id can kill it at once. 0: the system has no
+    room for one process more.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        own = os.getpid()
-        grandchild = os.fork()
-        if grandchild:
-            os.write(writing, str(grandchild).encode())
-            os._exit(0)
         os.close(reading)
+        _leave_to_a_child()
+        os.setsid()
+        os.write(writing, str(os.getpid()).encode())
         os.close(writing)
-        while os.getppid() == own:
-            time.sleep(0.001)
         return None
     os.close(writing)
     os.waitpid(child, 0)
@@ -113,12 +113,23 @@ def _fork_twice(orders: socket.socket) -> int | None:
         return int(pipe.read() or 0)
 
 
+def _leave_to_a_child() -> None:
+    """Fork and end; return in the child, once it is an orphan."""
+    own = os.getpid()
+    try:
+        if os.fork():
+            os._exit(0)
+    except OSError:
+        os._exit(1)
+    while os.getppid() == own:
+        time.sleep(0.001)
+
+
 def _become(order: Order, supervisor: int) -> int:
-    """Be the program: its session, its output, its environment, its name."""
+    """Be the program: its output, its environment, its name."""
     if not os.read(order.go, 1):
         return supervised.EXIT_NOT_STARTED
     os.close(order.go)
-    os.setsid()
     _take_output(order.output)
     if complaint := supervised.promise(supervisor, order.lock):
         sys.stderr.write(complaint + "\n")

@@ -18,17 +18,19 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from kombu import Queue
 from kombu.transport import redis as kombu_redis
 
 Message = Any
 """kombu's; it ships no types."""
 
+MOST_BYTES = 1_000_000
+"""The message with which what was taken gets as large as this is the last: memory stays flat."""
+
 TAKE = """
-local taken = {}
-for _ = 1, tonumber(ARGV[1]) do
+local taken, bytes = {}, 0
+while #taken < tonumber(ARGV[1]) and bytes < tonumber(ARGV[5]) do
   local text = redis.call('LINDEX', KEYS[1], -1)
-  if not text then break end
+  if not text or string.find(text, '[\\128-\\255]') then break end
   local readable, message = pcall(cjson.decode, text)
   if not readable or type(message) ~= 'table' then break end
   local headers, properties = message.headers, message.properties
@@ -36,27 +38,36 @@ for _ = 1, tonumber(ARGV[1]) do
   local tag = properties.delivery_tag
   if type(tag) ~= 'string' or headers.task ~= ARGV[2] then break end
   if type(headers.eta) == 'string' or type(headers.expires) == 'string' then break end
+  if headers.redelivered or properties.body_encoding ~= 'base64' then break end
+  local body = message.body
+  if type(body) ~= 'string' or #body % 4 > 0 or string.find(body, '[^%w+/=]') then break end
   redis.call('ZADD', KEYS[2], ARGV[3], tag)
   redis.call('HSET', KEYS[3], tag, '[' .. text .. ARGV[4] .. ']')
   redis.call('RPOP', KEYS[1])
   taken[#taken + 1] = text
+  bytes = bytes + #text
 end
 return taken
 """
 """What kombu does for each message in two steps (BRPOP; ZADD and HSET), for many in one.
 
-It ends at the first that is not wanted: that one is the consumer's.
+It ends at the first that is not wanted, or that kombu could not have written, and cannot read: that
+one is the consumer's.
 """
 
 
 class Taking(Protocol):
     """How messages of one task are taken off its queue, and what becomes of them.
 
-    Wanted are those of the task that are to be run now, whenever that is.
+    Wanted are those of the task that are to be run now, whenever that is, and that come for the
+    first time: a process may have died of one that comes again, and would again with all others.
     """
 
     def take(self, most: int) -> list[Message]:
-        """Take up to so many, the oldest first; the first that is not wanted stays, and ends it."""
+        """Take up to so many, and about MOST_BYTES, the oldest first.
+
+        The first that is not wanted stays, and ends it.
+        """
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """End these messages: their work is done."""
@@ -69,25 +80,33 @@ class OneByOne:
     """For RabbitMQ: each message is asked for, and put back where it is not wanted."""
 
     def __init__(self, channel: Any, queue: str, task: str) -> None:
-        self._queue, self._task = Queue(queue)(channel), task
+        self._channel, self._queue, self._task = channel, queue, task
 
     def take(self, most: int) -> list[Message]:
         """Do what ``Taking`` says."""
         found: list[Message] = []
-        while len(found) < most:
-            message = self._queue.get(no_ack=False)
+        taken_bytes = 0
+        while len(found) < most and taken_bytes < MOST_BYTES:
+            message = self._next()
             if message is None:
                 break
             if not self._is_wanted(message):
                 message.requeue()
                 break
             found.append(message)
+            taken_bytes += len(message.body or "")
         return found
+
+    def _next(self) -> Message:
+        """Ask for one; kombu's own ``Queue.get`` raises for a damaged one, and forgets it."""
+        found = self._channel.basic_get(queue=self._queue, no_ack=False)
+        return None if found is None else self._channel.message_to_python(found)
 
     def _is_wanted(self, message: Message) -> bool:
         headers = message.headers or {}
         later = headers.get("eta") or headers.get("expires")
-        return headers.get("task") == self._task and not later
+        again = message.delivery_info.get("redelivered")
+        return headers.get("task") == self._task and not (message.errors or later or again)
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Do what ``Taking`` says."""
@@ -112,7 +131,8 @@ class AtOnce:
         keys = (self._queue, channel.unacked_index_key, channel.unacked_key)
         end = f", {place[1:-1]}"  # of [message, exchange, routing key]; both are named as the queue
         with channel.conn_or_acquire() as client:
-            found = client.eval(TAKE, len(keys), *keys, most, self._task, time.time(), end)
+            known = (most, self._task, time.time(), end, MOST_BYTES)
+            found = client.eval(TAKE, len(keys), *keys, *known)
         return [channel.Message(json.loads(text), channel=channel) for text in found]
 
     def acknowledge(self, messages: Sequence[Message]) -> None:

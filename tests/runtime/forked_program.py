@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -12,11 +13,24 @@ preloaded_by = 0
 
 
 def preload() -> None:
-    """Note which process did it; fail where the test wants that."""
+    """Note which process did it; fail, or leave a fork server that fails, where a test wants it."""
     global preloaded_by
     if "NO_PRELOAD" in os.environ:
         raise RuntimeError("nothing is preloaded")
     preloaded_by = os.getpid()
+    if "HANGS" in os.environ:
+        time.sleep(600)
+    if "NO_ROOM" in os.environ:
+        os.register_at_fork(after_in_child=_have_no_room)
+
+
+def _have_no_room() -> None:
+    """Be a process that may have no child, as where the system allows no more of them."""
+
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, "no room")
+
+    os.fork = refuse
 
 
 def main(words: Sequence[str]) -> int:
@@ -35,3 +49,7 @@ def main(words: Sequence[str]) -> int:
         return int(words[0])
     while True:
         time.sleep(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -29,7 +29,10 @@ class Supervising:
         code = f"""
         import os, signal, sys
         from pathlib import Path
-        from cprqueue.runtime.supervisor import Program, Supervisor
+        from cprqueue.runtime.supervisor import Program, Supervisor, starter
+        starter.PATIENCE_SECONDS = float(os.environ.get("PATIENCE", "60"))
+        if "NOT_OURS" in os.environ:  # a system that promises orphans, and gives them to another
+            starter.fork_server.become_parent_of_orphans = lambda: True
         programs = [
             Program(name=word, argv=(sys.executable, "-m", "{MODULE}", word), forked=True,
                     env={{**os.environ, "OWN": word}}, ready_line="is up",
@@ -134,3 +137,54 @@ def test_what_fails_while_it_is_preloaded_is_left_to_the_program(mark: Path) -> 
         assert system.wait_for("output", "one")[6] == "0"
         system.process.terminate()
         assert system.process.wait(20) == 0
+
+
+def test_where_a_server_may_make_no_process_programs_are_executed(mark: Path) -> None:
+    """And nobody takes the number 0 for a process id: a signal to it would end `up` itself."""
+    with supervising(mark, "one", NO_ROOM="1") as system:
+        assert system.wait_for("output", "one")[6] == "0"
+        system.process.terminate()
+        assert system.process.wait(20) == 0
+        assert system.heard("stopped", "one")
+
+
+def test_where_its_programs_become_another_ones_children_programs_are_executed(mark: Path) -> None:
+    with supervising(mark, "one", NOT_OURS="1") as system:
+        assert system.wait_for("output", "one")[6] == "0"
+        wait_until(lambda: len(marked(mark)) == 2)  # and those that were forked have ended
+        system.process.terminate()
+        assert system.process.wait(20) == 0
+
+
+def test_a_server_that_hangs_is_waited_for_once(mark: Path) -> None:
+    with supervising(mark, "one", "two", HANGS="1", PATIENCE="1") as system:
+        for name in ("one", "two"):
+            assert system.wait_for("output", name)[6] == "0"
+        assert not [pid for pid in marked(mark) if "fork-server" in command_line(pid)]
+        system.process.terminate()
+        assert system.process.wait(20) == 0
+
+
+def test_a_program_can_be_killed_from_the_moment_its_process_id_is_known(mark: Path) -> None:
+    """With all of its group: it leads one before the supervisor has an answer."""
+    code = f"""
+        import os, sys
+        from cprqueue.runtime.supervisor import Program, Starter, process
+        program = Program(name="one", argv=(sys.executable, "-m", "{MODULE}", "one"), forked=True,
+                          env={{**os.environ, "OWN": "one"}})
+        starter = Starter()
+        for _ in range(20):
+            started = starter.start(program)
+            assert os.getpgid(started.pid) == started.pid
+            process.kill_group(started.pid)
+            assert started.wait() == -9
+        starter.close()
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "MARK": str(mark)},
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0

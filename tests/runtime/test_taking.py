@@ -1,16 +1,18 @@
-"""Messages that are taken off a queue of Valkey: which, in what order, and by which rights."""
+"""Messages that are taken off a queue: which, in what order, and by which rights."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from kombu import Connection, Exchange, Producer, Queue
 from redis import Redis
 
-from cprqueue.runtime.taking import taking
+from cprqueue.runtime.taking import MOST_BYTES, Taking, taking
+from tests.other_servers import url_of
 from tests.own_valkey import own_valkey
 
 QUEUE = Queue("insert", Exchange("insert"), "insert")
@@ -113,8 +115,72 @@ def test_a_message_of_another_time_stays(line: Line, name: str) -> None:
 def test_what_is_no_message_stays(port: int) -> None:
     with Connection(f"redis://127.0.0.1:{port}/0") as connection, connection.channel() as channel:
         line = Line(port, channel)
-        for text in ("no JSON", "[]", "{}", '{"headers": {"task": "t"}, "properties": {}}'):
+        headers = '"headers": {"task": "t"}'
+        tagged = f'{headers}, "properties": {{"delivery_tag": "1", "body_encoding": "base64"}}'
+        odd = (
+            "no JSON",
+            "[]",
+            "{}",
+            f'{{{headers}, "properties": {{}}}}',
+            f"{{{tagged}}}",
+            f'{{{tagged}, "body": "abc"}}',
+            f'{{{tagged}, "body": "no base"}}',
+            f'{{{tagged}, "body": "", "x": "\xff"}}'.encode("latin-1"),
+        )
+        for text in odd:
             line.redis.rpush("insert", text)
             assert line.taking.take(9) == []
-        assert (line.redis.llen("insert"), line.unacknowledged()) == (4, (0, 0))
+        assert (line.redis.llen("insert"), line.unacknowledged()) == (len(odd), (0, 0))
         line.redis.close()
+
+
+def test_what_comes_again_is_left_to_the_consumer(line: Line) -> None:
+    """A process may have died of it, and would again, with all that it takes along."""
+    line.put(1, 2, 3)
+    line.taking.put_back(line.taking.take(1))
+    assert line.taking.take(9) == []
+    line.redis.rpop("insert")
+    assert numbers(line.taking.take(9)) == [2, 3]
+
+
+def test_what_is_taken_at_once_is_limited_in_bytes(line: Line) -> None:
+    producer = Producer(line.channel, line.queue.exchange, "insert")
+    for number in range(5):
+        large = "x" * (MOST_BYTES // 3)
+        producer.publish({"n": number, "text": large}, headers={"task": "t"})
+    assert len(line.taking.take(9)) == 3
+    assert line.unacknowledged() == (3, 3)
+
+
+@pytest.fixture
+def rabbit() -> Iterator[tuple[Producer, Taking]]:
+    with Connection(url_of("CPR_TEST_RABBITMQ_URL")) as connection, connection.channel() as channel:
+        queue = Queue(f"taking-{uuid4()}")(channel)
+        queue.declare()
+        yield Producer(channel, routing_key=queue.name), taking(channel, queue.name, "t")
+        queue.delete()
+
+
+def test_of_rabbitmq_too_what_comes_again_and_what_is_damaged_is_left(
+    rabbit: tuple[Producer, Taking],
+) -> None:
+    producer, taken = rabbit
+    for number in (1, 2):
+        producer.publish({"n": number}, headers={"task": "t"})
+    damaged = {"task": "t", "compression": "application/x-gzip"}
+    producer.publish(b"no archive", headers=damaged, content_type="application/json")
+    producer.publish({"n": 4}, headers={"task": "t"})
+    found = taken.take(9)
+    assert numbers(found) == [1, 2]
+    taken.put_back(found)
+    assert taken.take(9) == []
+
+
+def test_of_rabbitmq_too_what_is_taken_at_once_is_limited_in_bytes(
+    rabbit: tuple[Producer, Taking],
+) -> None:
+    producer, taken = rabbit
+    for number in range(5):
+        large = {"n": number, "text": "x" * (MOST_BYTES // 3)}
+        producer.publish(large, headers={"task": "t"})
+    assert len(taken.take(9)) == 3

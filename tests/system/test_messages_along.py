@@ -50,8 +50,9 @@ def killed(place: Place, worker: subprocess.Popen[str]) -> None:
 def test_a_worker_that_is_killed_at_any_line_of_a_batch_loses_and_doubles_nothing(
     place: Place,
 ) -> None:
-    place.send(*map(message, ALL))
+    """What comes again is no batch, so each point has messages of its own behind it."""
     for point in POINTS:
+        place.send(*map(message, ALL))
         with place.worker(",".join(f"{name}:stop" for name in POINTS)) as worker:
             killed(place, worker)
         assert (place.directory / "var" / f"failpoint-{point}-spent").exists()
@@ -106,6 +107,20 @@ def test_a_worker_that_is_cut_off_puts_back_what_it_has_not_recorded(place: Plac
         worker.wait(30)
     wait_until(lambda: place.ready() == JOBS)
     assert (place.recorded(), place.waiting()) == (set(), JOBS)
+
+
+@pytest.mark.parametrize("place", ["rabbitmq"], indirect=True)
+def test_a_time_limit_while_messages_are_taken_leaves_none_with_the_connection(
+    place: Place,
+) -> None:
+    place.send(*map(message, ALL))
+    with place.worker("took:stop"):
+        wait_until(place.stopped)
+        (asleep,) = place.stopped()
+        os.kill(asleep, signal.SIGUSR1)  # as the main process does
+        os.kill(asleep, signal.SIGCONT)
+        wait_until(lambda: len(place.recorded()) == JOBS - 1)
+        assert "SoftTimeLimitExceeded" in place.log()
 
 
 def _pending(pid: int, number: signal.Signals) -> bool:

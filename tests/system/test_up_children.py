@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,3 +152,21 @@ def test_ctrl_c_while_a_command_loads_is_a_line(installed: System, module: str) 
     _, rest = started.communicate(timeout=60)
     said = [line for line in rest.splitlines() if not line.startswith("import time:")]
     assert (started.returncode, said) == (130, ["error: stopped"])
+
+
+UNSHARE = ("unshare", "--pid", "--fork")
+
+
+def may_unshare() -> bool:
+    return bool(shutil.which("unshare")) and subprocess.call((*UNSHARE, "true")) == 0
+
+
+@pytest.mark.skipif(not may_unshare(), reason="needs root's right to a process namespace")
+def test_a_containers_first_process_can_be_ended_before_anything_runs(installed: System) -> None:
+    env = {**installed.env, "CELERY_BROKER_URL": "redis://127.0.0.1:9/0"}  # waited for
+    words = (*UNSHARE, sys.executable, "-m", "cprqueue", "up")
+    with subprocess.Popen(words, env=env, cwd=ROOT, stderr=subprocess.DEVNULL) as outside:
+        wait_until(lambda: (installed.var / "lock").exists(), **PATIENT)
+        children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text()
+        os.kill(int(children), signal.SIGTERM)
+        assert outside.wait(60) == 128 + signal.SIGTERM

@@ -19,6 +19,9 @@ from cprqueue.runtime.supervisor.values import Program
 
 TRIES = 2
 PATIENCE_SECONDS = 60  # it answers the first order once it has imported everything
+USELESS = TimeoutError, ChildProcessError
+"""A server that hangs would be waited for at each start; or its programs do not become ours."""
+
 PADDING = "." * 2_000  # room for the command lines of the programs
 
 
@@ -52,8 +55,8 @@ class Starter:
     """Starts programs: those that are to be forked by a fork server, the others by exec.
 
     The server is started with the first order, and again where it is gone: it is ``close``d while
-    nothing has to be started. Where there can be
-    none, or it fails, a program is started by exec: it only takes more memory and time.
+    nothing has to be started. Where there can be none, or it fails, a program is started by exec:
+    it only takes more memory and time. One that is USELESS once is not started again.
     """
 
     def __init__(self) -> None:
@@ -69,11 +72,14 @@ class Starter:
 
     def start(self, program: Program) -> process.Process:
         """Start ``program`` in a session of its own. Raises OSError where that is not possible."""
-        if program.forked and self._may_fork():
-            for _ in range(TRIES):
-                with contextlib.suppress(OSError):
-                    self.prepare(program)
-                    return self._fork(program)
+        for _ in range(TRIES):
+            if not (program.forked and self._may_fork()):
+                break
+            try:
+                self.prepare(program)
+                return self._fork(program)
+            except OSError as error:
+                self._can_fork = not isinstance(error, USELESS)
                 self.close()
         return process.spawn(program)
 
@@ -100,6 +106,7 @@ class Starter:
         stdout = os.fdopen(reading, "rb")  # its reader closes it
         try:
             forked = Forked(self._order(program, output, waits), stdout)
+            os.waitid(os.P_PID, forked.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # is it ours?
             os.write(go, b"!")
         except BaseException:
             stdout.close()
@@ -119,9 +126,10 @@ class Starter:
             raise ConnectionError
         socket.send_fds(self._orders, [json.dumps(order).encode()], descriptors)
         answer = self._orders.recv(64)
-        if not answer:
+        pid = int(answer or 0)
+        if pid <= 0:  # it is gone, or there is no room for one process more
             raise ConnectionError
-        return int(answer)
+        return pid
 
 
 def _start_server(program: Program) -> tuple[subprocess.Popen[bytes], socket.socket]:
