@@ -40,4 +40,9 @@ app.conf.beat_schedule = {
         "schedule": crontab(hour=4, minute=30),
         "options": {"expires": 12 * 60 * MINUTE},
     },
+    "ask every night which addresses were not placed": {
+        "task": "cpr.read_geocoding",
+        "schedule": crontab(hour=5, minute=10),
+        "options": {"expires": 60 * MINUTE},
+    },
 }

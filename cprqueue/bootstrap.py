@@ -54,6 +54,7 @@ PARTS = (
     "services.prune.undo",
     "services.push.push",
     "services.resync",
+    "services.snapshot.geocoding",
     "services.snapshot.snapshot",
     "services.sweep",
     "services.wake_ups",

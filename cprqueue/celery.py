@@ -42,6 +42,7 @@ ROUTES = {
     "cpr.upsert_job": {"queue": "upsert"},
     "cpr.resync_job": {"queue": "urgent"},
     "cpr.sweep": {"queue": "maintenance"},
+    "cpr.read_geocoding": {"queue": "maintenance"},
     "cpr.snapshot_and_prune": {"queue": "maintenance"},
     "cpr.snapshot_export": {"queue": "maintenance"},
     "cpr.prune_inactive": {"queue": "maintenance"},

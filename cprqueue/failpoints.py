@@ -31,6 +31,7 @@ POINTS = frozenset(
         "acknowledged_batch",
         "written_export",
         "found_drift",
+        "read_geocoding",
         "stored_plan",
         "sent_alert",
     ]

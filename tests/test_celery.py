@@ -26,6 +26,7 @@ NAMES = {
     "cpr.upsert_job",
     "cpr.resync_job",
     "cpr.sweep",
+    "cpr.read_geocoding",
     "cpr.snapshot_and_prune",
     "cpr.snapshot_export",
     "cpr.prune_inactive",

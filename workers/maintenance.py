@@ -12,6 +12,7 @@ from cprqueue.errors import CprqueueError, Transient
 from cprqueue.runtime import timetable
 from cprqueue.services import ticks, wake_ups
 from cprqueue.services.prune import orders
+from cprqueue.services.snapshot import geocoding
 from workers import publish
 
 LONG = {
@@ -59,6 +60,13 @@ def snapshot_export(self: Any, run_id: int | None = None, for_run: int | None = 
         raise
     publish.missing_wake_ups(wake_ups.due(here.db))
     return f"run {done}"
+
+
+@app.task(name="cpr.read_geocoding")
+def read_geocoding() -> str:
+    """Ask QuickBooks Time which addresses it could not place; what fails waits a night."""
+    here = application()
+    return geocoding.read(here.db, here.qbt())
 
 
 @app.task(name="cpr.snapshot_and_prune")

@@ -8,6 +8,7 @@ WHAT = {
     "cpr.sweep": "whatever is due or was lost",
     "cpr.snapshot_and_prune": "this month's, if it is owed",
     "cpr.snapshot_export": "read QuickBooks Time",
+    "cpr.read_geocoding": "which addresses were not placed",
     "cpr.upsert_job": "whatever is due",
     "cprqueue.canary": "does the queue move?",
 }

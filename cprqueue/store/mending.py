@@ -10,10 +10,8 @@ from sqlalchemy import Connection, func, select
 from cprqueue.domain.records import Record
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.store import runs
+from cprqueue.store.places import REFUSED_PLACES
 from cprqueue.store.tables import jobs, links, qbt_export
-
-REFUSED_PLACES = ("error", "retry")
-"""What QuickBooks Time calls an address that it could not place ("The Location object")."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +71,7 @@ def twins(conn: Connection, *, limit: int) -> list[Twin]:
 
 
 def unplaced(conn: Connection, *, limit: int) -> list[Unplaced]:
-    """Return what QuickBooks Time could not place, by the newest snapshot."""
+    """Return what QuickBooks Time could not place, by the newest snapshot's rows."""
     newest = runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE)
     if newest is None:
         return []

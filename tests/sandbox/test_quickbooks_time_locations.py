@@ -193,3 +193,19 @@ def test_an_update_without_a_change_leaves_the_location_alone_by_default(
     read_only = {"label": "x", "formatted_address": "y", "latitude": 0}
     desk.put("/locations", {"id": place, "city": "Reno", **read_only})
     assert moved in desk.location(place)["last_modified"]
+
+
+@pytest.mark.parametrize(
+    ("how", "asked", "found"),
+    [
+        ("honoured", "error,retry", ["Mill Road"]),
+        ("honoured", "complete, error", ["Mill Road", "7 Any St"]),
+        ("honoured", "", ["Mill Road", "7 Any St"]),
+        ("ignored", "error", ["Mill Road", "7 Any St"]),
+    ],
+)
+def test_locations_are_listed_by_their_status(how: str, asked: str, found: list[str]) -> None:
+    desk = Desk(geocode_seconds=0, geocoding_filter=how)
+    desk.post("/locations", {"addr1": "Mill Road"}, {"addr1": "7 Any St"})
+    rows = desk.rows("locations", geocoding_status=asked)
+    assert [row["addr1"] for row in rows] == found

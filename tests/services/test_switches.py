@@ -29,6 +29,7 @@ from cprqueue.services import gates
 from cprqueue.services.prune import orders
 from cprqueue.services.record import record
 from cprqueue.services.reports import overview
+from cprqueue.services.snapshot import geocoding
 from cprqueue.store import push_queue, runs
 from cprqueue.store.database import clock
 from tests.office import Office, job
@@ -110,6 +111,7 @@ QBT: dict[str, list[Row]] = {
     "has_children_counts_archived": ON,
     "geocode_seconds": each(0.0),
     "geocode_moves_last_modified": OFF,
+    "geocoding_filter": each("ignored", "refused"),
     "link_archived_accepted": ON,
     "linking_moves_jobcode": ON,
     "admin": each(False, says=NO_RIGHT),
@@ -300,6 +302,7 @@ class Life:
         yield 2
         self.sync()
         run_id = self.prune()
+        self.attempt(lambda: geocoding.read(self.app.db, self.app.qbt()))
         yield 0
         self.undo(run_id)
         yield 2

@@ -10,6 +10,7 @@ from typing import Any
 from cprqueue.sandbox.quickbooks_time.company import Company, folded
 from cprqueue.sandbox.quickbooks_time.jobcodes import TYPES
 from cprqueue.sandbox.quickbooks_time.query import Query
+from cprqueue.sandbox.quickbooks_time.refusals import RequestRefusedError
 from cprqueue.sandbox.quickbooks_time.rows import Jobcode
 from cprqueue.sandbox.quickbooks_time.views import Views
 
@@ -53,7 +54,19 @@ class Listings:
 
     def locations(self, query: Query) -> Any:
         """Return a page of locations."""
-        query.refuse_unknown("active")
-        active = query.activity()
-        rows = (row for row in query.chosen(self.company.locations) if active in (None, row.active))
+        query.refuse_unknown("active", "geocoding_status")
+        active, statuses = query.activity(), self._statuses(query)
+        rows = (
+            row
+            for row in query.chosen(self.company.locations)
+            if active in (None, row.active) and (not statuses or row.geocoding_status in statuses)
+        )
         return query.listing("locations", rows, self.views.location, self.company.rng)
+
+    def _statuses(self, query: Query) -> set[str]:
+        """Return the statuses that are asked for; none where that filter has no effect."""
+        how = self.company.switches.geocoding_filter
+        words = query.given.get("geocoding_status", "")
+        if words and how == "refused":
+            raise RequestRefusedError(417, "Invalid param(s): geocoding_status")
+        return {word.strip() for word in words.split(",")} - {""} if how == "honoured" else set()

@@ -105,6 +105,8 @@ class Switches(SwitchSet):
     """How long after a write the coordinates appear."""
     geocode_moves_last_modified: bool = True
     """Their appearance is a modification."""
+    geocoding_filter: Literal["honoured", "ignored", "refused"] = "honoured"
+    """The filter ``geocoding_status`` is answered, has no effect, or is a 417."""
     link_archived_accepted: bool = False
     """A location can be linked to an archived jobcode."""
     linking_moves_jobcode: bool = False

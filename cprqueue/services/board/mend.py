@@ -95,7 +95,7 @@ def _unplaced(conn: Connection) -> Kind:
     ]
     cure = (
         "Correct the address in RestorationManager: without a place on the map nobody is "
-        "reminded to clock in there. The last snapshot says so."
+        "reminded to clock in there. QuickBooks Time is asked again every night."
     )
     return _kind("Addresses that QuickBooks Time could not place", cure, found)
 
