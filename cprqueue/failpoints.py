@@ -25,6 +25,7 @@ POINTS = frozenset(
         "verified",
         "before_grant",
         "waking_up",
+        "took",
         "taken_along",
         "recorded_batch",
         "ended_batch",

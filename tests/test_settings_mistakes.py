@@ -171,7 +171,8 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
 def test_a_file_of_another_user_is_one_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("RM_SITE_IDS=8\n")
     (tmp_path / ".env").chmod(0o600)
-    loaded = "cprqueue.bootstrap, cprqueue.cli.demo, cprqueue.cli.check, cprqueue.cli.backup"
+    commands = ", ".join(f"cprqueue.cli.{name}" for name in ("demo", "check", "backup", "failing"))
+    loaded = f"cprqueue.bootstrap, {commands}"  # what that user may not read later on
     code = f"import os, {loaded}; from cprqueue import cli; os.setuid(65534); cli.main()"
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(0o755)

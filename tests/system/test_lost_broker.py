@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,13 @@ def test_after_a_broker_died_between_record_and_wake_up_everything_comes_in_step
         ]
         os.kill(broker, signal.SIGKILL)
         os.kill(worker, signal.SIGCONT)
-        end = system.sync("--full")
+        end: dict[str, Any] = {}
+
+        def synced() -> bool:
+            """False while there is no broker again yet."""
+            end.update(system.sync("--full"))
+            return bool(end["code"] != 3)
+
+        wait_until(synced, timeout_seconds=60)
         assert (end["code"], end["in_sync"]) == (0, 7)
         assert not up.heard("Traceback"), "".join(up.err)

@@ -98,7 +98,9 @@ def test_a_prune_is_approved_once_and_undone_with_the_name(place: Place) -> None
     visitors, before = [place.visitor() for _ in range(3)], snapshots(office)
     with ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(lambda each: each.press(f"/plans/{run_id}/approve"), visitors))
-    assert sorted(answer.status_code for answer in answers) == [303, 409, 409]
+    first, *others = sorted(answer.status_code for answer in answers)
+    assert first == 303
+    assert set(others) <= {400, 409}  # approved already, or archived already
     wait_until(lambda: state(office, run_id) is RunState.DONE, **PATIENCE)
     assert {"A-3", "A-4"} <= names(office, active=False)
     assert snapshots(office) == before + 1
