@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pyodbc
 import pytest
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
@@ -45,7 +46,7 @@ def closing(url: str, *, times: int) -> Iterator[None]:
 
     def work() -> None:
         for _ in range(times):
-            with suppress(DBAPIError):  # this one was closed, or the server is down
+            with suppress(DBAPIError, pyodbc.Error):  # this one was closed, or the server is down
                 own_servers.close_connections(url)
             if over.wait(rng.uniform(0.05, 0.5)):
                 return

@@ -88,5 +88,5 @@ def test_tables_in_use_and_revisions_that_are_none_stay(system: System, office: 
     (system.var / "beat").mkdir(exist_ok=True)
     with (system.var / "beat" / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert "running" in said(system, "migrate", "--back-to", BEFORE, code=2)
+        assert "stop it first" in said(system, "migrate", "--back-to", BEFORE, code=2)
     assert revision_and_jobs(system)[0] == schema.HEAD
