@@ -36,6 +36,8 @@ from tests.office import Office, job
 from tests.pruning import CLOSED
 from tests.real_processes import wait_until
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 Values = Mapping[str, Any]
 

@@ -98,6 +98,7 @@ def edit(world: World, position: int, what: str) -> None:
                 world.account.change_location(place, addr1="4 Ash Way")
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150,
     deadline=None,

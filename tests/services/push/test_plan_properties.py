@@ -229,6 +229,7 @@ def push(world: World, later: list[tuple[int, int, Desired, bool]] | None = None
     raise AssertionError(f"still due after {RINGS} rings: {world.rows()}")
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None, derandomize=True)
 @given(start=starts())
 def test_pushing_converges_from_any_state_with_any_answer_lost(db: Database, start: Start) -> None:
