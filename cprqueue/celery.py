@@ -186,8 +186,9 @@ class CprTask(Task):  # type: ignore[misc]  # Celery ships no types
 
     def _is_repeated(self, kwargs: Mapping[str, Any]) -> bool:
         seconds = getattr(self.request, requests.EXPIRES, None)
-        if not seconds or (self.request.delivery_info or {}).get("redelivered"):
-            return False  # a worker may have died of it
+        again = self.request.retries or (self.request.delivery_info or {}).get("redelivered")
+        if not seconds or again:
+            return False  # begun before, and not ended: a retry carries the same headers
         try:
             db = bootstrap.application().db
             return repeated_orders.carried_out(db, self.name, kwargs, seconds=seconds)

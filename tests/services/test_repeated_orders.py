@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import update
 
+from cprqueue import bootstrap
+from cprqueue.celery import app
 from cprqueue.runtime.requests import BY_BEAT, EXPIRES, options_of_beat
 from cprqueue.services.repeated_orders import carried_out
 from cprqueue.store.database import Database, clock
 from cprqueue.store.tables import state
+from tests.office import Office
 
 FETCH = "cpr.fetch_jobs"
 
@@ -42,3 +46,24 @@ def test_an_order_of_beat_carries_no_moment() -> None:
     assert sent["headers"] == {BY_BEAT: True, EXPIRES: 50}
     for others in ({"expires": 50}, {"headers": {BY_BEAT: True}}, {}):
         assert options_of_beat(others) == others
+
+
+def test_what_was_begun_and_comes_again_is_not_taken_for_another_order(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry carries the same headers, and its first attempt has counted as carried out."""
+    monkeypatch.setattr(bootstrap, "application", lambda: office.app)
+    app.loader.import_default_modules()
+    task = app.tasks["cpr.sweep"]
+
+    def dropped(**request: object) -> bool:
+        task.push_request(**{EXPIRES: 50}, **request)
+        try:
+            return bool(task._is_repeated({}))
+        finally:
+            task.pop_request()
+
+    assert not dropped()
+    assert dropped(), "one that piled up"
+    assert not dropped(retries=1)
+    assert not dropped(delivery_info={"redelivered": True})
