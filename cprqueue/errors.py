@@ -5,7 +5,8 @@
     |-- UsageError             wrong arguments, unknown job or run   exit 2
     |-- Transient              worth trying again by itself          exit 3
     |   |-- ServiceUnreachable no answer: connection, timeout, cut short
-    |   |   `-- DatabaseUnavailable  our own database: away, full, damaged, deleted
+    |   |   |-- DatabaseUnavailable  our own database: away, full, damaged, deleted
+    |   |   `-- NoWorkerAnswers      the broker is there, the workers asked said nothing
     |   |-- ServiceFailed      an answer that blames the server (5xx), or a gateway's
     |   |-- RateLimited        429
     |   |-- Overtaken          another writer changed the row first
@@ -67,6 +68,10 @@ class ServiceUnreachable(Transient):
 
 class DatabaseUnavailable(ServiceUnreachable):
     """Our own database is away, or its file is full, damaged or gone: nothing can be recorded."""
+
+
+class NoWorkerAnswers(ServiceUnreachable):
+    """The broker passed the question on; no worker said that it takes from the queue."""
 
 
 class ServiceFailed(Transient):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cprqueue.bootstrap import Application, application
-from cprqueue.cli import watch
+from cprqueue.cli import waiting, watch
 from cprqueue.cli.console import note, out, print_json, say_error, when
 from cprqueue.cli.interrupted import interrupted
 from cprqueue.cli.prune_report import report, show_plan
@@ -72,10 +72,8 @@ def run(
 
     Example: cprqueue prune run
     """
-    from cprqueue.operating import send
-
     app = ready()
-    send.require_workers(["maintenance"])
+    waiting.for_workers(["maintenance"])
     if not (yes or json) and _is_person():
         _ask(app)
     run_id = orders.request_prune(app.db, "operator")
@@ -109,10 +107,8 @@ def approve(run_id: RunId, wait: Wait = True, timeout: Timeout = 3600, json: Jso
 
     Example: cprqueue prune approve 41
     """
-    from cprqueue.operating import send
-
     app = ready()
-    send.require_workers(["maintenance"])
+    waiting.for_workers(["maintenance"])
     orders.approve(app.db, run_id)
     _carry_out(app, run_id, timeout, approval=True, wait=wait, json=json)
 

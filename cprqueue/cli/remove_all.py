@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cprqueue.bootstrap import Application
-from cprqueue.cli import watch
+from cprqueue.cli import waiting, watch
 from cprqueue.cli.console import note, print_json, say
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.cli.prune import progress_of
@@ -89,7 +89,7 @@ def _order(app: Application, phrase: str, *, include_unmanaged: bool) -> int:
     """Put it on record and send it, or the one that was stopped; return its run id."""
     from cprqueue.operating import send
 
-    send.require_workers(["maintenance"])
+    waiting.for_workers(["maintenance"])
     run_id = app.remove_all.resumable(phrase) or app.remove_all.request(
         take_snapshot(app, "remove-all"), phrase, include_unmanaged=include_unmanaged
     )

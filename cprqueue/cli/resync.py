@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cprqueue.bootstrap import application
-from cprqueue.cli import console, watch
+from cprqueue.cli import console, waiting, watch
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.domain.records import Run
 from cprqueue.services.reports.words import counted
@@ -26,14 +26,14 @@ def resync(
 
     Example: cprqueue resync BMS-25-00008M
     """
-    from cprqueue.operating import orders, send
+    from cprqueue.operating import orders
 
     console.require_text(*jobs)
     app = application()
     app.settings.require_services()
     schema.require_current(app.db)
     if wait:
-        send.require_workers(["urgent"])
+        waiting.for_workers(["urgent"])
     run_ids = orders.resync(app, jobs, timeout_seconds=timeout)
     if not wait:
         console.note(f"{counted(len(run_ids), 'resync')} queued: see `cprqueue history`")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cprqueue.bootstrap import Application, application
-from cprqueue.cli import watch
+from cprqueue.cli import waiting, watch
 from cprqueue.cli.console import err, note, print_json, say
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.domain.records import Run
@@ -41,7 +41,7 @@ def snapshot(wait: Wait = True, timeout: Timeout = 900, json: Json = False) -> N
 
     app = ready()
     if wait:
-        send.require_workers(["maintenance"])
+        waiting.for_workers(["maintenance"])
     with app.db.begin() as conn:
         run_id = runs.create(conn, RunKind.SNAPSHOT, requested_by=lost_requests.OPERATOR)
     with interrupted(lambda: run_goes_on(run_id, "snapshot")):

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from cprqueue.bootstrap import Application, application
+from cprqueue.cli import waiting
 from cprqueue.cli.console import note, print_json, say_error
 from cprqueue.cli.interrupted import interrupted, run_goes_on
 from cprqueue.cli.progress_bar import SyncDisplay
-from cprqueue.cli.waiting import until
 from cprqueue.domain.states import RunState
 from cprqueue.services.push import first_export
 from cprqueue.services.reports import progress
@@ -44,7 +44,7 @@ def sync(
     app.settings.require_services()
     schema.require_current(app.db)
     if wait:
-        _require_workers(app)
+        waiting.for_workers(_queues(app))
     with app.db.read() as conn:
         before = app.budget.calls_so_far(conn)
     run_id = app.fetch.request(complete=full, requested_by="sync")
@@ -59,13 +59,13 @@ def sync(
     raise typer.Exit(_verdict(end) if wait else _queued(end))
 
 
-def _require_workers(app: Application) -> None:
-    """Raise ServiceUnreachable unless a worker takes from each queue that the sync needs."""
+def _queues(app: Application) -> tuple[str, ...]:
+    """Return the queues that a sync sends to: a worker must take from each."""
     from cprqueue.operating import send
 
     with app.db.read() as conn:
         exported = first_export.taken(conn)
-    send.require_workers(send.FOR_SYNC if exported else send.FOR_FIRST_SYNC)
+    return send.FOR_SYNC if exported else send.FOR_FIRST_SYNC
 
 
 def _watch(
@@ -86,7 +86,7 @@ def _watch(
         def read() -> SyncProgress:
             return progress.read_progress(app.db, app.budget, run_id, calls_before=calls_before)
 
-        return until(ended, timeout_seconds=timeout_seconds) or read()
+        return waiting.until(ended, timeout_seconds=timeout_seconds) or read()
 
 
 class _Closer:
@@ -131,7 +131,9 @@ class _WorkerCheck:
         if current != self._last:
             self._last, self._quiet_since = current, time.monotonic()
         elif time.monotonic() - self._quiet_since > SILENCE_SECONDS:
-            _require_workers(self._app)
+            from cprqueue.operating import send
+
+            send.require_workers(_queues(self._app))
             self._quiet_since = time.monotonic()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from cprqueue.bootstrap import application
 from cprqueue.celery import app
 from cprqueue.domain.models import BATCH
-from cprqueue.errors import ServiceUnreachable
+from cprqueue.errors import NoWorkerAnswers
 from cprqueue.operating.broker_state import connection, raise_if_blocked
 from cprqueue.services import canaries
 
@@ -35,15 +35,18 @@ def send_wake_ups(job_ids: Sequence[int]) -> int:
 
 
 def require_workers(queues: Iterable[str]) -> None:
-    """Raise ServiceUnreachable unless some worker takes from each of ``queues``."""
+    """Raise NoWorkerAnswers unless some worker takes from each of ``queues``.
+
+    Raises ServiceUnreachable where the broker itself does not answer.
+    """
     missing = set(queues)
     for attempt in range(TRIES):  # a busy machine may answer late
         missing -= _served(WORKERS_OF_UP if attempt == 0 else None)
         if not missing:
             return
     if missing == set(queues):
-        raise ServiceUnreachable(f"no worker answers: {canaries.cure(application().db)}")
-    raise ServiceUnreachable(
+        raise NoWorkerAnswers(f"no worker answers: {canaries.cure(application().db)}")
+    raise NoWorkerAnswers(
         f"no worker takes from the queue {', '.join(sorted(missing))}: "
         "start `cprqueue up`, or a Celery worker with -Q"
     )

@@ -31,17 +31,25 @@ def last(db: Database) -> dict[str, datetime]:
         return read(conn)
 
 
+def last_seconds_ago(db: Database) -> float | None:
+    """Return how long ago a worker took a canary message; None where none did lately."""
+    with db.read() as conn:
+        now, moments = clock(conn), read(conn).values()
+    if not moments or not timedelta(0) <= (ago := now - max(moments)) < RECENT:
+        return None
+    return ago.total_seconds()
+
+
 def cure(db: Database) -> str:
     """Return what to do where no worker answers: one may have worked a moment ago.
 
     A worker that connects to its broker anew hears no question meanwhile.
     """
-    with db.read() as conn:
-        now, moments = clock(conn), read(conn).values()
-    if not moments or not timedelta(0) <= (ago := now - max(moments)) < RECENT:
+    ago_seconds = last_seconds_ago(db)
+    if ago_seconds is None:
         return "start `cprqueue up`"
     return (
-        f"one took a message {ago.total_seconds():.0f} s ago, and may be connecting to the broker "
+        f"one took a message {ago_seconds:.0f} s ago, and may be connecting to the broker "
         "anew: look again in a minute, or start `cprqueue up`"
     )
 
