@@ -70,7 +70,7 @@ def for_workers(queues: Sequence[str]) -> None:
             return send.require_workers(queues)
         except NoWorkerAnswers as error:
             late = time.monotonic() > deadline
-            if late or canaries.last_seconds_ago(application().db) is None:
+            if late or canaries.worked_seconds_ago(application().db) is None:
                 raise
             if not told:
                 note(f"{error}: waiting for it")

@@ -6,13 +6,19 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from cprqueue.store import app_state
+from cprqueue.domain.states import RunKind, RunState
+from cprqueue.store import app_state, runs
 from cprqueue.store.database import Database, clock
 
 PREFIX = "canary."
 
 RECENT = timedelta(minutes=2)
 """Every queue of a worker that is at work has taken a message within this."""
+
+WORKERS_RUNS = (RunKind.FETCH, RunKind.RESYNC, RunKind.SNAPSHOT)
+"""What only workers carry out, whoever ordered it."""
+
+AT_WORK = (RunState.RUNNING, RunState.RECORDING, RunState.DONE)
 
 
 def note(db: Database, queue: str) -> None:
@@ -31,13 +37,14 @@ def last(db: Database) -> dict[str, datetime]:
         return read(conn)
 
 
-def last_seconds_ago(db: Database) -> float | None:
-    """Return how long ago a worker took a canary message; None where none did lately."""
+def worked_seconds_ago(db: Database) -> float | None:
+    """Return how long ago a worker was at work, as canaries and runs show; None if not lately."""
     with db.read() as conn:
-        now, moments = clock(conn), read(conn).values()
-    if not moments or not timedelta(0) <= (ago := now - max(moments)) < RECENT:
-        return None
-    return ago.total_seconds()
+        now, moments = clock(conn), list(read(conn).values())
+        newest = [runs.newest(conn, kind, *AT_WORK) for kind in WORKERS_RUNS]
+    moments += [run.moved for run in newest if run is not None]
+    ago = now - max(moments) if moments else RECENT
+    return ago.total_seconds() if timedelta(0) <= ago < RECENT else None
 
 
 def cure(db: Database) -> str:
@@ -45,11 +52,11 @@ def cure(db: Database) -> str:
 
     A worker that connects to its broker anew hears no question meanwhile.
     """
-    ago_seconds = last_seconds_ago(db)
+    ago_seconds = worked_seconds_ago(db)
     if ago_seconds is None:
         return "start `cprqueue up`"
     return (
-        f"one took a message {ago_seconds:.0f} s ago, and may be connecting to the broker "
+        f"one was at work {ago_seconds:.0f} s ago, and may be connecting to the broker "
         "anew: look again in a minute, or start `cprqueue up`"
     )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from cprqueue.domain.states import RunKind
 from cprqueue.services import canaries
-from cprqueue.store import app_state
+from cprqueue.store import app_state, runs
 from cprqueue.store.database import Database, clock
 
 START = "start `cprqueue up`"
@@ -28,5 +29,14 @@ def test_where_no_worker_worked_lately_one_has_to_be_started(db: Database) -> No
 def test_where_one_worked_just_now_it_may_be_connecting_anew(db: Database) -> None:
     took(db, timedelta(seconds=7))
     said = canaries.cure(db)
-    assert said.startswith("one took a message 7 s ago, and may be connecting to the broker anew")
+    assert said.startswith("one was at work 7 s ago, and may be connecting to the broker anew")
     assert START in said
+
+
+def test_a_run_of_a_worker_shows_the_same_and_an_order_alone_does_not(db: Database) -> None:
+    with db.begin() as conn:
+        run_id = runs.create(conn, RunKind.FETCH)
+    assert canaries.cure(db) == START
+    with db.begin() as conn:
+        runs.start(conn, run_id)
+    assert "one was at work 0 s ago" in canaries.cure(db)
