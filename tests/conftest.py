@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,8 +22,13 @@ pytest_plugins = ["tests.tsql.recording"]
 
 
 def pytest_configure() -> None:
-    """Collect what the tests log, from the first line on."""
+    """Collect what the tests log, from the first line on; let Ctrl-C be heard by what they start.
+
+    A shell starts what runs in the background with SIGINT ignored, and every child inherits it.
+    """
     log_scan.begin()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
