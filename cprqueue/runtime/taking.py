@@ -5,7 +5,7 @@ A message that is taken is neither lost nor doubled. What if the process dies, o
 * before a message is taken, or half way to it: it waits in the queue. RabbitMQ hands it out and
   notes that in one step, and so does the script for Redis, which kombu's own consumer does not;
 * after that: RabbitMQ puts it back as soon as the connection is gone, or silent for two heartbeats
-  (consumer_timeout is for consumers alone); Redis after the visibility timeout, as any other;
+  (consumer_timeout is for consumers alone); Redis after AGAIN_SECONDS;
 * after it was acknowledged: it is over. An acknowledgement of what was put back meanwhile does
   nothing on RabbitMQ, whose channel is closed by then; on Redis it ends the message, wherever it is
   then, and that is right, because its work was recorded before.
@@ -25,6 +25,10 @@ Message = Any
 
 MOST_BYTES = 1_000_000
 """The message with which what was taken gets as large as this is the last: memory stays flat."""
+
+AGAIN_SECONDS = 90
+"""Redis gives out again what was not acknowledged after this: longer than a batch takes. Where one
+takes longer all the same, its messages are carried out twice, which changes nothing."""
 
 TAKE = """
 local taken, bytes = {}, 0
@@ -131,9 +135,13 @@ class AtOnce:
         keys = (self._queue, channel.unacked_index_key, channel.unacked_key)
         end = f", {place[1:-1]}"  # of [message, exchange, routing key]; both are named as the queue
         with channel.conn_or_acquire() as client:
-            known = (most, self._task, time.time(), end, MOST_BYTES)
+            known = (most, self._task, self._taken_at(), end, MOST_BYTES)
             found = client.eval(TAKE, len(keys), *keys, *known)
         return [channel.Message(json.loads(text), channel=channel) for text in found]
+
+    def _taken_at(self) -> float:
+        """Return the moment to note: kombu gives out again what is older than its timeout."""
+        return time.time() - max(0.0, self._channel.visibility_timeout - AGAIN_SECONDS)
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Do what ``Taking`` says."""

@@ -184,3 +184,16 @@ def test_of_rabbitmq_too_what_is_taken_at_once_is_limited_in_bytes(
         large = {"n": number, "text": "x" * (MOST_BYTES // 3)}
         producer.publish(large, headers={"task": "t"})
     assert len(taken.take(9)) == 3
+
+
+def test_what_a_killed_process_took_comes_again_long_before_the_visibility_timeout(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.put(1, 2)
+    line.taking.take(1)
+    line.channel.qos.restore_visible(interval=1)
+    assert line.waiting() == [2], "it may still be at work"
+    monkeypatch.setattr("cprqueue.runtime.taking.AGAIN_SECONDS", 0)
+    line.taking.take(1)
+    line.channel.qos.restore_visible(interval=1)
+    assert (line.waiting(), line.unacknowledged()) == ([2], (1, 1))
