@@ -5,6 +5,7 @@
 
 PYTHON ?= python3
 JOBS ?= 3
+PYTEST_OPTIONS ?=
 BIN := .venv/bin
 
 # Stamps: what is locked is installed once, and again when a lock changes.
@@ -13,7 +14,7 @@ DEV_READY := .venv/.dev-requirements-installed
 
 PIP_INSTALL = $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
 # A file's tests share what it has started once, so they run in one process.
-PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(PYTEST_OPTIONS)
 
 # Measuring slows what runs in the test processes themselves: `make test COVERAGE=` does without.
 COVERAGE ?= --cov --cov-report=

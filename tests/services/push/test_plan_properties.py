@@ -230,7 +230,7 @@ def push(world: World, later: list[tuple[int, int, Desired, bool]] | None = None
 
 
 @pytest.mark.slow
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(start=starts())
 def test_pushing_converges_from_any_state_with_any_answer_lost(db: Database, start: Start) -> None:
     world = build(db, start)
