@@ -141,7 +141,8 @@ class AtOnce:
 
     def _taken_at(self) -> float:
         """Return the moment to note: kombu gives out again what is older than its timeout."""
-        return time.time() - max(0.0, self._channel.visibility_timeout - AGAIN_SECONDS)
+        timeout_seconds = float(self._channel.visibility_timeout)
+        return time.time() - max(0.0, timeout_seconds - AGAIN_SECONDS)
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Do what ``Taking`` says."""

@@ -19,8 +19,9 @@ from cprqueue.errors import UsageError
 from cprqueue.runtime.programs import WEB_LINE
 from cprqueue.settings.values import is_loopback
 from cprqueue.web import pages, parts
+from cprqueue.web.answer import Assets
 from cprqueue.web.board import Board
-from cprqueue.web.page import Assets, NotFound
+from cprqueue.web.page import NotFound
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from cprqueue.web import pages
-from cprqueue.web.page import HEADERS, Act, Page
+from cprqueue.web.answer import HEADERS
+from cprqueue.web.page import Act, Page
 from tests.web.conftest import TOKEN, Browser, Running, StartBoard
 
 HOSTILE = (
