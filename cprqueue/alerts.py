@@ -25,7 +25,8 @@ def is_understood(url: str) -> bool:
 def send(url: str, *, title: str, text: str, level: str) -> str:
     """Send one message to one URL; return why it did not go, or "". Nothing is raised.
 
-    ``level``: info, warning or error. The message ends with it and this host's name.
+    ``level``: info, warning or error. The message ends with it and this host's name. The text is
+    plain: no name of a job is read as markup, and what is too long for one message is several.
     """
     body = f"{text}\n\nlevel: {level}, host: {socket.gethostname()}"
     with _listening() as said:
@@ -33,7 +34,13 @@ def send(url: str, *, title: str, text: str, level: str) -> str:
         if service is None:
             return "Apprise does not understand the URL"
         try:
-            sent = service.notify(body=body, title=f"cprqueue: {title}", notify_type=TYPES[level])
+            sent = service.notify(
+                body=body,
+                title=f"cprqueue: {title}",
+                notify_type=TYPES[level],
+                body_format="text",
+                overflow="split" if service.overflow_mode == "upstream" else None,
+            )
         except Exception as error:  # noqa: BLE001  (a hundred libraries; it is said)
             said.append(type(error).__name__)
             sent = False

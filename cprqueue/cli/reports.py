@@ -46,10 +46,12 @@ def status(json: Json = False) -> None:
 
     Example:  cprqueue status --json
     """
-    from cprqueue.operating import broker_state  # slow to import: Celery, and what it needs
+    from cprqueue import celery  # slow to import, with what it needs
+    from cprqueue.operating import broker_state
+    from cprqueue.runtime import timetable
 
     app = ready()
-    found = overview.read_status(app.db, app.budget)
+    found = overview.read_status(app.db, app.budget, timetable.latest(celery.app))
     broker = broker_state.ask()
     warnings = [*found.warnings, *_broker_warnings(app, broker, found.jobs["due"])]
     warnings += [*filter(None, [app.settings.full_disk()]), *server_findings.log_warnings(app.db)]

@@ -15,7 +15,7 @@ from cprqueue.clients.budget import Budget
 from cprqueue.domain.models import BATCH
 from cprqueue.domain.records import ClaimedLink, Link, Run
 from cprqueue.domain.states import LinkState, RunKind, RunState
-from cprqueue.services import gates
+from cprqueue.services import gates, signs
 from cprqueue.services.reports import warnings
 from cprqueue.store import clock_steps, events, jobs, keeps, links, push_queue, runs
 from cprqueue.store.database import Database, clock
@@ -58,8 +58,8 @@ class Status:
         }
 
 
-def read_status(db: Database, budget: Budget) -> Status:
-    """Read how things stand."""
+def read_status(db: Database, budget: Budget, latest: signs.Latest) -> Status:
+    """Read how things stand; ``latest`` says by the timetable when a fetch is overdue."""
     clock_steps.watch(db)
     with db.read() as conn:
         numbers = links.counts(conn)
@@ -74,7 +74,7 @@ def read_status(db: Database, budget: Budget) -> Status:
             snapshot=runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE),
             push_stopped=gates.push_stopped(conn),
             suspended=gates.suspension_reason(conn),
-            warnings=warnings.read(conn, tried, succeeded, parked=numbers["parked"]),
+            warnings=warnings.read(conn, tried, succeeded, parked=numbers["parked"], latest=latest),
         )
 
 
