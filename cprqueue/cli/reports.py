@@ -155,10 +155,14 @@ def retry(
     jobs: Annotated[
         list[str] | None, typer.Argument(metavar="JOB", help="Job ids or job numbers.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All parked and waiting jobs.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All parked and waiting jobs, but those dismissed.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Push parked and waiting jobs again, now.
+
+    What was dismissed is pushed where it is named, and not by --all.
 
     Examples:  cprqueue retry BMS-25-00008M 4711   or   cprqueue retry --all
     """

@@ -5,7 +5,9 @@ on all of it (``links.due_run_id``). The decision is one transaction: killed bef
 the next sweep decides; decided twice, the second finds nothing undecided.
 
 A fetch that failed decides nothing: its jobs are decided with those of the next one that does
-not. The first push of an account has no brake.
+not, and where it was complete, of the next complete one. Another would show but a part of what
+this one was about to change, and the rest would come as a change by itself. The first push of an
+account has no brake.
 """
 
 from __future__ import annotations
@@ -67,13 +69,21 @@ def _deciding(conn: Connection) -> list[tuple[Run, list[int]]]:
 
 
 def _decider(conn: Connection, run_id: int) -> Run | None:
-    """Return the run itself where it is done, the next one that is where it failed, or None."""
+    """Return the run itself where it is done, the next like it that is where it failed, or None."""
     run = runs.get(conn, run_id)
     if run is not None and run.state is RunState.DONE:
         return run
     if run is not None and run.state in runs.OPEN:
         return None
-    return runs.next_done(conn, FETCHES, after=run_id)
+    if run is None or run.kind is not RunKind.FETCH:
+        return runs.next_done(conn, FETCHES, after=run_id)
+    return runs.next_done(conn, (RunKind.FETCH,), after=run_id, complete=run.complete)
+
+
+def owes_complete(conn: Connection) -> bool:
+    """Tell whether jobs wait for a complete fetch, because one failed after it had shown them."""
+    waiting = (runs.get(conn, run_id) for run_id in held_pushes.undecided_runs(conn))
+    return any(run and run.complete and run.state is RunState.FAILED for run in waiting)
 
 
 def _decide(

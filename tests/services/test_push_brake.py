@@ -12,7 +12,7 @@ from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyDone, UsageError
 from cprqueue.services import push_brake
 from cprqueue.services.record import record
-from cprqueue.store import runs, sightings
+from cprqueue.store import push_queue, runs, sightings
 from cprqueue.store.database import clock
 from tests.office import MakeOffice, Office, job
 
@@ -28,16 +28,22 @@ def managed(office: Office) -> Office:
     return office
 
 
-def begin(office: Office, *items: dict[str, Any], state: RunState = RunState.DONE) -> int:
+def begin(
+    office: Office,
+    *items: dict[str, Any],
+    state: RunState = RunState.DONE,
+    complete: bool = False,
+    kind: RunKind = RunKind.FETCH,
+) -> int:
     """Record these jobs as one fetch does, and let it end; it has yet to be decided."""
     with office.app.db.begin() as conn:
         now = clock(conn)
-        run_id = runs.create(conn, RunKind.FETCH, state=RunState.RECORDING)
+        run_id = runs.create(conn, kind, state=RunState.RECORDING, complete=complete)
         runs.change(conn, run_id, observed_at=now, detail={push_brake.BRAKED: True})
         sighting = Sighting(
             run_id=run_id,
             number=sightings.next_number(conn),
-            complete=False,
+            complete=complete,
             observed_at=now,
             braked=True,
         )
@@ -93,6 +99,62 @@ def test_a_fetch_that_failed_is_decided_with_the_next_one(managed: Office) -> No
     assert managed.ring().pushed == 0
     begin(managed, *RENAMED[15:30])
     assert decided(managed) == (30, 0)
+
+
+def test_half_of_a_complete_fetch_is_not_decided_before_the_other_half_is_known(
+    managed: Office,
+) -> None:
+    """Its second half comes with the next complete one: with none of them the limit is reached."""
+    begin(managed, *RENAMED[:15], state=RunState.FAILED, complete=True)
+    begin(managed, kind=RunKind.IMPORT)
+    begin(managed)
+    assert decided(managed) == (0, 15)
+    assert managed.ring().pushed == 0
+    managed.sandbox.rm.put_jobs(RENAMED[:30])
+    with managed.app.fetch.running(None, complete=False) as run:
+        assert run.complete, "so that the half does not wait for the night"
+        jobs = list(managed.app.fetch.messages(run))
+    sighting = Sighting(
+        run_id=run.run_id,
+        number=run.number,
+        complete=True,
+        observed_at=run.observed_at,
+        braked=True,
+    )
+    for each in jobs:
+        record(managed.app.db, managed.app.rules, each, sighting)
+    assert decided(managed) == (30, 0)
+    with managed.app.fetch.running(None, complete=False) as run:
+        assert not run.complete
+
+
+def test_half_of_a_fetch_is_not_decided_with_an_imported_file(managed: Office) -> None:
+    begin(managed, *RENAMED[:15], state=RunState.FAILED)
+    begin(managed, job(500, "B-1"), kind=RunKind.IMPORT)
+    assert decided(managed) == (0, 16)
+    assert managed.ring().pushed == 1, "the file's own"
+    begin(managed, *RENAMED[15:30])
+    assert decided(managed) == (30, 0)
+
+
+def test_what_was_dismissed_is_pushed_where_it_is_named_alone(managed: Office) -> None:
+    from cprqueue.services.reports import overview
+
+    run_id = begin(managed, *RENAMED)
+    decided(managed)
+    push_brake.dismiss(managed.app.db, run_id)
+    before = len(managed.writes())
+    assert overview.make_due(managed.app.db, None) == []
+    with managed.app.db.begin() as conn:
+        push_queue.require_verification(conn, [1, 2], now=clock(conn))
+    managed.push()
+    assert (managed.counts()["parked"], len(managed.writes())) == (MANAGED, before)
+    begin(managed, *RENAMED)
+    assert decided(managed) == (0, 0), "the same again is nothing new"
+    assert overview.make_due(managed.app.db, [3]) == [3]
+    managed.push()
+    names = {code["name"] for code in managed.sandbox.qbt.state()["jobcodes"]}
+    assert {name for name in names if name.startswith("NEW-")} == {"NEW-A-3"}
 
 
 def test_a_job_that_is_held_stays_so_when_few_change_again(managed: Office) -> None:

@@ -191,7 +191,10 @@ def _ids_of_one(conn: Connection, text: str) -> list[int]:
 
 
 def make_due(db: Database, ids: list[int] | None, *, requested_by: str = "") -> list[int]:
-    """Make these jobs due now (all that wait or are parked where None); return which were."""
+    """Make these jobs due now; return which were.
+
+    Where None: all that wait or are parked, but what a person dismissed.
+    """
     with db.begin() as conn:
         now = clock(conn)
         due = push_queue.requeue(conn, now=now, job_ids=ids)
