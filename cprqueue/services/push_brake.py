@@ -96,7 +96,7 @@ def _decide(
     report = _report(run)
     effects = {row.job_id: _effect(row) for row in rows}
     tally = Tally(creates=report["creates"], changes=report["changes"]).plus(effects.values())
-    reason = tripped(tally, held_pushes.managed_count(conn), limits)
+    reason = tripped(tally, held_pushes.managed(conn), limits)
     if report["approved"]:
         reason = ""
 

@@ -93,6 +93,16 @@ def test_what_is_recorded_late_counts_with_the_rest_of_its_fetch(managed: Office
     assert decided(managed) == (15, 15)
 
 
+def test_finished_jobs_do_not_raise_the_limit(managed: Office) -> None:
+    finished = [job(n, f"F-{n}") for n in range(101, 201)]
+    managed.put(*finished)
+    managed.put(*({**each, "jobStatus": "Closed"} for each in finished))
+    begin(managed, *RENAMED[:25])
+    assert decided(managed) == (25, 0), "160 jobcodes are managed, 60 of them of active jobs"
+    managed.sandbox.rm.put_jobs(RENAMED[:25])
+    assert managed.app.planner.make(lambda _text: None).plan.managed.active == MANAGED
+
+
 def test_a_fetch_that_failed_is_decided_with_the_next_one(managed: Office) -> None:
     begin(managed, *RENAMED[:15], state=RunState.FAILED)
     assert decided(managed) == (0, 15)

@@ -118,8 +118,9 @@ class Fetch:
 
         At the end of the block its messages are out, and it is "recording"; an error fails it.
         The first fetch of all is always complete, and one after a complete one that failed half
-        way, so that the brake on pushes decides on all of it at once. Raises AlreadyRunning while another fetch
-        runs or its messages are still being recorded, and AlreadyDone where this one is over.
+        way, so that the brake on pushes decides on all of it at once. Raises AlreadyRunning while
+        another fetch runs or its messages are still being recorded, and AlreadyDone where this one
+        is over.
         """
         if run_id is not None:  # it may have to wait for its turn, however long that takes
             with self.db.begin() as conn:
