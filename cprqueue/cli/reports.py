@@ -178,6 +178,9 @@ def retry(
         print_json({"due": due, "unchanged": idle})
     else:
         _show_retry(due, idle)
+    dismissed = overview.dismissed(app.db) if everything else 0
+    if dismissed:
+        note(f"{counted(dismissed, 'job')} dismissed: `cprqueue retry JOB` pushes one after all")
     if due:
         send.send_wake_ups(due)
 

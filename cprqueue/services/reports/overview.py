@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from cprqueue.clients.budget import Budget
 from cprqueue.domain.models import BATCH
 from cprqueue.domain.records import ClaimedLink, Link, Run
-from cprqueue.domain.states import LinkState, RunKind, RunState
+from cprqueue.domain.states import ErrorCode, LinkState, RunKind, RunState
 from cprqueue.services import gates, signs
 from cprqueue.services.reports import warnings
 from cprqueue.store import clock_steps, events, jobs, keeps, links, push_queue, runs
@@ -109,6 +109,11 @@ def failures(db: Database) -> list[ClaimedLink]:
     """Return the parked jobs, and those whose push failed and is tried again."""
     with db.read() as conn:
         return push_queue.failing(conn)
+
+
+def dismissed(db: Database) -> int:
+    """Count the jobs whose change a person dismissed."""
+    return sum(row.error_code == ErrorCode.DISMISSED for row in failures(db))
 
 
 def failure_json(row: ClaimedLink) -> dict[str, object]:
