@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email import message_from_string, policy
-from socketserver import StreamRequestHandler, TCPServer
-from threading import Thread
+from socketserver import StreamRequestHandler, TCPServer, ThreadingTCPServer
+from threading import Event, Thread
 
 import pytest
 
@@ -79,6 +79,31 @@ def test_a_heartbeat_says_why_it_was_not_heard_and_never_where(path: str) -> Non
         assert monitor.called == {"/hush": 1}
         assert alerts.beat(f"http://u:hush@127.0.0.1:{monitor.port}/gone") == "it answered 404"
     assert alerts.beat(f"http://127.0.0.1:1/{path}") == "ConnectionError"
+
+
+def test_a_heartbeat_waits_no_longer_than_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Monitor(StreamRequestHandler):
+        def handle(self) -> None:
+            first = self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass
+            if b"/round" in first:
+                self.wfile.write(b"HTTP/1.1 302 x\r\nLocation: /round\r\nConnection: close\r\n\r\n")
+                return
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            with suppress(OSError):
+                while not over.wait(0.1):  # a header after another, each in time
+                    self.wfile.write(b"X-More: hush\r\n")
+
+    over = Event()
+    monkeypatch.setattr(alerts, "HEARTBEAT_TOTAL_SECONDS", 1)
+    with ThreadingTCPServer(("127.0.0.1", 0), Monitor) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        assert alerts.beat(f"{url}/round") == "TooManyRedirects"
+        assert alerts.beat(f"{url}/hush") == "no answer within 1 s"
+        over.set()
+        server.shutdown()
 
 
 @pytest.mark.parametrize(
