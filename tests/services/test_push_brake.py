@@ -100,7 +100,9 @@ def test_finished_jobs_do_not_raise_the_limit(managed: Office) -> None:
     begin(managed, *RENAMED[:25])
     assert decided(managed) == (25, 0), "160 jobcodes are managed, 60 of them of active jobs"
     managed.sandbox.rm.put_jobs(RENAMED[:25])
-    assert managed.app.planner.make(lambda _text: None).plan.managed.active == MANAGED
+    planner = managed.app.planner
+    assert planner.make(lambda _text: None).plan.managed.active == MANAGED
+    planner.db.close()
 
 
 def test_a_fetch_that_failed_is_decided_with_the_next_one(managed: Office) -> None:
