@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from cprqueue.domain.cutting import listed
 from cprqueue.domain.models import Address, Desired, Observed
 from cprqueue.domain.push_plan import jobcode_changes
 
@@ -85,9 +86,8 @@ def tripped(tally: Tally, managed: Managed, limits: PushLimits) -> str:
 
 def held_text(run_id: int, reason: str, names: Sequence[str]) -> str:
     """Tell a person what is held, and the commands that decide on it."""
-    more = ", ..." if len(names) > NAMES_SHOWN else ""
     return (
-        f"run {run_id} would {reason}: {', '.join(names[:NAMES_SHOWN])}{more}; nothing of it is "
+        f"run {run_id} would {reason}: {listed(names, NAMES_SHOWN)}; nothing of it is "
         f"written before a person decides: `cprqueue plan show {run_id}`, then "
         f"`cprqueue plan approve {run_id}` or `cprqueue plan dismiss {run_id}`"
     )

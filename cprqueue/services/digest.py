@@ -12,6 +12,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from sqlalchemy import Connection
 
 from cprqueue.domain.alerting import Alert, Condition, Level
+from cprqueue.domain.cutting import listed
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services import signs
 from cprqueue.services.reports import warnings
@@ -57,8 +58,7 @@ class Digest:
 
 
 def _line(word: str, numbers: Sequence[str]) -> str:
-    more = ", ..." if len(numbers) > NAMED else ""
-    named = f" ({', '.join(numbers[:NAMED])}{more})" if numbers else ""
+    named = f" ({listed(numbers, NAMED)})" if numbers else ""
     return f"{word}: {len(numbers)}{named}"
 
 

@@ -184,6 +184,13 @@ def test_a_job_that_closes_while_it_is_held_is_no_longer_held(managed: Office) -
     assert decided(managed) == (MANAGED - 1, 0)
 
 
+def test_however_long_the_numbers_are_the_commands_are_named(managed: Office) -> None:
+    run_id = begin(managed, *({**each, "jobJobId": "X" * 250} for each in RENAMED))
+    assert decided(managed)[0] == MANAGED
+    reason = managed.link(1).error_reason
+    assert reason.endswith(f"`cprqueue plan dismiss {run_id}`"), len(reason)
+
+
 def test_one_of_two_approvals_has_an_effect(managed: Office) -> None:
     run_id = begin(managed, *RENAMED)
     decided(managed)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
+from cprqueue.domain.cutting import listed
 from cprqueue.domain.records import Run
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services import gates, progress_values, signs
@@ -85,11 +86,10 @@ def about_namesakes(conn: Connection) -> list[str]:
     found = namesakes.below_parents(conn)
     if not found:
         return []
-    names = ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
     have = "has" if len(found) == 1 else "have"
     return [
         f"{counted(len(found), 'active job')} {have} a jobcode of the same name below a customer "
-        f"or project in QuickBooks Time, which is not ours: {names}"
+        f"or project in QuickBooks Time, which is not ours: {listed(found, NAMED)}"
     ]
 
 
