@@ -32,6 +32,17 @@ def test_an_import_that_is_held_ends_with_1_and_a_dismissed_job_is_retried_by_na
     assert office.counts()["parked"] == 1
 
 
+def test_an_approval_without_a_broker_says_that_it_stands(office: Office, run: Run) -> None:
+    office.put(job(1, "A-1"))
+    code, out, _ = run("import", str(written(office.settings.var_dir, [job(1, "B-1")])), "--json")
+    run_id = str(json.loads(out)["run_id"])
+    code, _, err = run("plan", "approve", run_id)
+    said = "error: 1 job due now, and pushed once workers run: the embedded broker is not"
+    assert (code, err.splitlines()[-1].startswith(said)) == (3, True)
+    assert run("plan", "approve", run_id)[0] == 1, "it was decided"
+    assert office.counts()["due"] == 1
+
+
 @pytest.mark.settings(QBT_ACCESS_TOKEN="ended")
 def test_a_plan_with_a_token_that_has_ended_says_the_cure(office: Office, run: Run) -> None:
     office.sandbox.rm.put_jobs([job(1, "A-1")])
