@@ -24,8 +24,8 @@ class Managed:
     exceed all that a flood can change.
     """
 
-    ever: int
-    active: int
+    ever: int = 0
+    active: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,8 +62,8 @@ class SyncPlan:
     jobs: tuple[PlannedJob, ...]
     unclaimed: tuple[str, ...]
     calls: Mapping[str, int]
-    tally: Tally
-    managed: Managed
+    tally: Tally = field(default_factory=Tally)
+    managed: Managed = field(default_factory=Managed)
 
     @property
     def counts(self) -> dict[str, int]:
