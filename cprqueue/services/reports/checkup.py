@@ -37,6 +37,7 @@ from cprqueue.services.reports.findings import (
     jobcode_limit,
     rights,
     token_end,
+    unheard_digest,
     wrong_settings,
 )
 from cprqueue.services.reports.words import shown
@@ -75,7 +76,7 @@ class Checkup:
         missing, unusable = list(self._missing()), list(self._unusable())
         fine = Finding(name="settings", state=OK, text="complete and well-formed")
         yield from missing + unusable or [fine]
-        yield from self._unheard()
+        yield from unheard_digest(self.settings)
         if unusable:  # the database and the broker live there
             return
         yield self._database()
@@ -106,12 +107,6 @@ class Checkup:
         else:
             if full := self.settings.full_disk():
                 yield Finding(name="disk", state=UNREACHABLE, text=full)
-
-    def _unheard(self) -> Iterator[Finding]:
-        if self.settings.digest and not self.settings.alert_urls:
-            text = "CPR_DIGEST is set and ALERT_URLS is not: the digest goes to nobody"
-            cure = "put an Apprise URL into ALERT_URLS: `cprqueue alert --test` tries it"
-            yield Finding(name="digest", state=WARNING, text=text, cure=cure)
 
     # --- our own parts ---
 
