@@ -33,6 +33,7 @@ BRAKED = "braked"
 REPORT = "push_brake"
 DECIDED = "decided"
 FETCHES = (RunKind.FETCH, RunKind.IMPORT)
+TRIES = 3
 
 
 def applies(conn: Connection) -> bool:
@@ -81,7 +82,14 @@ def _decider(conn: Connection, run_id: int) -> Run | None:
 
 
 def owes_complete(conn: Connection) -> bool:
-    """Tell whether jobs wait for a complete fetch, because one failed after it had shown them."""
+    """Tell whether jobs wait for a complete fetch, because one failed after it had shown them.
+
+    After TRIES that failed one after another the next may be another: changes go on to come.
+    """
+    ended = (RunState.DONE, RunState.FAILED)
+    last = runs.newest_few(conn, RunKind.FETCH, *ended, limit=TRIES)
+    if len(last) == TRIES and all(run.complete and run.state is RunState.FAILED for run in last):
+        return False
     waiting = (runs.get(conn, run_id) for run_id in held_pushes.undecided_runs(conn))
     return any(run and run.complete and run.state is RunState.FAILED for run in waiting)
 

@@ -105,50 +105,6 @@ def test_finished_jobs_do_not_raise_the_limit(managed: Office) -> None:
     planner.db.close()
 
 
-def test_a_fetch_that_failed_is_decided_with_the_next_one(managed: Office) -> None:
-    begin(managed, *RENAMED[:15], state=RunState.FAILED)
-    assert decided(managed) == (0, 15)
-    assert managed.ring().pushed == 0
-    begin(managed, *RENAMED[15:30])
-    assert decided(managed) == (30, 0)
-
-
-def test_half_of_a_complete_fetch_is_not_decided_before_the_other_half_is_known(
-    managed: Office,
-) -> None:
-    """Its second half comes with the next complete one: with none of them the limit is reached."""
-    begin(managed, *RENAMED[:15], state=RunState.FAILED, complete=True)
-    begin(managed, kind=RunKind.IMPORT)
-    begin(managed)
-    assert decided(managed) == (0, 15)
-    assert managed.ring().pushed == 0
-    managed.sandbox.rm.put_jobs(RENAMED[:30])
-    with managed.app.fetch.running(None, complete=False) as run:
-        assert run.complete, "so that the half does not wait for the night"
-        jobs = list(managed.app.fetch.messages(run))
-    sighting = Sighting(
-        run_id=run.run_id,
-        number=run.number,
-        complete=True,
-        observed_at=run.observed_at,
-        braked=True,
-    )
-    for each in jobs:
-        record(managed.app.db, managed.app.rules, each, sighting)
-    assert decided(managed) == (30, 0)
-    with managed.app.fetch.running(None, complete=False) as run:
-        assert not run.complete
-
-
-def test_half_of_a_fetch_is_not_decided_with_an_imported_file(managed: Office) -> None:
-    begin(managed, *RENAMED[:15], state=RunState.FAILED)
-    begin(managed, job(500, "B-1"), kind=RunKind.IMPORT)
-    assert decided(managed) == (0, 16)
-    assert managed.ring().pushed == 1, "the file's own"
-    begin(managed, *RENAMED[15:30])
-    assert decided(managed) == (30, 0)
-
-
 def test_what_was_dismissed_is_pushed_where_it_is_named_alone(managed: Office) -> None:
     from cprqueue.services.reports import overview
 
