@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import queue
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5
+HEARTBEAT_TOTAL_SECONDS = 10
+HEARTBEAT_REDIRECTS = 3
 TYPES = {"info": "info", "warning": "warning", "error": "failure"}
 
 
@@ -25,7 +29,8 @@ def is_understood(url: str) -> bool:
 def send(url: str, *, title: str, text: str, level: str) -> str:
     """Send one message to one URL; return why it did not go, or "". Nothing is raised.
 
-    ``level``: info, warning or error. The message ends with it and this host's name.
+    ``level``: info, warning or error. The message ends with it and this host's name. The text is
+    plain: no name of a job is read as markup, and what is too long for one message is several.
     """
     body = f"{text}\n\nlevel: {level}, host: {socket.gethostname()}"
     with _listening() as said:
@@ -33,7 +38,13 @@ def send(url: str, *, title: str, text: str, level: str) -> str:
         if service is None:
             return "Apprise does not understand the URL"
         try:
-            sent = service.notify(body=body, title=f"cprqueue: {title}", notify_type=TYPES[level])
+            sent = service.notify(
+                body=body,
+                title=f"cprqueue: {title}",
+                notify_type=TYPES[level],
+                body_format="text",
+                overflow="split" if service.overflow_mode == "upstream" else None,
+            )
         except Exception as error:  # noqa: BLE001  (a hundred libraries; it is said)
             said.append(type(error).__name__)
             sent = False
@@ -52,7 +63,20 @@ def shown(url: str) -> str:
 
 
 def beat(url: str) -> str:
-    """Call the monitor that watches us; return why it did not hear it, or "". Nothing is raised."""
+    """Call the monitor that watches us; return why it did not hear it, or "". Nothing is raised.
+
+    It takes HEARTBEAT_TOTAL_SECONDS at most, however slowly the monitor answers: the next sweep
+    waits behind this one.
+    """
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=lambda: said.put(_call(url)), daemon=True).start()
+    try:
+        return said.get(timeout=HEARTBEAT_TOTAL_SECONDS)
+    except queue.Empty:
+        return f"no answer within {HEARTBEAT_TOTAL_SECONDS} s"
+
+
+def _call(url: str) -> str:
     import requests
 
     def as_it_is(request: Any) -> Any:
@@ -61,8 +85,11 @@ def beat(url: str) -> str:
     try:
         parts = urlsplit(url)
         given = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
-        reply = requests.get(url, timeout=HEARTBEAT_SECONDS, stream=True, auth=given or as_it_is)
-        reply.close()
+        with requests.Session() as session:
+            session.max_redirects = HEARTBEAT_REDIRECTS
+            auth = given or as_it_is
+            reply = session.get(url, timeout=HEARTBEAT_SECONDS, stream=True, auth=auth)
+            reply.close()
     except (requests.RequestException, OSError, ValueError) as error:
         return type(error).__name__  # its text may hold the URL, which is a secret
     return "" if reply.ok else f"it answered {reply.status_code}"

@@ -158,16 +158,19 @@ class Application:
         return self._reader(lambda: self.settings.qbt_access_token, nullcontext)
 
     def _reader(
-        self, token: Callable[[], str], spend: Callable[[], AbstractContextManager[None]]
+        self,
+        token: Callable[[], str],
+        spend: Callable[[], AbstractContextManager[None]],
+        cure: str = "",
     ) -> QuickBooksTime:
-        """Build a client that does not renew its token."""
+        """Build a client that does not renew its token; ``cure``: said where it is refused."""
         from cprqueue.clients.qbtime import QuickBooksTime
         from cprqueue.clients.transport import Transport
 
         settings = self.settings.require_services()
 
         def renew(_refused: str) -> str:
-            raise AccessStopped("QuickBooks Time does not accept QBT_ACCESS_TOKEN", 401)
+            raise AccessStopped(f"QuickBooks Time does not accept QBT_ACCESS_TOKEN{cure}", 401)
 
         return QuickBooksTime(
             Transport("QuickBooks Time", settings.qbt_base_url),
@@ -239,7 +242,8 @@ class Application:
         budget, token = self._budget(db), self._token(db)
 
         def client(pause: Pause) -> QuickBooksTime:
-            return self._reader(token.stored, lambda: budget.call(pause=pause))
+            cure = ": put a valid one into .env; a plan renews none, because it writes nothing"
+            return self._reader(token.stored, lambda: budget.call(pause=pause), cure)
 
         return Planner(
             db=db,

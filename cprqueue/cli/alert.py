@@ -55,10 +55,13 @@ def digest(
 
     Example:  cprqueue digest
     """
+    from cprqueue import celery  # slow to import
+    from cprqueue.runtime import timetable
+
     app = application()
     schema.require_current(app.db)
     with app.db.read() as conn:
-        found = digests.read(conn)
+        found = digests.read(conn, timetable.latest(celery.app))
     outcome = _sent(found.as_alert()) if send else []
     if json:
         print_json({**asdict(found), "lines": found.lines(), "urls": outcome})

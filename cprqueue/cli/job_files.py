@@ -98,7 +98,8 @@ def import_(
 
     The file holds a list of jobs as RestorationManager sends them, bare or
     under "results", "jobs" or "value". What is on record from a later time
-    than the file's stays as it is.
+    than the file's stays as it is. Ends with 1 if the brake on pushes holds
+    some of them.
 
     Example:  cprqueue import var/cpr_all_jobs.json
     """
@@ -111,6 +112,7 @@ def import_(
         print_json(done.as_json())
     else:
         say(_imported(done))
+    raise typer.Exit(1 if done.held else 0)
 
 
 @contextmanager

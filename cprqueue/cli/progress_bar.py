@@ -59,7 +59,7 @@ class _Bars:
         self._progress.stop()
 
     def show(self, current: SyncProgress) -> None:
-        sent = current.state in (RunState.RECORDING, RunState.DONE)
+        sent = current.state in _SENT
         self._progress.update(
             self._fetch,
             total=current.emitted if sent else None,
@@ -100,6 +100,7 @@ class _Lines:
         self._printed = current
 
 
+_SENT = (RunState.RECORDING, RunState.DONE)
 _WAITING = {
     RunState.QUEUED: "waiting for the fetch worker",
     RunState.RUNNING: "asking RestorationManager",
@@ -108,7 +109,7 @@ _WAITING = {
 
 
 def _line(current: SyncProgress) -> str:
-    emitted = current.emitted or "?"
+    emitted = current.emitted if current.state in _SENT else "?"
     return (
         f"run {current.run_id} {current.state}: {current.recorded} of {emitted} recorded, "
         f"{current.in_sync} in step, {current.due} due, {_tail(current)}"

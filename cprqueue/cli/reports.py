@@ -46,10 +46,12 @@ def status(json: Json = False) -> None:
 
     Example:  cprqueue status --json
     """
-    from cprqueue.operating import broker_state  # slow to import: Celery, and what it needs
+    from cprqueue import celery  # slow to import, with what it needs
+    from cprqueue.operating import broker_state
+    from cprqueue.runtime import timetable
 
     app = ready()
-    found = overview.read_status(app.db, app.budget)
+    found = overview.read_status(app.db, app.budget, timetable.latest(celery.app))
     broker = broker_state.ask()
     warnings = [*found.warnings, *_broker_warnings(app, broker, found.jobs["due"])]
     warnings += [*filter(None, [app.settings.full_disk()]), *server_findings.log_warnings(app.db)]
@@ -153,10 +155,14 @@ def retry(
     jobs: Annotated[
         list[str] | None, typer.Argument(metavar="JOB", help="Job ids or job numbers.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All parked and waiting jobs.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All parked and waiting jobs, but those dismissed.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Push parked and waiting jobs again, now.
+
+    What was dismissed is pushed where it is named, and not by --all.
 
     Examples:  cprqueue retry BMS-25-00008M 4711   or   cprqueue retry --all
     """
@@ -172,6 +178,9 @@ def retry(
         print_json({"due": due, "unchanged": idle})
     else:
         _show_retry(due, idle)
+    dismissed = overview.dismissed(app.db) if everything else 0
+    if dismissed:
+        note(f"{counted(dismissed, 'job')} dismissed: `cprqueue retry JOB` pushes one after all")
     if due:
         send.send_wake_ups(due)
 

@@ -1,6 +1,11 @@
-"""Pure: the beginning of a text that a column holds."""
+"""Pure: the beginning of a text that a column, or a line for people, holds."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+NAME_SHOWN = 64
+"""So much of a job number is said in a list: as long as one can be in QuickBooks Time."""
 
 
 def cut(text: str, units: int) -> str:
@@ -11,3 +16,14 @@ def cut(text: str, units: int) -> str:
     if text.isascii() or len(text) <= units // 2:
         return text[:units]
     return text.encode("utf-16-le", "surrogatepass")[: 2 * units].decode("utf-16-le", "ignore")
+
+
+def listed(names: Sequence[str], at_most: int) -> str:
+    """Return the first names, each shortened: what follows them in a line has room, too."""
+    more = ["..."] if len(names) > at_most else []
+    return ", ".join([*map(shortened, names[:at_most]), *more])
+
+
+def shortened(name: str) -> str:
+    """Return a job number as it is said in a list."""
+    return f"{cut(name, NAME_SHOWN)}..." if len(name) > NAME_SHOWN else name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from cprqueue.domain.mapping import Unread
 from cprqueue.domain.models import Desired, Job, Observed, Verdict, name_key
 from cprqueue.domain.push_actions import Park
-from cprqueue.domain.push_brake import Effect, Tally, effect_of
+from cprqueue.domain.push_brake import Effect, Managed, Tally, effect_of
 from cprqueue.domain.push_forecast import Member
 from cprqueue.domain.push_item import Item, read_item
 from cprqueue.domain.push_model import Model
@@ -27,8 +27,7 @@ class Known:
     """What is on record. ``complete_run_id``: the last complete fetch that could read all jobs.
 
     ``exported``: the first export was taken; ``young``: it, or a later one, is less than an hour
-    old, or is about to be taken. ``managed``: how many jobcodes the brake on pushes counts.
-    ``kept``: how it is said that a person keeps a job's jobcode.
+    old, or is about to be taken. ``kept``: how it is said that a person keeps a job's jobcode.
     """
 
     jobs: Mapping[int, KnownJob] = field(default_factory=dict)
@@ -36,7 +35,6 @@ class Known:
     complete_run_id: int | None = None
     exported: bool = False
     young: bool = True
-    managed: int = 0
     kept: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -65,6 +63,13 @@ class Members:
         waiting = [link for link in self.known.links if link.state is LinkState.DUE]
         for link in sorted(waiting, key=lambda link: (str(link.next_attempt_at), link.job_id)):
             self.due[link.job_id] = None
+
+    @property
+    def managed(self) -> Managed:
+        """How many jobcodes the brake on pushes counts, once all is recorded."""
+        linked = [job_id for job_id, code in self.linked_before.items() if code is not None]
+        active = sum(self.found[job_id].active for job_id in linked)
+        return Managed(ever=len(linked), active=active)
 
     def record(self, jobs: Sequence[tuple[Job, Verdict]], sighting: Sighting) -> None:
         """Record each job of the answer, as the stage record does."""

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from cprqueue.domain.cutting import shortened
 from cprqueue.domain.models import Jobcode
 from cprqueue.domain.states import RunState
 
@@ -154,7 +155,7 @@ def _tripped(
     if len(ready) <= limit:
         return None
     share = len(ready) / managed
-    first = ", ".join(leaving.job_number for leaving in ready[:NAMES_SHOWN])
+    first = ", ".join(shortened(leaving.job_number) for leaving in ready[:NAMES_SHOWN])
     more = f" and {len(ready) - NAMES_SHOWN} more" if len(ready) > NAMES_SHOWN else ""
     stay = f"; {staying} of them stay for now, in use" if staying else ""
     return (

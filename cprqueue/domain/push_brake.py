@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from cprqueue.domain.cutting import listed
 from cprqueue.domain.models import Address, Desired, Observed
 from cprqueue.domain.push_plan import jobcode_changes
 
@@ -16,15 +17,27 @@ NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Managed:
+    """How many jobcodes are managed: ever, and ``active``, those whose job is active.
+
+    Those of finished jobs pile up over the years. Were they counted for the limits, it would
+    exceed all that a flood can change.
+    """
+
+    ever: int = 0
+    active: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PushLimits:
     """The brake: a share of the managed jobcodes, never below ``minimum``."""
 
     fraction: float
     minimum: int
 
-    def of(self, managed: int) -> int:
+    def of(self, managed: Managed) -> int:
         """Return how many jobs one fetch may change, and how many it may create."""
-        return max(self.minimum, int(managed * self.fraction))
+        return max(self.minimum, int(managed.active * self.fraction))
 
 
 class Effect(StrEnum):
@@ -61,21 +74,20 @@ class Tally:
         )
 
 
-def tripped(tally: Tally, managed: int, limits: PushLimits) -> str:
+def tripped(tally: Tally, managed: Managed, limits: PushLimits) -> str:
     """Say why the brake holds a fetch, in words that follow "would"; "" where it does not."""
     limit = limits.of(managed)
     if tally.changes > limit:
-        return f"change {tally.changes} of {managed} jobcodes (the limit is {limit})"
-    if tally.creates > limit and managed >= FREE_CREATIONS_BELOW:
-        return f"create {tally.creates} jobcodes beside {managed} (the limit is {limit})"
+        return f"change {tally.changes} of {managed.active} jobcodes (the limit is {limit})"
+    if tally.creates > limit and managed.ever >= FREE_CREATIONS_BELOW:
+        return f"create {tally.creates} jobcodes beside {managed.active} (the limit is {limit})"
     return ""
 
 
 def held_text(run_id: int, reason: str, names: Sequence[str]) -> str:
     """Tell a person what is held, and the commands that decide on it."""
-    more = ", ..." if len(names) > NAMES_SHOWN else ""
     return (
-        f"run {run_id} would {reason}: {', '.join(names[:NAMES_SHOWN])}{more}; nothing of it is "
+        f"run {run_id} would {reason}: {listed(names, NAMES_SHOWN)}; nothing of it is "
         f"written before a person decides: `cprqueue plan show {run_id}`, then "
         f"`cprqueue plan approve {run_id}` or `cprqueue plan dismiss {run_id}`"
     )

@@ -14,7 +14,7 @@ from enum import StrEnum
 from cprqueue.domain.mapping import Unread
 from cprqueue.domain.models import PAGE, Address, Job, Json, Observed, Verdict, name_key
 from cprqueue.domain.plan_members import Known, Members
-from cprqueue.domain.push_brake import Tally
+from cprqueue.domain.push_brake import Managed, Tally
 from cprqueue.domain.push_forecast import Forecast, Member
 from cprqueue.domain.push_model import Model
 from cprqueue.domain.recording import Sighting
@@ -55,14 +55,15 @@ class PlannedJob:
 class SyncPlan:
     """What a sync would do. ``unclaimed``: the names of active jobcodes that no job has or gets.
 
-    ``calls``: how many calls to QuickBooks Time it takes, by kind. ``tally``: what the brake on
-    pushes counts.
+    ``calls``: how many calls to QuickBooks Time it takes, by kind. ``tally`` and ``managed``: what
+    the brake on pushes counts.
     """
 
     jobs: tuple[PlannedJob, ...]
     unclaimed: tuple[str, ...]
     calls: Mapping[str, int]
     tally: Tally = field(default_factory=Tally)
+    managed: Managed = field(default_factory=Managed)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -100,6 +101,7 @@ def make_plan(
         unclaimed=tuple(sorted(code.name for code in free)),
         calls={kind: number for kind, number in calls.items() if number},
         tally=members.tally,
+        managed=members.managed,
     )
 
 

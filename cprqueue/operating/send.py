@@ -8,9 +8,10 @@ from typing import Any
 from cprqueue.bootstrap import application
 from cprqueue.celery import app
 from cprqueue.domain.models import BATCH
-from cprqueue.errors import NoWorkerAnswers
+from cprqueue.errors import NoWorkerAnswers, ServiceUnreachable
 from cprqueue.operating.broker_state import connection, raise_if_blocked
 from cprqueue.services import canaries
+from cprqueue.services.reports.words import counted
 
 FOR_SYNC = ("fetch", "insert", "upsert")
 FOR_FIRST_SYNC = (*FOR_SYNC, "maintenance")  # which takes the first snapshot
@@ -26,11 +27,18 @@ def send(task: str, **kwargs: object) -> None:
 
 
 def send_wake_ups(job_ids: Sequence[int]) -> int:
-    """Send one wake-up for each batch of these jobs; return how many."""
+    """Send one wake-up for each batch of these jobs; return how many.
+
+    Raises ServiceUnreachable, which says that the order stands: the sweep sends them then.
+    """
     chosen = list(job_ids)[::BATCH]
-    with connection() as conn:
-        for job_id in chosen:
-            app.send_task("cpr.upsert_job", (job_id,), connection=conn)
+    try:
+        with connection() as conn:
+            for job_id in chosen:
+                app.send_task("cpr.upsert_job", (job_id,), connection=conn)
+    except ServiceUnreachable as error:
+        stands = f"{counted(len(job_ids), 'job')} due now, and pushed once workers run"
+        raise ServiceUnreachable(f"{stands}: {error}") from None
     return len(chosen)
 
 

@@ -91,7 +91,7 @@ class Alerting:
         if self.digest_at is None:
             return found
         due = digest.due(now, self.digest_at, self.timezone)
-        return [*found, *digest.as_conditions(conn, due, before)]
+        return [*found, *digest.as_conditions(conn, due, before, latest)]
 
     def _deliver(self, book: dict[str, Told], ids: dict[str, str]) -> None:
         deadline = time.monotonic() + ROUND_SECONDS

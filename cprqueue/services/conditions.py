@@ -122,10 +122,11 @@ def _push(conn: Connection) -> Iterator[Condition]:
 
 
 def _held_pushes(conn: Connection, known: Container[str]) -> Iterator[Condition]:
-    for run_id, text in zip(held_pushes.held_counts(conn), held_pushes_texts(conn), strict=True):
+    for run_id, text in held_pushes_texts(conn).items():
         name = f"held/{run_id}"
-        if name not in known:
-            text = held_pushes.held(conn, run_id)[0].error_reason or text
+        if name not in known:  # none is held any more where a person has decided this moment
+            reasons = (row.error_reason for row in held_pushes.held(conn, run_id))
+            text = next(filter(None, reasons), text)
         yield Condition(
             name=name,
             title="push held",

@@ -12,7 +12,9 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from sqlalchemy import Connection
 
 from cprqueue.domain.alerting import Alert, Condition, Level
+from cprqueue.domain.cutting import listed
 from cprqueue.domain.states import RunKind, RunState
+from cprqueue.services import signs
 from cprqueue.services.reports import warnings
 from cprqueue.services.reports.words import counted
 from cprqueue.store import links, news, runs
@@ -56,13 +58,12 @@ class Digest:
 
 
 def _line(word: str, numbers: Sequence[str]) -> str:
-    more = ", ..." if len(numbers) > NAMED else ""
-    named = f" ({', '.join(numbers[:NAMED])}{more})" if numbers else ""
+    named = f" ({listed(numbers, NAMED)})" if numbers else ""
     return f"{word}: {len(numbers)}{named}"
 
 
-def read(conn: Connection) -> Digest:
-    """Read the digest of the day that ends now."""
+def read(conn: Connection, latest: signs.Latest) -> Digest:
+    """Read the digest of the day that ends now; ``latest``: as for ``signs.read``."""
     now = clock(conn)
     since, numbers = now - PERIOD, links.counts(conn)
     tried = runs.newest(conn, RunKind.FETCH)
@@ -74,7 +75,7 @@ def read(conn: Connection) -> Digest:
         came=news.came_since(conn, since),
         went=news.happened_since(conn, "archived", since),
         drifted=news.happened_since(conn, "drift", since),
-        waits=warnings.read(conn, tried, succeeded, parked=numbers["parked"]),
+        waits=warnings.read(conn, tried, succeeded, parked=numbers["parked"], latest=latest),
     )
 
 
@@ -90,11 +91,11 @@ def due(now: datetime, at: time, timezone: tzinfo) -> list[date]:
 
 
 def as_conditions(
-    conn: Connection, days: Sequence[date], known: Container[str]
+    conn: Connection, days: Sequence[date], known: Container[str], latest: signs.Latest
 ) -> Iterator[Condition]:
     """Return the digests that are due as events; those that are known need no text."""
     for day in days:
         name = f"digest/{day}"
-        alert = read(conn).as_alert() if name not in known else None
+        alert = read(conn, latest).as_alert() if name not in known else None
         text = alert.text if alert else ""
         yield Condition(name=name, title="digest", text=text, level=Level.INFO)

@@ -5,7 +5,9 @@ on all of it (``links.due_run_id``). The decision is one transaction: killed bef
 the next sweep decides; decided twice, the second finds nothing undecided.
 
 A fetch that failed decides nothing: its jobs are decided with those of the next one that does
-not. The first push of an account has no brake.
+not, and where it was complete, of the next complete one. Another would show but a part of what
+this one was about to change, and the rest would come as a change by itself. The first push of an
+account has no brake.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ BRAKED = "braked"
 REPORT = "push_brake"
 DECIDED = "decided"
 FETCHES = (RunKind.FETCH, RunKind.IMPORT)
+TRIES = 3
 
 
 def applies(conn: Connection) -> bool:
@@ -67,13 +70,28 @@ def _deciding(conn: Connection) -> list[tuple[Run, list[int]]]:
 
 
 def _decider(conn: Connection, run_id: int) -> Run | None:
-    """Return the run itself where it is done, the next one that is where it failed, or None."""
+    """Return the run itself where it is done, the next like it that is where it failed, or None."""
     run = runs.get(conn, run_id)
     if run is not None and run.state is RunState.DONE:
         return run
     if run is not None and run.state in runs.OPEN:
         return None
-    return runs.next_done(conn, FETCHES, after=run_id)
+    if run is None or run.kind is not RunKind.FETCH:
+        return runs.next_done(conn, FETCHES, after=run_id)
+    return runs.next_done(conn, (RunKind.FETCH,), after=run_id, complete=run.complete)
+
+
+def owes_complete(conn: Connection) -> bool:
+    """Tell whether jobs wait for a complete fetch, because one failed after it had shown them.
+
+    After TRIES that failed one after another the next may be another: changes go on to come.
+    """
+    ended = (RunState.DONE, RunState.FAILED)
+    last = runs.newest_few(conn, RunKind.FETCH, *ended, limit=TRIES)
+    if len(last) == TRIES and all(run.complete and run.state is RunState.FAILED for run in last):
+        return False
+    waiting = (runs.get(conn, run_id) for run_id in held_pushes.undecided_runs(conn))
+    return any(run and run.complete and run.state is RunState.FAILED for run in waiting)
 
 
 def _decide(
@@ -86,7 +104,7 @@ def _decide(
     report = _report(run)
     effects = {row.job_id: _effect(row) for row in rows}
     tally = Tally(creates=report["creates"], changes=report["changes"]).plus(effects.values())
-    reason = tripped(tally, held_pushes.managed_count(conn), limits)
+    reason = tripped(tally, held_pushes.managed(conn), limits)
     if report["approved"]:
         reason = ""
 

@@ -31,6 +31,12 @@ REFUSED = "refused"
 Latest = Callable[[str, datetime], datetime]
 """Says by when a task that was carried out at a moment should have been so again, at the latest."""
 
+
+def at_once(_task: str, since: datetime) -> datetime:
+    """Stand for a timetable that cannot be read: the least times alone count."""
+    return since
+
+
 LONG = {"fetch": RunKind.FETCH, "urgent": RunKind.RESYNC}
 """Queues whose one process may be at work for so long that it takes no canary meanwhile."""
 
@@ -54,9 +60,7 @@ class Signs:
 
     def is_late(self, task: str, since: datetime) -> bool:
         """Tell whether the task should have been carried out again since."""
-        least = config.test_hook("CPR_TEST_LATE_SECONDS")
-        span = timedelta(seconds=float(least)) if least else LEAST[task]
-        return self.now > max(since + span, self.latest(task, since))
+        return is_late(task, since, self.now, self.latest)
 
     def took(self, queue: str, *, or_at: datetime | None = None) -> bool:
         """Tell whether a worker of the queue took a message lately, or is at a long one.
@@ -67,6 +71,20 @@ class Signs:
         if LONG.get(queue) in self.moving:
             return True
         return bool(moments) and not self.is_late(SWEEP, max(moments))
+
+
+def is_late(task: str, since: datetime, now: datetime, latest: Latest) -> bool:
+    """Tell whether the task should have been carried out again between ``since`` and ``now``."""
+    least = config.test_hook("CPR_TEST_LATE_SECONDS")
+    span = timedelta(seconds=float(least)) if least else LEAST[task]
+    return now > max(since + span, latest(task, since))
+
+
+def is_fetch_late(conn: Connection, good: Run, now: datetime, latest: Latest) -> bool:
+    """Tell whether a fetch should have succeeded since ``good``, and none is under way."""
+    ended = good.finished_at
+    late = ended is not None and is_late(FETCH, ended, now, latest)
+    return late and not _moves(conn, RunKind.FETCH, now)
 
 
 def read(conn: Connection, latest: Latest) -> Signs:

@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from cprqueue.domain.cutting import cut
+from cprqueue.domain.push_brake import Managed
 from cprqueue.domain.records import ClaimedLink
 from cprqueue.domain.states import ErrorCode, LinkState
 from cprqueue.store import events, push_queue
@@ -48,9 +49,11 @@ def held_counts(conn: Connection) -> dict[int, int]:
     return {int(run_id): int(number) for run_id, number in found if run_id is not None}
 
 
-def managed_count(conn: Connection) -> int:
+def managed(conn: Connection) -> Managed:
     """Count the jobcodes that have a job."""
-    return count(conn, links, links.c.jobcode_id.is_not(None))
+    ever = links.c.jobcode_id.is_not(None)
+    active = and_(ever, links.c.state != LinkState.IDLE)
+    return Managed(ever=count(conn, links, ever), active=count(conn, links, active))
 
 
 def let_go(conn: Connection, rows: Sequence[ClaimedLink], *, now: datetime) -> list[int]:

@@ -121,15 +121,19 @@ def set_idle(conn: Connection, job_ids: Iterable[int]) -> None:
         conn.execute(update(links).where(links.c.job_id.in_(part)).values(**values))
 
 
+NOT_DISMISSED = or_(links.c.error_code.is_(None), links.c.error_code != ErrorCode.DISMISSED)
+
+
 def requeue(conn: Connection, *, now: datetime, job_ids: Sequence[int] | None = None) -> list[int]:
     """Make parked jobs due, and waiting ones due now; all of them where no ids are given.
 
-    What a brake holds, or has yet to decide on, stays as it is.
+    What a brake holds, or has yet to decide on, stays as it is; and so does what a person
+    dismissed, unless it is named.
     """
     states = links.c.state.in_((LinkState.PARKED, LinkState.DUE))
     waits = and_(states, links.c.due_run_id.is_(None))
     if job_ids is None:
-        return _make_due_where(conn, waits, now=now)
+        return _make_due_where(conn, and_(waits, NOT_DISMISSED), now=now)
     parts = [and_(waits, links.c.job_id.in_(part)) for part in chunks(job_ids)]
     return [job_id for where in parts for job_id in _make_due_where(conn, where, now=now)]
 
@@ -197,10 +201,11 @@ def require_verification(
 ) -> None:
     """Have these jobs verified ``at`` a moment, or now, whoever holds them; inactive ones later.
 
+    Those that the brake holds or a person dismissed are later, too: only they decide on them.
     The present holder cannot clear it, nor end the job: it may have read before this.
     """
     due = {"state": LinkState.DUE, "due_since": now, "next_attempt_at": at or now}
-    waiting = links.c.state.not_in((LinkState.IDLE, LinkState.HELD))
+    waiting = and_(links.c.state.not_in((LinkState.IDLE, LinkState.HELD)), NOT_DISMISSED)
     for part in chunks(sorted(job_ids)):
         own = update(links).where(links.c.job_id.in_(part))
         conn.execute(own.values(verification=VerificationKind.REQUIRED))

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
+from collections.abc import Collection
 from datetime import datetime
 from typing import TypedDict, Unpack
 
@@ -253,9 +254,16 @@ def newest_few(
     return [Run.from_row(row) for row in found]
 
 
-def next_done(conn: Connection, kinds: tuple[RunKind, ...], *, after: int) -> Run | None:
-    """Return the first run of these kinds after this one that is done, or None."""
+def next_done(
+    conn: Connection, kinds: Collection[RunKind], *, after: int, complete: bool = False
+) -> Run | None:
+    """Return the first run of these kinds after this one that is done, or None.
+
+    ``complete``: only one that read all jobs.
+    """
     where = and_(runs.c.kind.in_(kinds), runs.c.state == RunState.DONE, runs.c.run_id > after)
+    if complete:
+        where = and_(where, runs.c.complete)
     first = select(func.min(runs.c.run_id)).where(where)
     found = conn.execute(first).scalar()
     return get(conn, found) if found is not None else None

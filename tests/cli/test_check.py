@@ -240,3 +240,10 @@ def test_a_job_whose_name_a_customers_jobcode_has_is_a_warning(office: Office) -
     code, found = looked_at(office)
     assert (code, found["names"]["state"]) == (0, "warning")
     assert found["names"]["text"].endswith("not ours: A-1")
+
+
+def test_a_digest_that_goes_to_nobody_is_a_warning(make_office: MakeOffice) -> None:
+    code, found = looked_at(make_office(CPR_DIGEST="07:00"))
+    assert (code, found["digest"]["state"]) == (0, "warning")
+    told = make_office(CPR_DIGEST="07:00", ALERT_URLS="json://127.0.0.1:1/in")
+    assert "digest" not in looked_at(told)[1]

@@ -218,7 +218,8 @@ def test_a_file_with_such_a_name_is_written_and_read(office: Office, run: Run) -
         name, copy = f"{text}.json", f"{text}.db"
         code, _, err = run("fetch", "--full", f"--output={name}")
         assert (code, Path(name).exists()) == (0, True), err
-        assert run("import", "--", name)[0] == 0
+        code, out, err = run("import", "--", name)
+        assert (code in (0, 1), " active, " in out) == (True, True), err  # 1: the brake holds some
         assert run("backup", "--", copy)[0] == 0
         assert Path(copy).exists()
 

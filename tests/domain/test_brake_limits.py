@@ -12,6 +12,7 @@ from cprqueue.domain.models import Address, Desired, Observed
 from cprqueue.domain.push_brake import (
     FREE_CREATIONS_BELOW,
     Effect,
+    Managed,
     PushLimits,
     Tally,
     effect_of,
@@ -68,7 +69,14 @@ def test_an_address_that_is_to_be_emptied_is_a_change() -> None:
 def test_the_limit_is_a_share_of_the_managed_jobcodes(
     tally: Tally, managed: int, held: bool
 ) -> None:
-    assert bool(tripped(tally, managed, LIMITS)) is held
+    assert bool(tripped(tally, Managed(ever=managed, active=managed), LIMITS)) is held
+
+
+def test_jobcodes_of_finished_jobs_raise_no_limit() -> None:
+    many = Managed(ever=20_000, active=1500)
+    assert tripped(Tally(changes=301), many, LIMITS).startswith("change 301 of 1500 jobcodes")
+    assert tripped(Tally(creates=301), many, LIMITS).startswith("create 301 jobcodes beside 1500")
+    assert tripped(Tally(creates=21), Managed(ever=60, active=0), LIMITS), "all were made inactive"
 
 
 effects = st.lists(st.sampled_from(Effect), max_size=80)
@@ -82,7 +90,8 @@ def test_what_is_decided_in_parts_is_counted_as_a_whole(
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 500))
-def test_more_never_lets_a_held_fetch_go(creates: int, changes: int, managed: int) -> None:
+def test_more_never_lets_a_held_fetch_go(creates: int, changes: int, active: int) -> None:
+    managed = Managed(ever=active + 20, active=active)
     if tripped(Tally(creates=creates, changes=changes), managed, LIMITS):
         more = Tally(creates=creates + 1, changes=changes + 1)
         assert tripped(more, managed, LIMITS)

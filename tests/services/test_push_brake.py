@@ -12,7 +12,7 @@ from cprqueue.domain.states import RunKind, RunState
 from cprqueue.errors import AlreadyDone, UsageError
 from cprqueue.services import push_brake
 from cprqueue.services.record import record
-from cprqueue.store import runs, sightings
+from cprqueue.store import push_queue, runs, sightings
 from cprqueue.store.database import clock
 from tests.office import MakeOffice, Office, job
 
@@ -28,16 +28,22 @@ def managed(office: Office) -> Office:
     return office
 
 
-def begin(office: Office, *items: dict[str, Any], state: RunState = RunState.DONE) -> int:
+def begin(
+    office: Office,
+    *items: dict[str, Any],
+    state: RunState = RunState.DONE,
+    complete: bool = False,
+    kind: RunKind = RunKind.FETCH,
+) -> int:
     """Record these jobs as one fetch does, and let it end; it has yet to be decided."""
     with office.app.db.begin() as conn:
         now = clock(conn)
-        run_id = runs.create(conn, RunKind.FETCH, state=RunState.RECORDING)
+        run_id = runs.create(conn, kind, state=RunState.RECORDING, complete=complete)
         runs.change(conn, run_id, observed_at=now, detail={push_brake.BRAKED: True})
         sighting = Sighting(
             run_id=run_id,
             number=sightings.next_number(conn),
-            complete=False,
+            complete=complete,
             observed_at=now,
             braked=True,
         )
@@ -87,12 +93,36 @@ def test_what_is_recorded_late_counts_with_the_rest_of_its_fetch(managed: Office
     assert decided(managed) == (15, 15)
 
 
-def test_a_fetch_that_failed_is_decided_with_the_next_one(managed: Office) -> None:
-    begin(managed, *RENAMED[:15], state=RunState.FAILED)
-    assert decided(managed) == (0, 15)
-    assert managed.ring().pushed == 0
-    begin(managed, *RENAMED[15:30])
-    assert decided(managed) == (30, 0)
+def test_finished_jobs_do_not_raise_the_limit(managed: Office) -> None:
+    finished = [job(n, f"F-{n}") for n in range(101, 201)]
+    managed.put(*finished)
+    managed.put(*({**each, "jobStatus": "Closed"} for each in finished))
+    begin(managed, *RENAMED[:25])
+    assert decided(managed) == (25, 0), "160 jobcodes are managed, 60 of them of active jobs"
+    managed.sandbox.rm.put_jobs(RENAMED[:25])
+    planner = managed.app.planner
+    assert planner.make(lambda _text: None).plan.managed.active == MANAGED
+    planner.db.close()
+
+
+def test_what_was_dismissed_is_pushed_where_it_is_named_alone(managed: Office) -> None:
+    from cprqueue.services.reports import overview
+
+    run_id = begin(managed, *RENAMED)
+    decided(managed)
+    push_brake.dismiss(managed.app.db, run_id)
+    before = len(managed.writes())
+    assert overview.make_due(managed.app.db, None) == []
+    with managed.app.db.begin() as conn:
+        push_queue.require_verification(conn, [1, 2], now=clock(conn))
+    managed.push()
+    assert (managed.counts()["parked"], len(managed.writes())) == (MANAGED, before)
+    begin(managed, *RENAMED)
+    assert decided(managed) == (0, 0), "the same again is nothing new"
+    assert overview.make_due(managed.app.db, [3]) == [3]
+    managed.push()
+    names = {code["name"] for code in managed.sandbox.qbt.state()["jobcodes"]}
+    assert {name for name in names if name.startswith("NEW-")} == {"NEW-A-3"}
 
 
 def test_a_job_that_is_held_stays_so_when_few_change_again(managed: Office) -> None:
@@ -108,6 +138,13 @@ def test_a_job_that_closes_while_it_is_held_is_no_longer_held(managed: Office) -
     decided(managed)
     begin(managed, job(1, "A-1", jobStatus="Closed"))
     assert decided(managed) == (MANAGED - 1, 0)
+
+
+def test_however_long_the_numbers_are_the_commands_are_named(managed: Office) -> None:
+    run_id = begin(managed, *({**each, "jobJobId": "X" * 250} for each in RENAMED))
+    assert decided(managed)[0] == MANAGED
+    reason = managed.link(1).error_reason
+    assert reason.endswith(f"`cprqueue plan dismiss {run_id}`"), len(reason)
 
 
 def test_one_of_two_approvals_has_an_effect(managed: Office) -> None:

@@ -32,6 +32,7 @@ from cprqueue.services.reports import overview
 from cprqueue.services.snapshot import geocoding
 from cprqueue.store import push_queue, runs
 from cprqueue.store.database import clock
+from tests.listening import by_the_minute
 from tests.office import Office, job
 from tests.pruning import CLOSED
 from tests.real_processes import wait_until
@@ -381,7 +382,7 @@ def test_the_promise_holds_as_the_switches_stand(live: Callable[..., Life]) -> N
 def test_a_job_whose_name_exists_below_a_customer_is_named(live: Callable[..., Life]) -> None:
     life = live()
     life.sync(*JOBS, complete=True)
-    warnings = overview.read_status(life.app.db, life.app.budget).warnings
+    warnings = overview.read_status(life.app.db, life.app.budget, by_the_minute).warnings
     (named,) = [line for line in warnings if "below a customer" in line]
     assert named.endswith("A-9")
 

@@ -117,8 +117,10 @@ class Fetch:
         """Hold the lock of all fetches for the block, in a run (a new one without ``run_id``).
 
         At the end of the block its messages are out, and it is "recording"; an error fails it.
-        The first fetch of all is always complete. Raises AlreadyRunning while another fetch
-        runs or its messages are still being recorded, and AlreadyDone where this one is over.
+        The first fetch of all is always complete, and one after a complete one that failed half
+        way, so that the brake on pushes decides on all of it at once. Raises AlreadyRunning while
+        another fetch runs or its messages are still being recorded, and AlreadyDone where this one
+        is over.
         """
         if run_id is not None:  # it may have to wait for its turn, however long that takes
             with self.db.begin() as conn:
@@ -227,7 +229,7 @@ def _start(conn: Connection, run_id: int | None, *, complete: bool) -> FetchRun:
     if run_id is None:
         run_id = runs.create(conn, RunKind.FETCH, requested_by="beat")
     run = runs.existing(conn, run_id)
-    complete = complete or run.complete
+    complete = complete or run.complete or push_brake.owes_complete(conn)
     since = None if complete else next_since(conn)
     begun = FetchRun(
         run_id=run_id,

@@ -88,7 +88,7 @@ class Planner:
         account = self._read_account(report)
         report("planning")
         plan = make_plan(jobs, known, account, sighting, unread=survey.unread)
-        brake = tripped(plan.tally, known.managed, self.limits)
+        brake = tripped(plan.tally, plan.managed, self.limits)
         held = f"the brake would hold it for an approval: it would {brake}" if brake else ""
         notes = tuple(filter(None, (held, closed, describe(survey.unread))))
         return Made(plan=plan, seconds=self._seconds(plan), notes=notes, held=bool(brake))

@@ -8,7 +8,7 @@ from cprqueue.domain.plan_members import Known
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.services.fetch.unread import is_blind
 from cprqueue.services.push.verify import YOUNG
-from cprqueue.store import held_pushes, job_changes, keeps, push_queue, runs
+from cprqueue.store import job_changes, keeps, push_queue, runs
 from cprqueue.store.database import clock
 
 FETCHES = 60
@@ -27,5 +27,4 @@ def read_known(conn: Connection, timezone: str = "UTC") -> Known:
         exported=export is not None,
         kept={i: keep.text(timezone) for i, keep in keeps.standing(conn, clock(conn)).items()},
         young=export is None or clock(conn) - export.began < YOUNG,
-        managed=held_pushes.managed_count(conn),
     )

@@ -37,6 +37,7 @@ from cprqueue.services.reports.findings import (
     jobcode_limit,
     rights,
     token_end,
+    unheard_digest,
     wrong_settings,
 )
 from cprqueue.services.reports.words import shown
@@ -75,6 +76,7 @@ class Checkup:
         missing, unusable = list(self._missing()), list(self._unusable())
         fine = Finding(name="settings", state=OK, text="complete and well-formed")
         yield from missing + unusable or [fine]
+        yield from unheard_digest(self.settings)
         if unusable:  # the database and the broker live there
             return
         yield self._database()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from cprqueue.config import Settings
 from cprqueue.domain.mapping import truth
 from cprqueue.domain.models import Json
 from cprqueue.errors import SettingsError
@@ -115,3 +116,11 @@ def clocks(ahead: Mapping[str, timedelta]) -> Finding:
 def _off(name: str, off: timedelta) -> str:
     side = "ahead of" if off > timedelta(0) else "behind"
     return f"{name} is {abs(off).total_seconds():.0f} s {side} our clock"
+
+
+def unheard_digest(settings: Settings) -> Iterator[Finding]:
+    """Say that the digest goes to nobody."""
+    if settings.digest and not settings.alert_urls:
+        text = "CPR_DIGEST is set and ALERT_URLS is not: the digest goes to nobody"
+        cure = "put an Apprise URL into ALERT_URLS: `cprqueue alert --test` tries it"
+        yield Finding(name="digest", state=WARNING, text=text, cure=cure)

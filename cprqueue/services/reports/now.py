@@ -17,7 +17,7 @@ from cprqueue.services.health import Check
 from cprqueue.services.reports import overview, warnings
 from cprqueue.services.reports.overview import Status
 from cprqueue.services.reports.words import counted, without_commands
-from cprqueue.services.signs import SWEEP, Signs
+from cprqueue.services.signs import SWEEP, Signs, at_once
 from cprqueue.store import activity, held_pushes, news, runs, waiting
 from cprqueue.store.database import Database, clock
 
@@ -137,7 +137,7 @@ def read(
 
     ``began``: when whoever asks was started, and perhaps all the rest with it.
     """
-    status = overview.read_status(db, budget)
+    status = overview.read_status(db, budget, seen.latest if seen else at_once)
     with db.read() as conn:
         at = clock(conn)
         held = list(held_pushes.held_counts(conn).items())[:SHOWN]

@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from cprqueue.clients.budget import Budget
 from cprqueue.domain.models import BATCH
 from cprqueue.domain.records import ClaimedLink, Link, Run
-from cprqueue.domain.states import LinkState, RunKind, RunState
-from cprqueue.services import gates
+from cprqueue.domain.states import ErrorCode, LinkState, RunKind, RunState
+from cprqueue.services import gates, signs
 from cprqueue.services.reports import warnings
 from cprqueue.store import clock_steps, events, jobs, keeps, links, push_queue, runs
 from cprqueue.store.database import Database, clock
@@ -58,8 +58,8 @@ class Status:
         }
 
 
-def read_status(db: Database, budget: Budget) -> Status:
-    """Read how things stand."""
+def read_status(db: Database, budget: Budget, latest: signs.Latest) -> Status:
+    """Read how things stand; ``latest`` says by the timetable when a fetch is overdue."""
     clock_steps.watch(db)
     with db.read() as conn:
         numbers = links.counts(conn)
@@ -74,7 +74,7 @@ def read_status(db: Database, budget: Budget) -> Status:
             snapshot=runs.newest(conn, RunKind.SNAPSHOT, RunState.DONE),
             push_stopped=gates.push_stopped(conn),
             suspended=gates.suspension_reason(conn),
-            warnings=warnings.read(conn, tried, succeeded, parked=numbers["parked"]),
+            warnings=warnings.read(conn, tried, succeeded, parked=numbers["parked"], latest=latest),
         )
 
 
@@ -109,6 +109,11 @@ def failures(db: Database) -> list[ClaimedLink]:
     """Return the parked jobs, and those whose push failed and is tried again."""
     with db.read() as conn:
         return push_queue.failing(conn)
+
+
+def dismissed(db: Database) -> int:
+    """Count the jobs whose change a person dismissed."""
+    return sum(row.error_code == ErrorCode.DISMISSED for row in failures(db))
 
 
 def failure_json(row: ClaimedLink) -> dict[str, object]:
@@ -191,7 +196,10 @@ def _ids_of_one(conn: Connection, text: str) -> list[int]:
 
 
 def make_due(db: Database, ids: list[int] | None, *, requested_by: str = "") -> list[int]:
-    """Make these jobs due now (all that wait or are parked where None); return which were."""
+    """Make these jobs due now; return which were.
+
+    Where None: all that wait or are parked, but what a person dismissed.
+    """
     with db.begin() as conn:
         now = clock(conn)
         due = push_queue.requeue(conn, now=now, job_ids=ids)

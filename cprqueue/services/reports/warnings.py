@@ -6,31 +6,39 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
+from cprqueue.domain.cutting import listed
 from cprqueue.domain.records import Run
 from cprqueue.domain.states import RunKind, RunState
-from cprqueue.services import gates, progress_values
+from cprqueue.services import gates, progress_values, signs
 from cprqueue.services.reports.findings import CLOCK_WARNING
 from cprqueue.services.reports.words import counted
 from cprqueue.store import clock_steps, held_pushes, namesakes, runs
 from cprqueue.store.database import clock
 
 NAMED = 5
-FETCH_OVERDUE = timedelta(minutes=30)
 PROGRESS_IS_NEWS = timedelta(days=7)
 STEP_IS_NEWS = timedelta(days=1)
 
 
-def read(conn: Connection, tried: Run | None, succeeded: Run | None, *, parked: int) -> list[str]:
+def read(
+    conn: Connection,
+    tried: Run | None,
+    succeeded: Run | None,
+    *,
+    parked: int,
+    latest: signs.Latest,
+) -> list[str]:
     """Return all warnings. ``tried`` is the newest fetch, ``succeeded`` the newest that did."""
     now = clock(conn)
+    overdue = succeeded is not None and signs.is_fetch_late(conn, succeeded, now, latest)
     closed = gates.closed_because(conn)
     return [
         *([closed] if closed else []),
         *_held_prune(conn),
-        *held_pushes_texts(conn),
+        *held_pushes_texts(conn).values(),
         *_new_progress(conn, now - PROGRESS_IS_NEWS),
         *about_namesakes(conn),
-        *_about_fetches(tried, succeeded, now),
+        *_about_fetches(tried, succeeded, now, overdue=overdue),
         *about_steps(conn),
         *_other_time(now - datetime.now(UTC)),
         *([f"{counted(parked, 'job')} parked: see `cprqueue failures`"] if parked else []),
@@ -58,14 +66,14 @@ def _held_prune(conn: Connection) -> list[str]:
     ]
 
 
-def held_pushes_texts(conn: Connection) -> list[str]:
-    """Say what the brake on pushes holds, and the commands that decide on it."""
-    return [
-        f"{counted(number, 'job')} held, the change of run {run_id} is too large: "
+def held_pushes_texts(conn: Connection) -> dict[int, str]:
+    """Say of each run what the brake on pushes holds, and the commands that decide on it."""
+    return {
+        run_id: f"{counted(number, 'job')} held, the change of run {run_id} is too large: "
         f"`cprqueue plan show {run_id}`, then `cprqueue plan approve {run_id}` or "
         f"`cprqueue plan dismiss {run_id}`"
         for run_id, number in held_pushes.held_counts(conn).items()
-    ]
+    }
 
 
 def _new_progress(conn: Connection, since: datetime) -> list[str]:
@@ -78,11 +86,10 @@ def about_namesakes(conn: Connection) -> list[str]:
     found = namesakes.below_parents(conn)
     if not found:
         return []
-    names = ", ".join(found[:NAMED]) + (", ..." if len(found) > NAMED else "")
     have = "has" if len(found) == 1 else "have"
     return [
         f"{counted(len(found), 'active job')} {have} a jobcode of the same name below a customer "
-        f"or project in QuickBooks Time, which is not ours: {names}"
+        f"or project in QuickBooks Time, which is not ours: {listed(found, NAMED)}"
     ]
 
 
@@ -107,15 +114,17 @@ def _other_time(ahead: timedelta) -> list[str]:
     return [f"the database's clock is {seconds:.0f} s {side} this machine's: see `cprqueue check`"]
 
 
-def _about_fetches(tried: Run | None, succeeded: Run | None, now: datetime) -> list[str]:
+def _about_fetches(
+    tried: Run | None, succeeded: Run | None, now: datetime, *, overdue: bool
+) -> list[str]:
     found = []
     if tried is not None and tried.state is RunState.FAILED:
         found.append(f"the last fetch (run {tried.run_id}) failed: {tried.note}")
-    asked_at = succeeded.observed_at if succeeded else None
-    if asked_at is None:
+    ended = succeeded.finished_at if succeeded else None
+    if ended is None:
         found.append("no fetch has succeeded yet")
-    elif asked_at < now - FETCH_OVERDUE:
-        minutes = (now - asked_at) / timedelta(minutes=1)
+    elif overdue:
+        minutes = (now - ended) / timedelta(minutes=1)
         found.append(f"the last successful fetch is {minutes:.0f} minutes old: is beat running?")
     if succeeded is not None and succeeded.note:
         found.append(f"the last successful fetch (run {succeeded.run_id}): {succeeded.note}")

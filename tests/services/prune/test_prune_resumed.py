@@ -24,7 +24,7 @@ from cprqueue.store import runs
 from cprqueue.store.database import clock
 from cprqueue.store.tables import links
 from cprqueue.store.tables import runs as runs_table
-from tests.listening import Listener
+from tests.listening import Listener, by_the_minute
 from tests.office import Office, job
 from tests.pruning import (
     approve,
@@ -70,7 +70,7 @@ def test_a_held_prune_is_told_to_people_once(office: Office) -> None:
         office.app.prune.run(run_id, None)
     assert office.app.prune.run(run_id, None) == f"run {run_id} is held already"
     assert people.titles() == people.titles() == ["prune held"]
-    (warning,) = read_status(office.app.db, office.app.budget).warnings
+    (warning,) = read_status(office.app.db, office.app.budget, by_the_minute).warnings
     assert warning.startswith(f"the prune of run {run_id} is held: `cprqueue prune show {run_id}`")
 
 

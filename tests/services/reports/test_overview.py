@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from cprqueue.cli import reports
 from cprqueue.domain.states import RunKind, RunState
 from cprqueue.operating.broker_state import Broker
-from cprqueue.services import gates
+from cprqueue.services import digest, gates, signs
 from cprqueue.services.reports import overview
 from cprqueue.services.reports.explain import explain
 from cprqueue.store import runs
 from cprqueue.store.database import clock
+from tests.listening import by_the_minute
 from tests.office import Office, job
 
 
-def read_status(office: Office) -> overview.Status:
-    return overview.read_status(office.app.db, office.app.budget)
+def read_status(office: Office, latest: signs.Latest = by_the_minute) -> overview.Status:
+    return overview.read_status(office.app.db, office.app.budget, latest)
 
 
 # --- status -------------------------------------------------------------------------------
@@ -31,7 +32,7 @@ def test_a_stopped_push_a_failed_fetch_and_an_old_one_are_warned_of(office: Offi
     office.push()
     with office.app.db.begin() as conn:
         now = clock(conn)
-        runs.change(conn, 1, observed_at=now - timedelta(hours=2))
+        runs.change(conn, 1, finished_at=now - timedelta(hours=2))
         run_id = runs.create(conn, RunKind.FETCH, now=now, state=RunState.FAILED)
         runs.change(conn, run_id, note="RestorationManager's answer is empty")
     found = read_status(office)
@@ -42,6 +43,26 @@ def test_a_stopped_push_a_failed_fetch_and_an_old_one_are_warned_of(office: Offi
         f"the last fetch (run {run_id}) faile",
         "the last successful fetch is",
     ]
+
+
+def by_the_hour(_task: str, since: datetime) -> datetime:
+    return since + timedelta(hours=3)
+
+
+def test_how_old_a_fetch_may_be_is_the_timetables_to_say(office: Office) -> None:
+    office.put(job(1, "A-1"))
+    with office.app.db.begin() as conn:
+        now = clock(conn)
+        runs.change(conn, 1, finished_at=now - timedelta(minutes=100))
+    assert read_status(office, by_the_hour).warnings == []
+    (warning,) = read_status(office).warnings
+    assert warning == "the last successful fetch is 100 minutes old: is beat running?"
+    with office.app.db.read() as conn:
+        assert digest.read(conn, by_the_hour).waits == []
+        assert digest.read(conn, by_the_minute).waits == [warning]
+    with office.app.db.begin() as conn:
+        runs.progress(conn, runs.create(conn, RunKind.FETCH), state=RunState.RUNNING)
+    assert read_status(office).warnings == [], "another is under way, as `health` says"
 
 
 def test_every_slot_is_free_before_the_first_call(office: Office) -> None:
