@@ -16,7 +16,8 @@ cd "$(dirname "$0")/.."
 readonly SUITE=trixie COMPOSE_VERSION=1.6.0
 readonly QUICK=${TRY_SECONDS:-120} # the limit of each step; a machine that is busy otherwise needs more
 readonly WORKERS=(fetch insert upsert urgent maintenance beat flower)
-only=all stack="" lanes=()
+readonly BOARD_PASSWORD='correct "horse" battery'
+only=all stack="" lanes=() programs=("${WORKERS[@]}")
 if [ "${1:-}" = --images ]; then only=images && shift; fi
 say() { printf '[containers] %s%s\n' "${stack:+$stack: }" "$*"; }
 
@@ -152,6 +153,12 @@ make_secrets() { # for COMPOSE_PROFILES; everything is on loopback here
     cd "$OLDPWD"
 }
 
+add_board() { # the pages for the office, with one user
+    programs+=(web)
+    podman exec -i "$stack-net" cprqueue web-user ann --role operator <<<"$BOARD_PASSWORD" \
+        >"$work/$stack/secrets/web_users"
+}
+
 healthy() { # healthy SERVICE...
     local service
     for service; do
@@ -168,7 +175,7 @@ up() { # up SERVICE...: those that the others wait for
 start_workers() {
     compose up -d migrate
     [ "$(podman wait "$(container migrate)")" = 0 ]
-    compose up -d "${WORKERS[@]}"
+    compose up -d "${programs[@]}"
     until_true workers_are_ready
 }
 
@@ -205,6 +212,21 @@ assert urllib.request.urlopen(request).status == 200
 '
 }
 
+board_answers() { # to who logs in, and to nobody else
+    inside web python -c '
+import re, sys, requests
+url, board = "http://127.0.0.1:8080", requests.Session()
+def log_in(password):
+    [token] = re.findall("name=.token. value=.([0-9a-f]+)", board.get(url + "/login").text)
+    form = {"token": token, "name": "ann", "password": password}
+    return board.post(url + "/login", data=form, allow_redirects=False).status_code
+assert board.get(url + "/now.json").status_code == 401, "the board lets everybody in"
+assert log_in("hush") == 403, "any password will do"
+assert log_in(sys.argv[1]) == 303, "nobody can log in"
+assert board.get(url + "/now.json").status_code == 200
+' "$BOARD_PASSWORD"
+}
+
 kill_again() { # kill_again SERVICE: kill -9 from outside; compose's policy brings it back
     local name before
     name=$(container "$1")
@@ -237,7 +259,7 @@ down() {
 }
 
 upgraded_from_the_first() { # the tables of migration 0001, with what was synced in them
-    compose stop "${WORKERS[@]}"
+    compose stop "${programs[@]}"
     compose run --rm migrate python -m cprqueue migrate --back-to 0001
     start_workers
     checked
@@ -257,12 +279,12 @@ try_sandbox() { # as a person does who only looks at it: no settings, no secrets
     step "down" down
 }
 
-begin_stack() { # begin_stack BROKER [DATABASE]
-    export COMPOSE_PROFILES=cprqueue,${1}${2:+,$2}
+begin_stack() { # begin_stack BROKER DATABASE|board
+    export COMPOSE_PROFILES=cprqueue,$1,$2
     make_project
-    [ -z "${2:-}" ] || echo DATABASE_URL_FILE=/run/secrets/database_url >>"$work/$stack/.env"
     start_net python -m cprqueue sandbox --jobs 300
     make_secrets
+    if [ "$2" = board ]; then add_board; fi
     local broker=${1/valkey/broker}
     step "up" up "$broker" ${2:+"$2"}
     step "check" checked
