@@ -212,6 +212,11 @@ assert urllib.request.urlopen(request).status == 200
 '
 }
 
+answered_with_a_password() {
+    flower_answers
+    board_answers
+}
+
 board_answers() { # to who logs in, and to nobody else
     inside web python -c '
 import re, sys, requests
@@ -279,14 +284,18 @@ try_sandbox() { # as a person does who only looks at it: no settings, no secrets
     step "down" down
 }
 
-begin_stack() { # begin_stack BROKER DATABASE|board
+begin_stack() { # begin_stack BROKER DATABASE, or BROKER board: with the pages for the office
+    local setting name others broker=${1/valkey/broker}
     export COMPOSE_PROFILES=cprqueue,$1,$2
     make_project
     start_net python -m cprqueue sandbox --jobs 300
     make_secrets
-    if [ "$2" = board ]; then add_board; fi
-    local broker=${1/valkey/broker}
-    step "up" up "$broker" ${2:+"$2"}
+    case $2 in
+    board) add_board; setting=CPR_WEB_USERS_FILE name=web_users others=() ;;
+    *) setting=DATABASE_URL_FILE name=database_url others=("$2") ;;
+    esac
+    echo "$setting=/run/secrets/$name" >>"$work/$stack/.env"
+    step "up" up "$broker" "${others[@]}"
     step "check" checked
     step "sync of 300 jobs" synced
     step "a worker killed in mid-sync" killed_in_mid_sync
@@ -294,9 +303,9 @@ begin_stack() { # begin_stack BROKER DATABASE|board
 }
 
 try_valkey() {
-    begin_stack valkey
-    step "health checks" healthy "${WORKERS[@]}"
-    step "Flower, with its password alone" flower_answers
+    begin_stack valkey board
+    step "health checks" healthy "${programs[@]}"
+    step "Flower and the board, with a password alone" answered_with_a_password
     step "upgrade from the first migration" upgraded_from_the_first
     step "down" down
 }
