@@ -17,6 +17,7 @@ readonly SUITE=trixie COMPOSE_VERSION=1.6.0
 readonly QUICK=${TRY_SECONDS:-120} # the limit of each step; a machine that is busy otherwise needs more
 readonly WORKERS=(fetch insert upsert urgent maintenance beat flower)
 readonly BOARD_PASSWORD='correct "horse" battery'
+GRACE=10 # seconds in which a broker may end
 only=all stack="" lanes=() programs=("${WORKERS[@]}")
 if [ "${1:-}" = --images ]; then only=images && shift; fi
 say() { printf '[containers] %s%s\n' "${stack:+$stack: }" "$*"; }
@@ -102,7 +103,7 @@ until_true() { # until_true COMMAND...: within QUICK seconds
     local end=$((SECONDS + QUICK))
     until "$@" >/dev/null 2>&1; do
         [ "$SECONDS" -lt "$end" ] || { say "not within $QUICK s: $*"; return 1; }
-        sleep 0.3
+        sleep "${PAUSE:-0.3}"
     done
 }
 
@@ -156,26 +157,31 @@ make_secrets() { # for COMPOSE_PROFILES; everything is on loopback here
 add_board() { # the pages for the office, with one user
     programs+=(web)
     podman exec -i "$stack-net" cprqueue web-user ann --role operator <<<"$BOARD_PASSWORD" \
-        >"$work/$stack/secrets/web_users"
+        >"$work/$stack/secrets/web_users" 2>>"$work/$stack.log"
 }
 
 healthy() { # healthy SERVICE...
     local service
-    for service; do
-        until_true podman healthcheck run "$(container "$service")"
+    for service; do # each try starts a program in there
+        PAUSE=1 until_true podman healthcheck run "$(container "$service")"
     done
 }
 
-up() { # up SERVICE...: those that the others wait for
+up() { # up BROKER [DATABASE]: what the others wait for, then those
     compose up -d "$@"
-    healthy "$@"
-    start_workers
+    [ -z "${2:-}" ] || healthy "$2"
+    migrated # a broker may be slower
+    healthy "$1"
+    started "${programs[@]}"
 }
 
-start_workers() {
+migrated() {
     compose up -d migrate
     [ "$(podman wait "$(container migrate)")" = 0 ]
-    compose up -d "${programs[@]}"
+}
+
+started() { # started PROGRAM...
+    compose up -d "$@"
     until_true workers_are_ready
 }
 
@@ -253,12 +259,13 @@ killed_in_mid_sync() {
 }
 
 broker_restarted() {
-    podman restart -t 10 "$(container "$1")" >/dev/null # the stand-in of RabbitMQ hears no SIGTERM
+    podman restart -t "$GRACE" "$(container "$1")" >/dev/null
     healthy "$1"
     synced
 }
 
-down() {
+down() { # down [SERVICE]: one that ends by itself no sooner than the others may
+    [ -z "${1:-}" ] || podman stop -t "$GRACE" "$(container "$1")" >/dev/null
     compose down -v -t 30
     podman rm -f -i -t 5 "$stack-net" >/dev/null
 }
@@ -266,7 +273,8 @@ down() {
 upgraded_from_the_first() { # the tables of migration 0001, with what was synced in them
     compose stop "${programs[@]}"
     compose run --rm migrate python -m cprqueue migrate --back-to 0001
-    start_workers
+    migrated
+    started fetch insert upsert urgent maintenance beat # the pages have been tried
     checked
     synced
 }
@@ -311,8 +319,9 @@ try_valkey() {
 }
 
 try_rabbitmq() { # with PostgreSQL; what goes by neither of them is not done again
+    GRACE=1 # the stand-in of RabbitMQ hears no SIGTERM
     begin_stack rabbitmq postgres
-    step "down" down
+    step "down" down rabbitmq
 }
 
 make_images
