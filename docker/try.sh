@@ -264,8 +264,11 @@ broker_restarted() {
     synced
 }
 
-down() { # down [SERVICE]: one that ends by itself no sooner than the others may
-    [ -z "${1:-}" ] || podman stop -t "$GRACE" "$(container "$1")" >/dev/null
+down() { # down [BROKER]: one that needs a short end, after those whose broker it is
+    [ -z "${1:-}" ] || {
+        compose stop "${programs[@]}"
+        podman stop -t "$GRACE" "$(container "$1")" >/dev/null
+    }
     compose down -v -t 30
     podman rm -f -i -t 5 "$stack-net" >/dev/null
 }
