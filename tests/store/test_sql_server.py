@@ -11,8 +11,8 @@ from typing import Any
 
 import pyodbc
 import pytest
-from sqlalchemy import insert
-from sqlalchemy.exc import DataError
+from sqlalchemy import insert, text
+from sqlalchemy.exc import DataError, IntegrityError
 
 from cprqueue.domain.models import Observed
 from cprqueue.domain.states import RunKind, RunState
@@ -161,12 +161,12 @@ def test_what_check_asks_is_t_sql(taker: Taker, server: Database) -> None:
 
 
 def test_an_error_shows_nothing_of_what_was_to_be_written(taker: Taker, server: Database) -> None:
-    text = (
+    said = (
         "[22001] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]String or binary data "
         "would be truncated in table 'd.dbo.jobs', column 'addr1'. Truncated value: "
         "'12 O'Brien' (x). Street'. (2628) (SQLExecDirectW); [22001] terminated. (3621)"
     )
-    taker.fails = [pyodbc.DataError("22001", text)]
+    taker.fails = [pyodbc.DataError("22001", said)]
     with pytest.raises(DataError) as caught, server.begin() as conn:
         conn.execute(insert(links_table), {"job_id": 1, "state": "due"})
     assert "Brien" not in str(caught.value) + repr(caught.value.orig) + first_line(caught.value)
@@ -174,7 +174,7 @@ def test_an_error_shows_nothing_of_what_was_to_be_written(taker: Taker, server: 
 
 
 @pytest.mark.parametrize(
-    ("state", "text"),
+    ("state", "words"),
     [
         ("HYT00", "Login timeout expired (0) (SQLDriverConnect)"),
         ("08001", "TCP Provider: Error code 0x2AF9 (11001) (SQLDriverConnect)"),
@@ -183,10 +183,10 @@ def test_an_error_shows_nothing_of_what_was_to_be_written(taker: Taker, server: 
     ],
 )
 def test_a_login_that_fails_is_the_servers_matter_not_another_transactions(
-    monkeypatch: pytest.MonkeyPatch, state: str, text: str
+    monkeypatch: pytest.MonkeyPatch, state: str, words: str
 ) -> None:
     def refuse(*_args: object, **_options: object) -> None:
-        raise pyodbc.Error(state, f"[{state}] [Microsoft][ODBC Driver 18 for SQL Server]{text}")
+        raise pyodbc.Error(state, f"[{state}] [Microsoft][ODBC Driver 18 for SQL Server]{words}")
 
     monkeypatch.setattr(pyodbc, "connect", refuse)
     made = Database("mssql+pyodbc://u:hush@h/d?driver=ODBC+Driver+18+for+SQL+Server")
@@ -200,13 +200,26 @@ def test_a_statement_that_waits_too_long_is_another_transactions_matter(
     taker: Taker, server: Database
 ) -> None:
     lines = []
-    for state, text in (
+    for state, words in (
         ("HYT00", "Query timeout expired (0) (SQLExecDirectW)"),
         ("HYT00", "Lock request time out period exceeded. (1222) (SQLExecDirectW)"),
         ("40001", "was deadlocked on lock resources (1205) (SQLExecDirectW)"),
     ):
-        taker.fails = [pyodbc.Error(state, f"[{state}] [Microsoft]{text}")]
+        taker.fails = [pyodbc.Error(state, f"[{state}] [Microsoft]{words}")]
         with pytest.raises(DatabaseUnavailable) as caught, server.begin() as conn:
             conn.execute(links_table.update().values(lease_until=NOW + timedelta(1)))
         lines.append(str(caught.value))
     assert {line.rsplit(": ", 2)[1] for line in lines} == {"another transaction was in the way"}
+
+
+def test_postgresqls_errors_show_nothing_of_it_either(postgres_url: str) -> None:
+    made = Database(postgres_url)
+    with made.begin() as conn:
+        links_table.create(conn)
+    with pytest.raises(IntegrityError) as caught, made.begin() as conn:
+        conn.execute(
+            text("INSERT INTO links (job_id, held) VALUES (1, :a)"), {"a": "12 Main Street"}
+        )
+    made.close()
+    assert "Main" not in str(caught.value) + str(caught.value.orig)
+    assert "Failing row contains ..." in str(caught.value)
