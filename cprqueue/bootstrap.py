@@ -77,6 +77,14 @@ class Application:
         self.settings = settings or config.load()
         failpoints.arm(config.test_hook("CPR_FAILPOINTS"), self.settings.var_dir)
 
+    def close(self) -> None:
+        """Give back the connections of all databases; the next use makes new ones."""
+        for part in ("db", "durable_db"):
+            if part in vars(self):
+                getattr(self, part).close()
+        if "planner" in vars(self):
+            self.planner.db.close()
+
     @cached_property
     def db(self) -> Database:
         """The database."""

@@ -16,7 +16,9 @@ cd "$(dirname "$0")/.."
 readonly SUITE=trixie COMPOSE_VERSION=1.6.0
 readonly QUICK=${TRY_SECONDS:-120} # the limit of each step; a machine that is busy otherwise needs more
 readonly WORKERS=(fetch insert upsert urgent maintenance beat flower)
-only=all stack="" lanes=()
+readonly BOARD_PASSWORD='correct "horse" battery'
+GRACE=10 # seconds in which a broker may end
+only=all stack="" lanes=() programs=("${WORKERS[@]}")
 if [ "${1:-}" = --images ]; then only=images && shift; fi
 say() { printf '[containers] %s%s\n' "${stack:+$stack: }" "$*"; }
 
@@ -101,7 +103,7 @@ until_true() { # until_true COMMAND...: within QUICK seconds
     local end=$((SECONDS + QUICK))
     until "$@" >/dev/null 2>&1; do
         [ "$SECONDS" -lt "$end" ] || { say "not within $QUICK s: $*"; return 1; }
-        sleep 0.3
+        sleep "${PAUSE:-0.3}"
     done
 }
 
@@ -152,23 +154,34 @@ make_secrets() { # for COMPOSE_PROFILES; everything is on loopback here
     cd "$OLDPWD"
 }
 
+add_board() { # the pages for the office, with one user
+    programs+=(web)
+    podman exec -i "$stack-net" cprqueue web-user ann --role operator <<<"$BOARD_PASSWORD" \
+        >"$work/$stack/secrets/web_users" 2>>"$work/$stack.log"
+}
+
 healthy() { # healthy SERVICE...
     local service
-    for service; do
-        until_true podman healthcheck run "$(container "$service")"
+    for service; do # each try starts a program in there
+        PAUSE=1 until_true podman healthcheck run "$(container "$service")"
     done
 }
 
-up() { # up SERVICE...: those that the others wait for
+up() { # up BROKER [DATABASE]: what the others wait for, then those
     compose up -d "$@"
-    healthy "$@"
-    start_workers
+    [ -z "${2:-}" ] || healthy "$2"
+    migrated # a broker may be slower
+    healthy "$1"
+    started "${programs[@]}"
 }
 
-start_workers() {
+migrated() {
     compose up -d migrate
     [ "$(podman wait "$(container migrate)")" = 0 ]
-    compose up -d "${WORKERS[@]}"
+}
+
+started() { # started PROGRAM...
+    compose up -d "$@"
     until_true workers_are_ready
 }
 
@@ -205,6 +218,26 @@ assert urllib.request.urlopen(request).status == 200
 '
 }
 
+answered_with_a_password() {
+    flower_answers
+    board_answers
+}
+
+board_answers() { # to who logs in, and to nobody else
+    inside web python -c '
+import re, sys, requests
+url, board = "http://127.0.0.1:8080", requests.Session()
+def log_in(password):
+    [token] = re.findall("name=.token. value=.([0-9a-f]+)", board.get(url + "/login").text)
+    form = {"token": token, "name": "ann", "password": password}
+    return board.post(url + "/login", data=form, allow_redirects=False).status_code
+assert board.get(url + "/now.json").status_code == 401, "the board lets everybody in"
+assert log_in("hush") == 403, "any password will do"
+assert log_in(sys.argv[1]) == 303, "nobody can log in"
+assert board.get(url + "/now.json").status_code == 200
+' "$BOARD_PASSWORD"
+}
+
 kill_again() { # kill_again SERVICE: kill -9 from outside; compose's policy brings it back
     local name before
     name=$(container "$1")
@@ -226,20 +259,25 @@ killed_in_mid_sync() {
 }
 
 broker_restarted() {
-    podman restart -t 10 "$(container "$1")" >/dev/null # the stand-in of RabbitMQ hears no SIGTERM
+    podman restart -t "$GRACE" "$(container "$1")" >/dev/null
     healthy "$1"
     synced
 }
 
-down() {
+down() { # down [BROKER]: one that needs a short end, after those whose broker it is
+    [ -z "${1:-}" ] || {
+        compose stop "${programs[@]}"
+        podman stop -t "$GRACE" "$(container "$1")" >/dev/null
+    }
     compose down -v -t 30
     podman rm -f -i -t 5 "$stack-net" >/dev/null
 }
 
 upgraded_from_the_first() { # the tables of migration 0001, with what was synced in them
-    compose stop "${WORKERS[@]}"
+    compose stop "${programs[@]}"
     compose run --rm migrate python -m cprqueue migrate --back-to 0001
-    start_workers
+    migrated
+    started fetch insert upsert urgent maintenance beat # the pages have been tried
     checked
     synced
 }
@@ -257,14 +295,18 @@ try_sandbox() { # as a person does who only looks at it: no settings, no secrets
     step "down" down
 }
 
-begin_stack() { # begin_stack BROKER [DATABASE]
-    export COMPOSE_PROFILES=cprqueue,${1}${2:+,$2}
+begin_stack() { # begin_stack BROKER DATABASE, or BROKER board: with the pages for the office
+    local setting name others broker=${1/valkey/broker}
+    export COMPOSE_PROFILES=cprqueue,$1,$2
     make_project
-    [ -z "${2:-}" ] || echo DATABASE_URL_FILE=/run/secrets/database_url >>"$work/$stack/.env"
     start_net python -m cprqueue sandbox --jobs 300
     make_secrets
-    local broker=${1/valkey/broker}
-    step "up" up "$broker" ${2:+"$2"}
+    case $2 in
+    board) add_board; setting=CPR_WEB_USERS_FILE name=web_users others=() ;;
+    *) setting=DATABASE_URL_FILE name=database_url others=("$2") ;;
+    esac
+    echo "$setting=/run/secrets/$name" >>"$work/$stack/.env"
+    step "up" up "$broker" "${others[@]}"
     step "check" checked
     step "sync of 300 jobs" synced
     step "a worker killed in mid-sync" killed_in_mid_sync
@@ -272,16 +314,17 @@ begin_stack() { # begin_stack BROKER [DATABASE]
 }
 
 try_valkey() {
-    begin_stack valkey
-    step "health checks" healthy "${WORKERS[@]}"
-    step "Flower, with its password alone" flower_answers
+    begin_stack valkey board
+    step "health checks" healthy "${programs[@]}"
+    step "Flower and the board, with a password alone" answered_with_a_password
     step "upgrade from the first migration" upgraded_from_the_first
     step "down" down
 }
 
 try_rabbitmq() { # with PostgreSQL; what goes by neither of them is not done again
+    GRACE=1 # the stand-in of RabbitMQ hears no SIGTERM
     begin_stack rabbitmq postgres
-    step "down" down
+    step "down" down rabbitmq
 }
 
 make_images

@@ -109,8 +109,7 @@ class Office:
 
     def close(self) -> None:
         """Give back all connections."""
-        self.app.db.close()
-        self.app.durable_db.close()
+        self.app.close()
 
     def fetch(self) -> int:
         """Record everything that RM has now, as a complete fetch that is done."""

@@ -17,12 +17,15 @@ from sqlalchemy.types import BigInteger
 
 from cprqueue.errors import DatabaseUnavailable, Overtaken
 from cprqueue.store import engines, sqlite_file
-from cprqueue.store.transience import Trouble, codes_of, trouble
+from cprqueue.store.transience import Code, Trouble, codes_of, trouble
 
 T = TypeVar("T")
 
 PAUSES = {Trouble.CLASH: 0.02, Trouble.LOST: 0.2}
 """Seconds before another try, more with each: the winner finishes, or the server comes back."""
+
+LOGIN_TIMEOUT = Code("HYT00", 0)
+"""Within a statement the same code is its timeout, and that of a lock."""
 
 TOO_MANY = ("too many c", "connection slots", "no more connections")
 
@@ -120,7 +123,10 @@ class Database:
     def _trouble(self, error: DBAPIError) -> Trouble | None:
         if error.orig is None:
             return None
-        found = trouble(self.engine.dialect.name, codes_of(error.orig))
+        codes = codes_of(error.orig)
+        if error.statement is None and LOGIN_TIMEOUT in codes:
+            return Trouble.LOST
+        found = trouble(self.engine.dialect.name, codes)
         return found or (Trouble.LOST if self._is_unreachable(error) else None)
 
     def _is_unreachable(self, error: DBAPIError) -> bool:

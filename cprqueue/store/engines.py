@@ -9,6 +9,7 @@ connections between transactions.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from cprqueue.errors import SettingsError
 from cprqueue.store import sqlite_file
+from cprqueue.store.chunks import MOST_PARAMETERS
 from cprqueue.store.transience import Trouble, codes_of, trouble
 
 BUSY_SECONDS = 30
@@ -35,7 +37,11 @@ POOL = 3
 """Connections that a process keeps: one for its work, one for each thread beside it."""
 
 _ON_CONNECT = {
-    "mssql": f"SET NOCOUNT OFF; SET LOCK_TIMEOUT {BUSY_SECONDS * 1000}",
+    # A server's or a driver's defaults may differ. Filtered indexes need the first seven; an
+    # error that is caught must not end the transaction.
+    "mssql": "SET ANSI_NULLS, ANSI_PADDING, ANSI_WARNINGS, ARITHABORT, CONCAT_NULL_YIELDS_NULL,"
+    " QUOTED_IDENTIFIER ON; SET NUMERIC_ROUNDABORT, XACT_ABORT, NOCOUNT OFF;"
+    f" SET LOCK_TIMEOUT {BUSY_SECONDS * 1000}",
     # The comment is read by MariaDB alone: MySQL has no such variable.
     "mysql": f"SET SESSION innodb_lock_wait_timeout = {BUSY_SECONDS}"
     f" /*M! , max_statement_time = {STATEMENT_SECONDS} */",
@@ -46,6 +52,9 @@ _ON_BEGIN = {
     "postgresql": f"SELECT set_config('lock_timeout', '{BUSY_SECONDS}s', true),"
     f" set_config('statement_timeout', '{STATEMENT_SECONDS}s', true)",
 }
+
+# SQL Server and PostgreSQL show what was to be written: an address, perhaps. A number follows.
+_VALUES = re.compile(r"(Truncated value:|Failing row contains) .*?(?= \(2628\)|\Z)", re.DOTALL)
 
 _POOL_LOG = "sqlalchemy.pool.impl.QueuePool"
 
@@ -103,6 +112,8 @@ def _server_engine(url: URL) -> Engine:
     event.listen(engine, "handle_error", _note_loss)
     if engine.dialect.driver == "psycopg":
         _limit_psycopg(engine)
+    if engine.dialect.name == "mssql":
+        engine.dialect.insertmanyvalues_max_parameters = MOST_PARAMETERS
     return engine
 
 
@@ -151,8 +162,14 @@ def _is_news(record: logging.LogRecord) -> bool:
     return not record.exc_info
 
 
+def _without_values(part: object) -> object:
+    return _VALUES.sub(r"\1 ...", part) if isinstance(part, str) else part
+
+
 def _note_loss(context: ExceptionContext) -> None:
     """Have the pool drop its connections where a driver says that one is gone."""
+    for error in filter(None, (context.original_exception, context.sqlalchemy_exception)):
+        error.args = tuple(_without_values(part) for part in error.args)
     codes = codes_of(context.original_exception)
     lost = trouble(context.dialect.name, codes) is Trouble.LOST
     if lost or context.is_pre_ping:  # what cannot be pinged is of no use, whatever the reason

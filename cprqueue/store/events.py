@@ -30,7 +30,7 @@ def add(conn: Connection, rows: Iterable[Event]) -> None:
     """Write events."""
     found = [row.as_row() for row in rows]
     if found:
-        conn.execute(insert(events), found)
+        conn.execute(insert(events).inline(), found)
 
 
 def of_job(conn: Connection, job_id: int, *, limit: int = 50) -> list[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
@@ -17,12 +18,14 @@ def opened(url: str) -> Database:
 
     No file is made. Raises UsageError where its tables are old, or newer than this version.
     """
-    if not _is_missing_file(url):
-        made = Database(url)
-        if not schema.is_empty(made):
-            schema.require_current(made)
-            return made
-        made.close()
+    with ExitStack() as closing:
+        if not _is_missing_file(url):
+            made = Database(url)
+            closing.callback(made.close)
+            if not schema.is_empty(made):
+                schema.require_current(made)
+                closing.pop_all()
+                return made
     empty = Database("sqlite://")
     with empty.begin() as conn:
         metadata.create_all(conn)

@@ -19,7 +19,7 @@ def write(conn: Connection, run_id: int, rows: Sequence[ExportRow]) -> None:
     """Write rows of a snapshot."""
     for start in range(0, len(rows), WRITE_ROWS):
         part = [{"run_id": run_id, **row.as_row()} for row in rows[start : start + WRITE_ROWS]]
-        conn.execute(insert(qbt_export), part)
+        conn.execute(insert(qbt_export).inline(), part)
 
 
 def rows_of(jobcodes: Iterable[Jobcode], locations: Iterable[Location]) -> list[ExportRow]:

@@ -36,7 +36,8 @@ def _postgresql_moved(element: moved_by, compiler: SQLCompiler, **kw: object) ->
 @compiles(moved_by, "mssql")
 def _mssql_moved(element: moved_by, compiler: SQLCompiler, **kw: object) -> str:
     moment, by = (compiler.process(part, **kw) for part in element.clauses)
-    return f"DATEADD(second, CAST({by} / 1000 AS INT), {moment})"
+    seconds = f"DATEADD(second, CAST({by} / 1000 AS INT), {moment})"  # of an INT, no BIGINT
+    return f"DATEADD(millisecond, CAST({by} % 1000 AS INT), {seconds})"
 
 
 @compiles(moved_by, "mysql")

@@ -29,7 +29,7 @@ def add(conn: Connection, run_id: int, rows: Iterable[NewPlanItem]) -> None:
         for row in rows
     ]
     for start in range(0, len(found), 200):
-        conn.execute(insert(plan_items), found[start : start + 200])
+        conn.execute(insert(plan_items).inline(), found[start : start + 200])
 
 
 def of_run(conn: Connection, run_id: int, *outcomes: Outcome) -> list[PlanItem]:

@@ -79,8 +79,8 @@ def create(
         "created_at": now,
         "touched_at": now,
     }
-    result = conn.execute(insert(runs).values(**values))
-    return int(result.inserted_primary_key[0])  # type: ignore[index]  # one column, always there
+    conn.execute(insert(runs).values(**values).inline())  # see ``tables.metadata``
+    return int(conn.execute(select(runs.c.run_id).where(runs.c.key == values["key"])).scalar_one())
 
 
 def start(

@@ -47,15 +47,15 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Refuse naive values: they would be a guess.
 
-        MariaDB's ODBC driver cuts fractions of a second off a datetime, so it is given text.
+        ODBC drivers cut fractions of a second off a datetime (MariaDB's all of it, FreeTDS
+        microseconds), so they are given text, which a server reads in one way only.
         """
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("naive datetime given to the database: say which time zone")
         moment = value.astimezone(UTC).replace(tzinfo=None)
-        odbc = dialect.driver == "pyodbc" and dialect.name in ("mysql", "mariadb")
-        return moment.isoformat(" ", "microseconds") if odbc else moment
+        return moment.isoformat(" ", "microseconds") if dialect.driver == "pyodbc" else moment
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Give back what was stored, marked as UTC."""
@@ -101,6 +101,8 @@ class Word(TypeDecorator[str]):
 # SQLite numbers rows by itself only for INTEGER, not for BIGINT.
 Identity = BigInteger().with_variant(Integer(), "sqlite")
 
+# Rows are added ``inline``, so that SQL Server is not asked for their numbers: it answers with
+# OUTPUT, which it refuses on a table that has a trigger.
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -27,17 +27,23 @@ class Code(NamedTuple):
 
 
 CLASHES = {
-    # Deadlock, lock timeout, snapshot conflict; a savepoint that went with its transaction.
-    "mssql": {1205, 1222, 3960, 3961, 3903, 3931, 6401},
+    # Deadlock, no lock left, lock timeout, snapshot conflicts, a scan whose rows moved; a
+    # savepoint that went with its transaction.
+    "mssql": {1205, 1204, 1221, 1222, 3960, 3961, 601, 3903, 3930, 3931, 6401},
     # Lock timeout, deadlock, row changed, interrupted or too long; the savepoint again.
     "mysql": {1205, 1213, 1020, 1317, 1969, 3024, 1305},
     "sqlite": {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED},
 }
 
 LOSSES = {
-    # Moved, busy or over its limits; full; a connection that broke; a server that stops.
-    "mssql": {40197, 40501, 40613, 49918, 49919, 49920, 10928, 10929, 615, 701, 1105, 9002}
-    | {20, 64, 121, 233, 258, 10053, 10054, 10060, 10061, 11001, 6005, 17142, 17197},
+    # Azure's: moved, busy or over its limits. Full, or short of memory. A connection that broke
+    # or was ended; FreeTDS's numbers for that. A server that stops. A database that is being
+    # recovered or restored, or is another server's: a failover.
+    "mssql": {40143, 40197, 40501, 40540, 40613, 42108, 42109, 49918, 49919, 49920}
+    | {10928, 10929, 10936, 615, 617, 669, 701, 802, 845, 1101, 1105, 8628, 8645, 8651, 9002}
+    | {20, 64, 121, 233, 258, 596, 3971, 10053, 10054, 10060, 10061, 11001}
+    | {20002, 20004, 20006, 20009, 20017, 20047}
+    | {6005, 17142, 17197, 18401, 921, 922, 923, 927, 942, 952, 976, 978, 983, 3906, 4060, 4221},
     # Full; too many connections; a server that stops or is a copy; a connection that is gone.
     "mysql": {1021, 1114, 1040, 1203, 1226, 1053, 1290, 1836, 1152, 1158, 1159, 1160, 1161, 1184}
     | {1927, 2002, 2003, 2005, 2006, 2013, 2014, 2026, 2045, 2055, 4031, 5013, 5014, 5015},

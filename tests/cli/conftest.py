@@ -34,14 +34,15 @@ def run_on(
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(console.out, "_width", console.UNWRAPPED)  # pytest-xdist sets COLUMNS
         monkeypatch.chdir(office.settings.var_dir)
-        bootstrap.forget()
+        end()
         return run
 
+    def end() -> None:
+        bootstrap.application().close()  # of the office before, if any
+        bootstrap.forget()
+
     yield choose
-    app = bootstrap.application()  # of the last office
-    app.db.close()
-    app.durable_db.close()
-    bootstrap.forget()
+    end()
 
 
 @pytest.fixture

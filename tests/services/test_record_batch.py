@@ -81,7 +81,7 @@ def content(db: Database) -> dict[str, list[dict[str, Any]]]:
             table.name: [
                 {name: value for name, value in row.items() if name not in TIMES}
                 for row in conn.execute(
-                    select(table).order_by(table.c.job_id, *table.primary_key)
+                    select(table).order_by(*dict.fromkeys((table.c.job_id, *table.primary_key)))
                 ).mappings()
             ]
             for table in (jobs, links, events)

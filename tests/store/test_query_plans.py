@@ -77,7 +77,8 @@ def first_rows(conn: Connection, now: datetime) -> None:
     record_in(conn, RULES, job, Sighting(run_id=run_id, number=1, complete=True, observed_at=now))
     code = {"jobcode_id": 1, "location_id": 1, "observed_key": "a-1"}
     conn.execute(update(links_table).values(state=LinkState.IN_SYNC, **code))
-    conn.execute(insert(qbt_export).values(run_id=2, jobcode_id=1, location_id=1, name_key="a-1"))
+    row = {"run_id": 2, "jobcode_id": 1, "location_id": 1, "name_key": "a-1"}
+    conn.execute(insert(qbt_export).values(row).inline())
 
 
 def fill(db: Database) -> None:

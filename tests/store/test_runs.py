@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from cprqueue.domain.active import ActiveRules
@@ -13,8 +14,9 @@ from cprqueue.domain.models import Address, Job
 from cprqueue.domain.recording import Sighting
 from cprqueue.domain.states import LinkState, RunKind, RunState
 from cprqueue.services.record import record
-from cprqueue.store import leases, runs
+from cprqueue.store import leases, plan_pages, runs
 from cprqueue.store.database import Database, clock
+from cprqueue.store.tables import runs as runs_table
 
 DONE, QUEUED = RunState.DONE, RunState.QUEUED
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -162,3 +164,13 @@ def test_the_active_jobs_of_a_run_are_counted_by_the_state_of_their_push(db: Dat
         row = get(db, run_id)
         assert runs.push_counts(conn, row) == {"in_sync": 1, "due": 2, "parked": 1, "held": 0}
         assert runs.recorded_count(conn, row) == 5
+
+
+def test_a_gap_in_the_numbers_hides_no_decision(db: Database) -> None:
+    """SQL Server leaves 10,000 numbers out when it is restarted."""
+    old, new = create(db, RunKind.PRUNE), create(db)
+    after = new + 10 * plan_pages.LOOKED_AT
+    with db.begin() as conn:
+        conn.execute(update(runs_table).where(runs_table.c.run_id == new).values(run_id=after))
+        found = plan_pages.past(conn, before=after + 1, decided="decided", limit=9)
+    assert [run.run_id for run in found] == [old]

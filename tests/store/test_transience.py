@@ -25,9 +25,10 @@ LOST, CLASH = Trouble.LOST, Trouble.CLASH
 @pytest.mark.parametrize(
     ("dialect", "natives", "kind"),
     [
-        ("mssql", (1205, 1222, 3960), CLASH),
+        ("mssql", (1205, 1222, 3960, 1204, 3930), CLASH),
         ("mssql", (40197, 40501, 40613, *range(49918, 49921), 10928, 10929), LOST),
-        ("mssql", (10053, 10054, 10060), LOST),
+        ("mssql", (10053, 10054, 10060, 596, 20004, 20017), LOST),
+        ("mssql", (921, 922, 927, 976, 978, 983, 3906, 4060, 18401), LOST),
         ("mariadb", (1205, 1213), CLASH),
         ("mysql", (2006, 2013, 1927, 4031, 1040), LOST),
         ("mssql", (0, 102, 208, 2627, 2628, 8152, 1213, 2006), None),

@@ -20,6 +20,9 @@ REFUSED = {
     "TEXT and NTEXT are outdated, and cannot be compared": r"\w\s+N?TEXT(\s+(COLLATE|NULL|NOT)|,)",
     "a type without Unicode": r"(?<!version_num )(?<!@const_name )\b(VAR)?CHAR\(",
     "a type that rounds times": r"\bDATETIME\b",
+    "a column is ordered by once": r"ORDER BY [^()]*?(\b\w+\.[\w\[\]]+)( DESC)?, "
+    r"[^()]*?(?<![\w.])\1( DESC)?\s*([,)]|$)",
+    "OUTPUT is refused on a table with a trigger": r"(?<!version_num\) )\bOUTPUT\b",
     "a string of bytes, not of Unicode, in a value": r"(?<!N)'[^']*[^\x00-\x7f]",
 }
 

@@ -76,7 +76,9 @@ def _count(
     _context: object,
     executemany: bool,
 ) -> None:
-    most = max(map(len, parameters), default=0) if executemany else len(parameters or ())
+    # Rows that go in one statement are many only for SQLAlchemy.
+    each = executemany and all(isinstance(row, (tuple, dict)) for row in parameters)
+    most = max(map(len, parameters), default=0) if each else len(parameters or ())
     if most > MOST_PARAMETERS:
         text = f"{most} parameters, at most {MOST_PARAMETERS} are allowed"
         _faults[statement[:200]] = [text]

@@ -57,6 +57,8 @@ def test_every_name_that_a_database_reserves_is_quoted(name: str) -> None:
         "SELECT job_id FROM jobs WHERE (job_id, zip) IN ((1, 2))",
         "SELECT city || zip FROM jobs",
         "REPLACE INTO jobs (job_id) VALUES (1)",
+        "SELECT job_id FROM jobs ORDER BY jobs.zip, jobs.job_id, jobs.zip DESC",
+        "INSERT INTO runs (kind) OUTPUT inserted.run_id VALUES (1)",
         "CREATE TABLE a (b NTEXT NULL)",
         "CREATE TABLE a (b VARCHAR(20) NULL)",
         "CREATE TABLE a (b DATETIME NULL)",

@@ -101,7 +101,7 @@ def running(env: dict[str, str], *, is_open: bool = False) -> Iterator[Running]:
         thread.join()
         loop.close()
         board.close()
-        board.app.db.close()
+        board.app.close()
 
 
 StartBoard = Callable[..., Running]

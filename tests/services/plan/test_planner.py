@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def test_without_a_database_no_file_is_made_and_the_budget_is_kept(
     sandbox.qbt.switches.update({"rate_limit": 3, "rate_window_seconds": 1.0})
     settings = {"QBT_RATE_LIMIT": "3", "QBT_RATE_WINDOW": "1"}
     said: list[str] = []
-    made = application(sandbox, tmp_path / "var", **settings).planner.make(said.append)
+    with closing(application(sandbox, tmp_path / "var", **settings)) as app:
+        made = app.planner.make(said.append)
     assert (made.plan.counts["create"], len(made.plan.unclaimed)) == (1, 700)
     assert any(text.startswith("waiting for a free call") for text in said)
     assert made.seconds >= 3
