@@ -24,7 +24,17 @@ T = TypeVar("T")
 PAUSES = {Trouble.CLASH: 0.02, Trouble.LOST: 0.2}
 """Seconds before another try, more with each: the winner finishes, or the server comes back."""
 
-TOO_MANY = ("too many c", "connection slots", "no more connections")
+_MORE = "let it take more connections: docs/operations.md says how many are needed"
+_FULL = "name the primary in DATABASE_URL; a full disk may also have made it read-only"
+CURES = {
+    "too many c": _MORE,
+    "connection slots": _MORE,
+    "no more connections": _MORE,
+    "read-only": _FULL,
+    "statement timeout": "see what keeps the server busy, and whether its limit is long enough",
+    "idle-in-transaction": "let its idle_in_transaction_session_timeout be a minute or more",
+}
+"""What to do about what a server says."""
 
 
 class now_ms(FunctionElement[int]):  # noqa: N801  (named like the SQL function that it is)
@@ -141,8 +151,9 @@ class Database:
     def _cure(self, reason: str, found: Trouble) -> str:
         if self.is_sqlite:
             return sqlite_file.cure(reason)
-        if any(words in reason.lower() for words in TOO_MANY):
-            return "let it take more connections: docs/operations.md says how many are needed"
+        for words, cure in CURES.items():
+            if words in reason.lower():
+                return cure
         if found is Trouble.CLASH:
             return "another transaction was in the way: try again"
         return "check DATABASE_URL and the server"

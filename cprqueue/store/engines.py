@@ -53,6 +53,7 @@ _ODBC = {"timeout": LOGIN_SECONDS}
 
 _ARGUMENTS: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("postgresql", "psycopg"): {
+        "client_encoding": "utf8",  # whatever the database's is: who cannot hold a name says so
         "prepare_threshold": None,
         "connect_timeout": LOGIN_SECONDS,
         "keepalives_idle": 30,

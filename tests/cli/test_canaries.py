@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cprqueue.cli.canaries import MISSES, STARTING, Answer, Worker
+from cprqueue.cli.canaries import MISSES, STARTING, Answer, BrokerNews, Worker
 
 WORKS, IDLE = (Answer(busy=busy, taken=7, waiting=3) for busy in (True, False))
 NOTHING_WAITS = Answer(busy=False, taken=7, waiting=0)
@@ -41,3 +41,11 @@ def test_one_that_answers_and_leaves_its_messages_hangs() -> None:
     assert [bool(words) for words in said] == [False] * MISSES + [True]
     moving = (Answer(busy=False, taken=n, waiting=3) for n in range(100))
     assert not any(rounds(Worker(1, ready=True), *moving))
+
+
+def test_a_broker_that_does_nothing_is_said_once_and_so_is_its_return() -> None:
+    said: list[str] = []
+    news = BrokerNews(said.append)
+    for problem in ("", "it restarts", "", "it is away: start it", "away", "away", "", "", "away"):
+        news.take(problem)
+    assert said == ["away; what is owed is done when it is back", "the broker is back"]
