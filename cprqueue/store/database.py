@@ -112,6 +112,7 @@ class Database:
         safe to repeat, also after a commit whose answer was lost. Raises Overtaken where it loses
         that race every time, and what ``begin`` raises.
         """
+        began = time.monotonic()
         for attempt in range(1, tries):
             try:
                 with self.engine.begin() as conn:
@@ -122,6 +123,8 @@ class Database:
                 found = self._trouble(error)
                 if found is None and not isinstance(error, IntegrityError):
                     raise
+                if time.monotonic() - began > engines.BUSY_SECONDS:
+                    self._raise_if_passing(error)  # that long a wait is not begun anew
                 kind = found or Trouble.CLASH  # two first ones insert the same row: one wins
             time.sleep(PAUSES[kind] * attempt)
         with self.begin() as conn:

@@ -40,7 +40,7 @@ def test_quorum_queues_by_default_a_short_patience_and_a_silent_way_cost_no_job(
     server.new_vhost("quorum", "--default-queue-type", "quorum")
     with proxy_to(server.port) as proxy, Sandbox(jobs=JOBS) as sandbox:
         url = f"amqp://guest:guest@127.0.0.1:{proxy.port}/quorum"
-        system = System(tmp_path, sandbox, CELERY_BROKER_URL=url, CPR_TEST_CANARY_SECONDS="2")
+        system = System(tmp_path, sandbox, CELERY_BROKER_URL=url)
         with system.up("--no-beat", "--no-flower") as up:
             assert worked(system)
             assert len(up.err) < 20, "".join(up.err)
@@ -54,8 +54,6 @@ def test_quorum_queues_by_default_a_short_patience_and_a_silent_way_cost_no_job(
             proxy.recover()
             wait_until(lambda: worked(system), timeout_seconds=120)
             assert programs <= set(marked(tmp_path)), "a worker ended"
-            wait_until(lambda: up.heard("the broker is back"))
-            assert up.heard("the broker does not answer: ") == 1
             assert not up.heard("Traceback"), "".join(up.err)
 
 
