@@ -116,6 +116,7 @@ def celery_settings(settings: config.Settings) -> dict[str, Any]:
         "task_retry_on_worker_lost": True,
         "task_soft_time_limit": 180,
         "task_time_limit": 240,
+        "worker_consumer": "cprqueue.runtime.consumer:Consumer",
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
         "task_send_sent_event": True,

@@ -151,8 +151,9 @@ KNOWN = (*SETTINGS, *FILES)
 def environment(directory: Path | None = None) -> dict[str, str]:
     """Return what ``.env`` and the process's environment say together; the environment wins.
 
-    What ``.env`` says about proxies and certificates enters the environment of this process.
-    Raises SettingsError where a line of ``.env`` is wrong.
+    What ``.env`` says about proxies and certificates enters the environment of this process, and
+    what would make another database of DATABASE_URL leaves it. Raises SettingsError where a line
+    of ``.env`` is wrong.
     """
     found = dotenv_file.read((directory or Path.cwd()) / ".env")
     cut_short = {name.partition("_")[2]: name for name in SETTINGS if name.startswith(PREFIXES)}
@@ -163,6 +164,8 @@ def environment(directory: Path | None = None) -> dict[str, str]:
     for name in NETWORK:
         if found.get(name) and name not in os.environ and name.lower() not in os.environ:
             os.environ[name] = found[name]
+    for name in others.WHICH_DATABASE & os.environ.keys():
+        del os.environ[name]
     return {**found, **os.environ}
 
 

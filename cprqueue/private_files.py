@@ -37,8 +37,7 @@ def make_directory(path: Path) -> None:
     found = path.stat()
     if found.st_uid == os.getuid() and found.st_mode & _OTHERS and _is_ours_alone(path):
         _narrow(path, found.st_mode)
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    _raise_unless(path, os.W_OK | os.X_OK)
 
 
 def make_file(path: Path) -> os.stat_result:
@@ -52,11 +51,18 @@ def make_file(path: Path) -> os.stat_result:
     found = path.stat()
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    _raise_unless(path, os.R_OK | os.W_OK)
     if found.st_uid == os.getuid() and found.st_mode & _OTHERS and stat.S_ISREG(found.st_mode):
         _narrow(path, found.st_mode)
     return found
+
+
+def _raise_unless(path: Path, may: int) -> None:
+    """Raise OSError where this user may not: a disk with faults is often made read-only."""
+    if not os.access(path, may):
+        read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+        number = errno.EROFS if read_only else errno.EACCES
+        raise OSError(number, os.strerror(number))
 
 
 def raise_if_full(directory: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from cprqueue import config
 from cprqueue.errors import SettingsError
-from cprqueue.settings import dotenv_file
+from cprqueue.settings import dotenv_file, small_file
 from tests.real_processes import marked
 from tests.running import System, clean_environment
 
@@ -130,6 +131,8 @@ def test_a_name_without_its_beginning_is_refused_in_the_file(
         (b"A=b\n# M\xfcller\n", 2, "is no UTF-8: save the file as UTF-8"),
         ("RM_SITE_IDS=8\n".encode("utf-16"), 1, "is UTF-16: save the file as UTF-8"),
         ("RM_SITE_IDS=8\n".encode("utf-16-le"), 1, "is UTF-16: save the file as UTF-8"),
+        (b"A=b\nRM_SITE_IDS=8\0\n", 2, "holds zero bytes: the file is damaged: write it anew"),
+        (bytes(64), 1, "holds zero bytes"),
     ],
 )
 def test_a_line_that_is_no_setting_is_named(
@@ -165,6 +168,35 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     with pytest.raises(SettingsError, match=r"\.env cannot be read \(Is a directory\): give"):
         dotenv_file.read(tmp_path / ".env")
+
+
+@pytest.mark.parametrize(
+    ("points_to", "said"),
+    [
+        ("/dev/zero", "it is larger than 1024 kB"),
+        ("/nowhere/.env", "No such file or directory"),
+        (".env", "Too many levels of symbolic links"),
+    ],
+)
+def test_a_link_to_what_is_no_file_is_one_line(tmp_path: Path, points_to: str, said: str) -> None:
+    (tmp_path / ".env").symlink_to(points_to)
+    with pytest.raises(SettingsError, match=f"cannot be read \\({said}\\): give"):
+        dotenv_file.read(tmp_path / ".env")
+
+
+def test_a_pipe_is_read_and_one_that_nobody_fills_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / ".env"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as writing:
+        writing.submit(pipe.write_text, f"RM_SITE_IDS=8\n# {'x' * 100_000}\n")
+        assert dotenv_file.read(pipe) == {"RM_SITE_IDS": "8"}
+    monkeypatch.setattr(small_file, "PATIENCE_SECONDS", 0.05)
+    with pytest.raises(SettingsError, match="nothing comes out of it in"):
+        dotenv_file.read(pipe)
+    [problem] = problems({"RM_PASSWORD_FILE": str(pipe)})
+    assert "nothing comes out of it" in problem
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -267,7 +299,7 @@ def test_every_secret_may_come_from_a_file(tmp_path: Path) -> None:
         (b" \n", "it is empty"),
         (b"\xff\xfeh\0", "no UTF-8"),
         (b"two\nlines", "one line"),
-        (b"x" * 70_000, "one line"),
+        (b"x" * 70_000, "it is larger than 64 kB"),
     ],
 )
 def test_a_secret_file_that_is_no_secret_is_one_line(

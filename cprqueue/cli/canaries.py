@@ -4,8 +4,8 @@ The question is a message: a worker's main process takes it from the broker and 
 the broker, also while its pool is busy with long work. A worker hangs that leaves several of
 them in a row unanswered (it is stopped, or waits for a socket that stays silent), or that
 answers, has nothing to do, and leaves what waits in its queue. Where the broker itself delivers
-nothing, no worker is restarted. A restart costs nothing: leases expire, messages come again; the
-patience doubles with each restart that did not help.
+nothing, no worker is restarted: that, and its end, is a line. A restart costs nothing: leases
+expire, messages come again; the patience doubles with each restart that did not help.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any
 
 from cprqueue.cli.silences import Silences
+from cprqueue.errors import ServiceUnreachable
 from cprqueue.runtime import beat_ticks, broker_link, programs
 from cprqueue.runtime.supervisor import Event
 
@@ -26,6 +27,7 @@ MISSES = 3
 STARTING = 4  # times as many for a worker that is not ready yet
 MOST_DOUBLINGS = 5
 LONGEST_ROUND = 6  # times the patience for an answer
+AWAY_ROUNDS = 2  # so many in a row are no broker that is just started anew
 QUEUES = frozenset(programs.QUEUES)
 
 Restart = Callable[[str, int, str], None]
@@ -71,6 +73,24 @@ class Worker:
 
 
 @dataclass(slots=True)
+class BrokerNews:
+    """Says once that the broker does nothing, and once that it is back."""
+
+    say: Callable[[str], None]
+    _rounds: int = 0
+
+    def take(self, problem: str) -> None:
+        """Take the outcome of one round: why nothing came through the broker, or ""."""
+        if problem:
+            self._rounds += 1
+            if self._rounds == AWAY_ROUNDS:
+                self.say(f"{problem}; what is owed is done when it is back")
+        elif self._rounds >= AWAY_ROUNDS:
+            self.say("the broker is back")
+        self._rounds = self._rounds if problem else 0
+
+
+@dataclass(slots=True)
 class Canaries:
     """Watches the workers from a thread of its own; ``take`` gets the supervisor's events."""
 
@@ -78,9 +98,13 @@ class Canaries:
     restart: Restart
     say: Callable[[str], None]
     others: Silences
+    news: BrokerNews = field(init=False)
     _workers: dict[str, Worker] = field(default_factory=dict)
     _restarts: dict[str, int] = field(default_factory=dict)
     _ended: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.news = BrokerNews(self.say)
 
     def take(self, event: Event) -> None:
         """Learn which processes there are."""
@@ -110,10 +134,16 @@ class Canaries:
                 self.say(f"the workers cannot be asked: {type(error).__name__}")
 
     def _judge(self, workers: Mapping[str, Worker], patience: float) -> None:
-        answers = ask(self.url, tuple(workers), patience)
-        for hung in self.others.judge(patience, delivers=answers is not None):
+        answers: dict[str, Answer] = {}
+        problem = ""
+        try:
+            answers = ask(self.url, tuple(workers), patience)
+        except ServiceUnreachable as error:
+            problem = str(error)
+        self.news.take(problem)
+        for hung in self.others.judge(patience, delivers=not problem):
             self.restart(*hung)
-        if answers is None:
+        if problem:
             return
         for name, worker in workers.items():
             reason = worker.judge(answers.get(name))
@@ -124,13 +154,15 @@ class Canaries:
             self._restarts[name] = worker.restarts
 
 
-def ask(url: str, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
+def ask(url: str, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer]:
     """Ask these workers of ours; return what they answered in time, by queue.
 
-    None where the broker delivers nothing, so that no silence says anything about a worker: also
-    where our own connection goes silent, which is waited for in a thread that is given up then.
+    Raises ServiceUnreachable where the broker delivers nothing, so that no silence says anything
+    about a worker: also where our own connection goes silent, which is waited for in a thread
+    that is given up then.
     """
-    outcome: queue.SimpleQueue[dict[str, Answer] | Exception | None] = queue.SimpleQueue()
+    outcome: queue.SimpleQueue[dict[str, Answer] | Exception] = queue.SimpleQueue()
+    longest = LONGEST_ROUND * patience_seconds
 
     def asking() -> None:
         try:
@@ -140,15 +172,15 @@ def ask(url: str, queues: Sequence[str], patience_seconds: float) -> dict[str, A
 
     threading.Thread(target=asking, name="canary", daemon=True).start()
     try:
-        found = outcome.get(timeout=LONGEST_ROUND * patience_seconds)
+        found = outcome.get(timeout=longest)
     except queue.Empty:
-        return None
+        raise ServiceUnreachable(f"the broker does not answer in {longest:g} s") from None
     if isinstance(found, Exception):
         raise found
     return found
 
 
-def _ask(url: str, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer] | None:
+def _ask(url: str, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer]:
     from kombu.exceptions import OperationalError
 
     conn = broker_link.connection(url)
@@ -159,10 +191,11 @@ def _ask(url: str, queues: Sequence[str], patience_seconds: float) -> dict[str, 
             )
             answers = _answers(conn, queues, patience_seconds)
             if not answers and not _delivers(conn, patience_seconds):
-                return None
+                raise ServiceUnreachable("the broker takes messages, and gives none out")
             return answers
-    except (OSError, OperationalError, *conn.connection_errors, *conn.channel_errors):
-        return None
+    except (OSError, OperationalError, *conn.connection_errors, *conn.channel_errors) as error:
+        told = broker_link.described(error, url)
+        raise ServiceUnreachable(f"the broker {told}: {broker_link.cure(told, url)}") from None
 
 
 def _answers(conn: Any, queues: Sequence[str], patience_seconds: float) -> dict[str, Answer]:

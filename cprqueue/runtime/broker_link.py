@@ -37,17 +37,21 @@ CURES = {
     os.strerror(errno.EACCES): "run this as the user that started it",
     "max number of clients": "raise its `maxclients`, and its limit of open files",
     "connection limit": "raise the limit of connections of this user or virtual host",
+    "NOT_ALLOWED": "make that virtual host, give this user rights, or correct CELERY_BROKER_URL",
     "OutOfMemory": "give it more memory (`maxmemory`), or empty it",
-    "MISCONF": "see its log: it cannot write its files; most often its disk is full",
-    "read only replica": "name the primary in CELERY_BROKER_URL: this one is a replica",
-    "NoPermission": "give this user the right (ACL): see docs/operations.md",
+    "MISCONF": "see in its log why it cannot write its files; most often its disk is full",
+    "read only replica": "name the primary in CELERY_BROKER_URL; this one is a replica",
+    "cluster": "name a server without cluster mode; Celery cannot use one with it",
+    "DB index": "it has fewer databases; end CELERY_BROKER_URL with /0",
+    "BusyLoading": "wait until it has read its files",
+    "NoPermission": "give this user the right that is missing (ACL, docs/operations.md)",
     "MessageNacked": "empty the queue, or let it hold more (`rabbitmqctl list_policies`)",
     "PRECONDITION_FAILED": "delete that queue, and start again",
     "AuthenticationError": "correct user and password in CELERY_BROKER_URL",
     "ACCESS_REFUSED": "correct user and password in CELERY_BROKER_URL, or give it the right",
     "low on": "free what it is short of (`rabbitmq-diagnostics alarms`); it goes on by itself",
 }
-"""What to do about what a broker, or the operating system, says."""
+"""What to do about what a broker, or the operating system, says; no cure holds a colon."""
 
 
 def tls(address: broker_address.Address) -> dict[str, Any] | None:
@@ -150,7 +154,7 @@ def cure(told: str, url: str) -> str:
     if not url:
         return "see what `cprqueue up` says; it starts this broker again by itself"
     if url.startswith(broker_address.ENCRYPTED) and ("time" in told.lower() or "SSL" in told):
-        return "start it, or correct CELERY_BROKER_URL: is this its port for TLS?"
+        return "start it, or correct CELERY_BROKER_URL (is this its port for TLS?)"
     return "start it, or correct CELERY_BROKER_URL"
 
 

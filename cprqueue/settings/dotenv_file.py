@@ -14,10 +14,14 @@ from pathlib import Path
 from dotenv.parser import Binding, parse_stream
 
 from cprqueue.errors import SettingsError
+from cprqueue.settings import small_file
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+MOST_BYTES = 2**20
+"""So large a file is another one, under the name of ours."""
 
 
 def read(path: Path) -> dict[str, str]:
@@ -40,15 +44,15 @@ def read(path: Path) -> dict[str, str]:
 
 def _text(path: Path) -> str:
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return ""
+        raw = small_file.read(path, MOST_BYTES)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            return ""
         cure = "give this user the right to read it, or move it away"
         raise SettingsError(f"{path} cannot be read ({error.strerror}): {cure}") from None
     if raw.startswith(_UTF_16) or b"\0" in raw:
         line = raw[: max(raw.find(b"\0"), 0)].count(b"\n") + 1
-        raise SettingsError(f"{path.name} line {line} is UTF-16: save the file as UTF-8")
+        raise SettingsError(f"{path.name} line {line} {_not_utf_8(raw)}")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -56,6 +60,13 @@ def _text(path: Path) -> str:
         raise SettingsError(
             f"{path.name} line {line} is no UTF-8: save the file as UTF-8"
         ) from None
+
+
+def _not_utf_8(raw: bytes) -> str:
+    """Say what a file with zero bytes is: a power cut leaves nothing else in some."""
+    if raw.startswith(_UTF_16) or raw[:4].count(b"\0") in (1, 2):
+        return "is UTF-16: save the file as UTF-8"
+    return "holds zero bytes: the file is damaged: write it anew"
 
 
 def _bindings(text: str) -> Iterator[tuple[int, Binding]]:

@@ -28,6 +28,16 @@ _NAMES = frozenset(
         *("SSLKEYLOGFILE", "TIMER_DEBUG", "USE_FAST_LOCALS", "prometheus_multiproc_dir"),
     }
 )
+WHICH_DATABASE = frozenset(
+    {
+        *("PGAPPNAME", "PGCLIENTENCODING", "PGDATABASE", "PGDATESTYLE", "PGGEQO", "PGHOST"),
+        *("PGHOSTADDR", "PGLOADBALANCEHOSTS", "PGOPTIONS", "PGPORT", "PGSERVICE", "PGSERVICEFILE"),
+        *("PGTARGETSESSIONATTRS", "PGTZ", "PGUSER"),
+    }
+)
+"""What PostgreSQL's own library would do with DATABASE_URL: another server, user, schema. How it is
+encrypted (PGSSLMODE, PGSSLROOTCERT ...) and a password (PGPASSFILE) may come from there."""
+
 _PASSED_ON = frozenset(
     {
         *("PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE"),  # where Python is
@@ -38,4 +48,6 @@ _PASSED_ON = frozenset(
 
 def is_taken_out(name: str) -> bool:
     """Tell whether a variable would let a library decide what is ours to decide."""
-    return name not in _PASSED_ON and (name in _NAMES or name.startswith(_PREFIXES))
+    if name in _PASSED_ON:
+        return False
+    return name in _NAMES or name in WHICH_DATABASE or name.startswith(_PREFIXES)

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from cprqueue.settings import small_file
+
 PREFIXES = ("RM_", "QBT_", "CPR_", "PRUNE_", "PUSH_", "ALERT_")
 OURS_ALIKE = 0.7  # QBT_TOKEN is QBT_ACCESS_TOKEN; CPR_HOME is not CPR_TIMEZONE
 ALIKE = 0.85  # RMSITE_IDS is RM_SITE_IDS; TEST_DATABASE_URL belongs to another program
@@ -44,8 +46,8 @@ class SettingReader:
 def _secret_in(path: str) -> str:
     place = f"cannot be read from the file that its _FILE names, {path}:"
     try:
-        with Path(path).expanduser().open("rb") as file:
-            text = file.read(MAX_SECRET_BYTES + 1).decode("utf-8-sig").strip()
+        raw = small_file.read(Path(path).expanduser(), MAX_SECRET_BYTES)
+        text = raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         raise ValueError(f"{place} it is no UTF-8") from None
     except (OSError, RuntimeError, ValueError) as error:

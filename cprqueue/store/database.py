@@ -27,7 +27,17 @@ PAUSES = {Trouble.CLASH: 0.02, Trouble.LOST: 0.2}
 LOGIN_TIMEOUT = Code("HYT00", 0)
 """Within a statement the same code is its timeout, and that of a lock."""
 
-TOO_MANY = ("too many c", "connection slots", "no more connections")
+_MORE = "let it take more connections: docs/operations.md says how many are needed"
+_FULL = "name the primary in DATABASE_URL; a full disk may also have made it read-only"
+CURES = {
+    "too many c": _MORE,
+    "connection slots": _MORE,
+    "no more connections": _MORE,
+    "read-only": _FULL,
+    "statement timeout": "see what keeps the server busy, and whether its limit is long enough",
+    "idle-in-transaction": "let its idle_in_transaction_session_timeout be a minute or more",
+}
+"""What to do about what a server says."""
 
 
 class now_ms(FunctionElement[int]):  # noqa: N801  (named like the SQL function that it is)
@@ -105,6 +115,7 @@ class Database:
         safe to repeat, also after a commit whose answer was lost. Raises Overtaken where it loses
         that race every time, and what ``begin`` raises.
         """
+        began = time.monotonic()
         for attempt in range(1, tries):
             try:
                 with self.engine.begin() as conn:
@@ -115,6 +126,8 @@ class Database:
                 found = self._trouble(error)
                 if found is None and not isinstance(error, IntegrityError):
                     raise
+                if time.monotonic() - began > engines.BUSY_SECONDS:
+                    self._raise_if_passing(error)  # that long a wait is not begun anew
                 kind = found or Trouble.CLASH  # two first ones insert the same row: one wins
             time.sleep(PAUSES[kind] * attempt)
         with self.begin() as conn:
@@ -147,8 +160,9 @@ class Database:
     def _cure(self, reason: str, found: Trouble) -> str:
         if self.is_sqlite:
             return sqlite_file.cure(reason)
-        if any(words in reason.lower() for words in TOO_MANY):
-            return "let it take more connections: docs/operations.md says how many are needed"
+        for words, cure in CURES.items():
+            if words in reason.lower():
+                return cure
         if found is Trouble.CLASH:
             return "another transaction was in the way: try again"
         return "check DATABASE_URL and the server"

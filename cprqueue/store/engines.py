@@ -60,8 +60,15 @@ _POOL_LOG = "sqlalchemy.pool.impl.QueuePool"
 
 _ODBC = {"timeout": LOGIN_SECONDS}
 
+_MARIADB_WAITS = {
+    "CONN_TIMEOUT": str(LOGIN_SECONDS),  # its driver takes no notice of ODBC's own
+    "READ_TIMEOUT": str(STATEMENT_SECONDS + 15),
+    "WRITE_TIMEOUT": "60",
+}
+
 _ARGUMENTS: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("postgresql", "psycopg"): {
+        "client_encoding": "utf8",  # whatever the database's is: who cannot hold a name says so
         "prepare_threshold": None,
         "connect_timeout": LOGIN_SECONDS,
         "keepalives_idle": 30,
@@ -75,8 +82,9 @@ _ARGUMENTS: Mapping[tuple[str, str], Mapping[str, object]] = {
     ("mysql", "pyodbc"): {
         **_ODBC,
         "OPTION": "2",
-        "READTIMEOUT": str(STATEMENT_SECONDS + 15),
-        "WRITETIMEOUT": "60",
+        **_MARIADB_WAITS,
+        # MySQL's driver spells them without the underscore.
+        **{name.replace("_", ""): text for name, text in _MARIADB_WAITS.items()},
     },
 }
 

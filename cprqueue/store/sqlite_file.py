@@ -29,6 +29,7 @@ TRY_SECONDS, WAIT_MS = 2.0, 200
 """How often that is tried, and how long writers wait for it then."""
 
 CURES = {
+    "is locked": "another program holds the file: close it, or wait until it is done",
     "disk is full": "free some space on its disk; the work goes on by itself",
     "disk I/O error": "see to its disk: free some space if it is full",
     "readonly database": "give this user the right to write to the file and its directory",

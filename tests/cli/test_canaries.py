@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cprqueue.cli.canaries import MISSES, STARTING, Answer, Worker
+from cprqueue.cli.canaries import MISSES, STARTING, Answer, BrokerNews, Worker, ask
+from cprqueue.errors import ServiceUnreachable
 
 WORKS, IDLE = (Answer(busy=busy, taken=7, waiting=3) for busy in (True, False))
 NOTHING_WAITS = Answer(busy=False, taken=7, waiting=0)
@@ -41,3 +42,19 @@ def test_one_that_answers_and_leaves_its_messages_hangs() -> None:
     assert [bool(words) for words in said] == [False] * MISSES + [True]
     moving = (Answer(busy=False, taken=n, waiting=3) for n in range(100))
     assert not any(rounds(Worker(1, ready=True), *moving))
+
+
+def test_a_broker_that_does_nothing_is_said_once_and_so_is_its_return() -> None:
+    said: list[str] = []
+    news = BrokerNews(said.append)
+    for problem in ("", "it restarts", "", "it is away: start it", "away", "away", "", "", "away"):
+        news.take(problem)
+    assert said == ["away; what is owed is done when it is back", "the broker is back"]
+
+
+def test_a_broker_that_is_away_is_told_with_its_cure_and_without_its_password() -> None:
+    with pytest.raises(
+        ServiceUnreachable, match=r"does not answer: .*: start it, or correct"
+    ) as told:
+        ask("redis://:hush@127.0.0.1:1/0", ("urgent",), 1)
+    assert "hush" not in str(told.value)

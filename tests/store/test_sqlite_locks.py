@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
+from cprqueue.errors import DatabaseUnavailable
+from cprqueue.store import engines
 from cprqueue.store.database import Database
 
 WRITE = """
@@ -32,3 +37,21 @@ def test_what_another_process_writes_is_seen_though_a_second_engine_was_made(
             assert conn.execute(text("SELECT max(n) FROM t")).scalar() == number
     first.close()
     second.close()
+
+
+def test_a_file_that_another_program_holds_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "BUSY_SECONDS", 1)
+    path = tmp_path / "x.db"
+    db = Database(f"sqlite:///{path}")
+    with db.begin() as conn:
+        conn.execute(text("CREATE TABLE t (n INTEGER)"))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnavailable, match="another program holds the file"):
+        db.retrying(lambda conn: conn.execute(text("INSERT INTO t VALUES (1)")))
+    assert time.monotonic() - began < 3, "five times as long"
+    other.close()
+    db.close()

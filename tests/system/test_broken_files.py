@@ -333,6 +333,15 @@ def test_a_disk_that_fills_up_under_a_running_system_is_a_line_and_it_goes_on_af
         assert up.heard("Traceback") == 0
 
 
+def test_a_disk_that_was_made_read_only_is_called_so(system: System) -> None:
+    with small_disk(system.var):
+        assert system.run("migrate").returncode == 0
+        subprocess.run(["mount", "-o", "remount,ro", str(system.var)], check=True)
+        for command in ("up", "status", "backup copy.db"):
+            assert "Read-only file system" in one_line(system, *command.split(), code=2)
+        assert "Read-only file system" in system.run("check").stdout
+
+
 def test_a_limit_on_file_sizes_is_one_line_too(system: System) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 STALLED_AFTER = timedelta(minutes=15)
 MAX_RESENDS = 3
+LIMITED = "does the broker drop what its queues hold (`rabbitmqctl list_policies`)?"
 BLIND_LIMIT = 60
 """Among so many fetches two are sought that could read every job: two months of nights."""
 
@@ -66,7 +67,8 @@ def _requeue(conn: Connection, run: Run) -> list[LostFetch]:
         return []
     if number > MAX_RESENDS:
         if run.state is RunState.RECORDING:
-            runs.finish(conn, run.run_id, RunState.FAILED, note=_stuck(run))
+            note = f"{_stuck(run)}; its messages were lost {number} times: {LIMITED}"
+            runs.finish(conn, run.run_id, RunState.FAILED, note=note)
         return []
     detail = {**run.details, "retakes": number}
     runs.requeue(conn, run.run_id, detail=detail)

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DataError
 
 from cprqueue.clients.job_list import says_nothing
 from cprqueue.clients.rm import BEGINNING
@@ -28,6 +29,7 @@ from cprqueue.services import push_brake
 from cprqueue.services.fetch.fetch import Fetch, every, next_since
 from cprqueue.services.fetch.survey import NOTHING, Survey, each_last, require_jobs, survey_file
 from cprqueue.services.fetch.unread import describe
+from cprqueue.services.record import record
 from cprqueue.store import held_pushes, job_changes, locks, runs, sightings
 from cprqueue.store.database import Database, clock
 
@@ -183,7 +185,17 @@ class Import:
             runs.progress(conn, done.run_id)
             return [self._one(conn, job, sighting) for job in part]
 
-        for change, active, due in self.db.retrying(work):
+        try:
+            found = self.db.retrying(work)
+        except DataError:
+            if len(part) > 1:  # it is about one of them: the others are not held up
+                for job in part:
+                    self._record(done, [job], sighting)
+            else:  # it is noted as one that cannot be stored
+                done.unreadable += 1
+                done.due.update(record(self.db, self.rules, part[0], sighting))
+            return
+        for change, active, due in found:
             setattr(done, change.finding, getattr(done, change.finding) + 1)
             done.active += active
             done.inactive += not active

@@ -18,6 +18,7 @@ from cprqueue.config import Settings
 from cprqueue.errors import (
     AccessStopped,
     CprqueueError,
+    DatabaseUnavailable,
     OutOfCalls,
     SettingsError,
     Transient,
@@ -251,6 +252,8 @@ def _failed(name: str, error: CprqueueError, cure: str) -> Finding:
 def _qbt_cure(error: CprqueueError) -> str:
     if isinstance(error, AccessStopped):
         return gates.CURES.get(error.status, "see the API documentation")
+    if isinstance(error, DatabaseUnavailable):
+        return "correct the database first"
     if isinstance(error, UnreadableAnswer):
         return "check QBT_BASE_URL"
     return "check QBT_BASE_URL and the network, then check again"
