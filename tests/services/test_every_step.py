@@ -23,6 +23,8 @@ from tests.other_servers import STARTED, new_database
 from tests.own_servers import close_connections
 from tests.pruning import CLOSED, names
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 STRIDES = {"fetch": 19, "resync": 13, "prune": 41}

@@ -292,6 +292,7 @@ def _assert_rightly_parked(
                 assert managed.get(code["id"], row).name_key == row.name_key, (row, code)
 
 
+@pytest.mark.slow
 def test_two_jobs_that_swap_numbers_end_with_each_others(db: Database) -> None:
     """Every request may lose its answer, one at a time and each way."""
     for pairs in ([("N1", "N2"), ("N2", "N1")], [("N1", "N2"), ("N2", "N3"), ("N3", "N1")]):

@@ -134,6 +134,7 @@ def test_a_server_counts_as_sqlite_does(make_office: MakeOffice, server: str) ->
     assert value(found, "jobs", state="parked") == 1
 
 
+@pytest.mark.slow
 def test_it_is_quick_with_100_000_jobs(office: Office) -> None:
     office.put(job(1, "A-1"))
     more = range(2, 100_001)
