@@ -20,15 +20,13 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from cprqueue.errors import SettingsError
-from cprqueue.store import sqlite_file
+from cprqueue.store import odbc_waits, sqlite_file
 from cprqueue.store.chunks import MOST_PARAMETERS
+from cprqueue.store.odbc_waits import STATEMENT_SECONDS
 from cprqueue.store.transience import Trouble, codes_of, trouble
 
 BUSY_SECONDS = 30
 """Longest wait for a lock, on every database."""
-
-STATEMENT_SECONDS = 60
-"""Longest time of one statement on a server; ours take far less."""
 
 LOGIN_SECONDS = 10
 """Longest time for a server to answer a login."""
@@ -62,7 +60,7 @@ _ODBC = {"timeout": LOGIN_SECONDS}
 
 _MARIADB_WAITS = {
     "CONN_TIMEOUT": str(LOGIN_SECONDS),  # its driver takes no notice of ODBC's own
-    "READ_TIMEOUT": str(STATEMENT_SECONDS + 15),
+    "READ_TIMEOUT": str(STATEMENT_SECONDS + 15),  # where odbc_waits does not know the socket
     "WRITE_TIMEOUT": "60",
 }
 
@@ -71,10 +69,10 @@ _ARGUMENTS: Mapping[tuple[str, str], Mapping[str, object]] = {
         "client_encoding": "utf8",  # whatever the database's is: who cannot hold a name says so
         "prepare_threshold": None,
         "connect_timeout": LOGIN_SECONDS,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
         "keepalives_count": 3,
-        "tcp_user_timeout": 60_000,
+        "tcp_user_timeout": 20_000,
     },
     ("mssql", "pyodbc"): _ODBC,
     # OPTION 2: count the rows that an UPDATE found, as every other database does; by default this
@@ -120,6 +118,8 @@ def _server_engine(url: URL) -> Engine:
     event.listen(engine, "handle_error", _note_loss)
     if engine.dialect.driver == "psycopg":
         _limit_psycopg(engine)
+    if engine.dialect.driver == "pyodbc":
+        odbc_waits.limit(engine)
     if engine.dialect.name == "mssql":
         engine.dialect.insertmanyvalues_max_parameters = MOST_PARAMETERS
     return engine
@@ -153,9 +153,9 @@ def _limit_waits(engine: Engine) -> None:
     def _connect(connection: DBAPIConnection, _record: object) -> None:
         if statement := _ON_CONNECT.get(family):
             cursor = connection.cursor()
-            cursor.execute(statement)
+            engine.dialect.do_execute(cursor, statement, ())
             cursor.close()
-            connection.commit()
+            engine.dialect.do_commit(connection)
         if (family, engine.dialect.driver) == ("mssql", "pyodbc"):
             connection.timeout = STATEMENT_SECONDS
 
