@@ -155,7 +155,7 @@ def _limit_waits(engine: Engine) -> None:
             cursor = connection.cursor()
             engine.dialect.do_execute(cursor, statement, ())
             cursor.close()
-            engine.dialect.do_commit(connection)
+            connection.commit()
         if (family, engine.dialect.driver) == ("mssql", "pyodbc"):
             connection.timeout = STATEMENT_SECONDS
 

@@ -16,11 +16,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import URL, Engine, event
+from sqlalchemy import URL, Engine, PoolProxiedConnection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+
+T = TypeVar("T")
 
 STATEMENT_SECONDS = 60
 """Longest time that a server lets one statement run; ours take far less."""
@@ -41,7 +45,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USE
 
 _PORTS = {"mssql": 1433, "mysql": 3306, "mariadb": 3306}
 _LOGIN_PATIENCE_SECONDS = 1.0
-_OPEN_FILES = "/dev/fd"
+_OPEN_FILES = Path("/dev/fd")
 
 
 class _Link(NamedTuple):
@@ -101,7 +105,7 @@ class _Links:
         self._of: dict[int, _Link] = {}
         self._lost_at = -math.inf
 
-    def connect(self, make: Callable[[], DBAPIConnection]) -> DBAPIConnection:
+    def connect(self, make: Callable[[], T]) -> T:
         """Make a connection and find its socket; one that cannot be told has the driver's limits.
 
         While another thread logs in, its socket might be taken for ours: so we wait a moment.
@@ -130,7 +134,7 @@ class _Links:
         """Return the same work with its limit; the first argument is a connection or a cursor."""
 
         def within(subject: Any, *rest: Any, **options: Any) -> Any:
-            key = id(getattr(subject, "connection", subject))
+            key = id(_connection_of(subject))
             link = self._of.pop(key, None) if name == "do_close" else self._of.get(key)
             if link is None:
                 return work(subject, *rest, **options)
@@ -162,18 +166,25 @@ def limit(engine: Engine) -> None:
     def connect(
         dialect: Any, _record: object, args: list[Any], options: dict[str, Any]
     ) -> DBAPIConnection:
-        return links.connect(lambda: dialect.connect(*args, **options))
+        made: DBAPIConnection = links.connect(partial(dialect.connect, *args, **options))
+        return made
+
+
+def _connection_of(subject: Any) -> Any:
+    if isinstance(subject, PoolProxiedConnection):  # as it is given back to the pool
+        return subject.dbapi_connection
+    return getattr(subject, "connection", subject)
 
 
 def _sockets() -> set[tuple[int, int]]:
     """Return the number and inode of each socket that this process has open."""
     found = set()
     with suppress(FileNotFoundError):  # a system that does not list them
-        for name in os.listdir(_OPEN_FILES):
+        for number in [int(path.name) for path in _OPEN_FILES.iterdir()]:
             with suppress(OSError):  # the listing itself, or closed meanwhile
-                state = os.fstat(int(name))
+                state = os.fstat(number)
                 if stat.S_ISSOCK(state.st_mode):
-                    found.add((int(name), state.st_ino))
+                    found.add((number, state.st_ino))
     return found
 
 
