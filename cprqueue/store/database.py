@@ -35,7 +35,7 @@ CURES = {
     "no more connections": _MORE,
     "read-only": _FULL,
     "statement timeout": "see what keeps the server busy, and whether its limit is long enough",
-    "idle-in-transaction": "let its idle_in_transaction_session_timeout be a minute or more",
+    "idle-in-transaction": "see what kept this process from going on, and whether the limit is long enough",
 }
 """What to do about what a server says."""
 

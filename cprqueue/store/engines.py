@@ -28,6 +28,10 @@ from cprqueue.store.transience import Trouble, codes_of, trouble
 BUSY_SECONDS = 30
 """Longest wait for a lock, on every database."""
 
+IDLE_SECONDS = 30
+"""After so long without a word in a transaction the server ends it, and its locks: the way to us
+may have fallen silent, which a server learns after hours. Ours wait for nothing but statements."""
+
 LOGIN_SECONDS = 10
 """Longest time for a server to answer a login."""
 
@@ -42,13 +46,15 @@ _ON_CONNECT = {
     f" SET LOCK_TIMEOUT {BUSY_SECONDS * 1000}",
     # The comment is read by MariaDB alone: MySQL has no such variable.
     "mysql": f"SET SESSION innodb_lock_wait_timeout = {BUSY_SECONDS}"
-    f" /*M! , max_statement_time = {STATEMENT_SECONDS} */",
+    f" /*M! , max_statement_time = {STATEMENT_SECONDS}"
+    f", idle_transaction_timeout = {IDLE_SECONDS} */",
 }
 
 _ON_BEGIN = {
     # Transaction by transaction: what is set for longer would reach others through a pooler.
     "postgresql": f"SELECT set_config('lock_timeout', '{BUSY_SECONDS}s', true),"
-    f" set_config('statement_timeout', '{STATEMENT_SECONDS}s', true)",
+    f" set_config('statement_timeout', '{STATEMENT_SECONDS}s', true),"
+    f" set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true)",
 }
 
 # SQL Server and PostgreSQL show what was to be written: an address, perhaps. A number follows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -180,3 +181,32 @@ def test_sql_server_s_engine_has_these_limits() -> None:
     engine = engines.make("mssql+pyodbc://u:p@127.0.0.1/d?driver=any", durable=False)
     assert engine in odbc_waits._limited
     assert set(odbc_waits.LIMITS) <= set(vars(engine.dialect))
+
+
+@pytest.mark.parametrize("server", ["CPR_TEST_POSTGRES_URL", "CPR_TEST_MARIADB_URL"])
+def test_the_server_itself_ends_what_a_silent_connection_has_locked(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_ON_BEGIN", "_ON_CONNECT"):
+        monkeypatch.setattr(engines, name, {
+            family: re.sub(r"(idle_\w+(?:', '| = ))30", r"\g<1>1", statement)
+            for family, statement in getattr(engines, name).items()
+        })  # fmt: skip
+    with new_database(server) as url:
+        db = Database(url)
+        with db.begin() as conn:
+            conn.execute(text("CREATE TABLE kept (n INTEGER PRIMARY KEY)"))
+            conn.execute(text("INSERT INTO kept VALUES (1)"))
+
+        def hold() -> None:
+            with db.begin() as silent:
+                silent.execute(text("UPDATE kept SET n = 2"))
+                with db.begin() as conn:
+                    conn.execute(text("UPDATE kept SET n = 3"))
+                silent.execute(text("SELECT 7"))
+
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            hold()
+        assert time.monotonic() - began < 20, "a lock is waited for 30 s"
+        db.close()
