@@ -35,7 +35,7 @@ CURES = {
     "no more connections": _MORE,
     "read-only": _FULL,
     "statement timeout": "see what keeps the server busy, and whether its limit is long enough",
-    "idle-in-transaction": "see what kept this process from its work: nothing may take it that long",
+    "idle-in-transaction": "see what kept this process from its work for so long",
 }
 """What to do about what a server says."""
 
