@@ -13,8 +13,9 @@ RUN_READY := .venv/.run-requirements-installed
 DEV_READY := .venv/.dev-requirements-installed
 
 PIP_INSTALL = $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check
-# A file's tests share what it has started once, so they run in one process.
-PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(PYTEST_OPTIONS)
+# A file's tests share what it has started once, so they run in one process. The longest files come
+# first (tests/conftest.py), so that none of them is what all wait for at the end.
+PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 # Measuring slows what runs in the test processes themselves: `make test COVERAGE=` does without.
 COVERAGE ?= --cov --cov-report=

@@ -13,7 +13,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from mmap import mmap
 from typing import Any
 
@@ -229,7 +229,9 @@ def _load() -> config.Settings:
     streams.fill_descriptors()
     try:
         if not ours:
-            log.set_up(config.log_format(), logging.WARNING)
+            log.set_up(
+                config.log_format(), logging.WARNING, patience_seconds=streams.PATIENCE_SECONDS
+            )
             if config.log_format() == "json":
                 log.log_prints()
         found = config.load()
@@ -237,13 +239,22 @@ def _load() -> config.Settings:
         private_files.keep_new_files_private()
         found.make_var_dir()
         if not ours:  # Flower never asks how to log: its tracebacks are files as well
-            log.set_up(found.log_format, logging.WARNING, crash_directory=found.var_dir)
+            _log_to(found, logging.WARNING)
         return found
     except SettingsError as error:
         if ours:
             raise
         print(error, file=sys.stderr)  # noqa: T201  (nothing is set up to log with yet)
         raise SystemExit(error.exit_code) from None
+
+
+def _log_to(found: config.Settings, level: int) -> None:
+    log.set_up(
+        found.log_format,
+        level,
+        crash_directory=found.var_dir,
+        patience_seconds=streams.PATIENCE_SECONDS,
+    )
 
 
 settings = _load()
@@ -253,7 +264,7 @@ app = build(settings)
 @signals.setup_logging.connect
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     level = loglevel if isinstance(loglevel, int) else logging.INFO
-    log.set_up(settings.log_format, level, crash_directory=settings.var_dir)
+    _log_to(settings, level)
     logging.getLogger(READY).setLevel(logging.INFO)
     # Told at each lost connection: whether running tasks are cut off then is decided above.
     logging.getLogger("py.warnings").addFilter(
@@ -300,11 +311,15 @@ def ending() -> bool:
 
 def _nothing_but_json(worker: Any) -> None:
     """Keep a worker from its banner, and from plain words when it is asked to end."""
+    worker.quiet = True
+    log.log_prints(out=True)
+
+
+def _end_without_a_reader(say: Callable[..., None]) -> None:
+    """Let the handler of SIGTERM say that the worker ends without waiting for a reader."""
     from celery.apps import worker as program
 
-    worker.quiet = True
-    program.safe_say = log.write_line
-    log.log_prints(out=True)
+    program.safe_say = say
 
 
 @signals.worker_init.connect
@@ -320,7 +335,9 @@ def _share_with_pool(**_: Any) -> None:
 def _check_settings(instance: Any = None, **_: Any) -> None:
     """A worker with missing settings ends at once with one line for each."""
     bootstrap.import_parts()
-    if settings.log_format == "json":
+    as_json = settings.log_format == "json"
+    _end_without_a_reader(log.write_line if as_json else log.write_text)
+    if as_json:
         _nothing_but_json(instance)
     try:
         settings.require_services()

@@ -11,12 +11,11 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,8 +92,9 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
         """Put the fields behind the event: a traceback comes after both."""
-        extra = " ".join(f"{name}={value}" for name, value in fields(record).items())
-        return f"{super().formatMessage(record)} {extra}".rstrip()
+        shown = ((name, printable(str(value))) for name, value in fields(record).items())
+        event = printable(super().formatMessage(record), keep="\n")
+        return f"{event} {' '.join(f'{name}={value}' for name, value in shown)}".rstrip()
 
     def format(self, record: logging.LogRecord) -> str:
         if record.exc_info and self._crashes is not None:
@@ -127,19 +127,38 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return without_password(json.dumps(entry, default=str, ensure_ascii=False))
+        text = without_password(json.dumps(entry, default=str, ensure_ascii=False))
+        if text.isprintable():
+            return text
+        return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return text from outside with all that is not printable as Python writes it: ``\\n``.
+
+    It moves no cursor, and begins no line of its own.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
 
 
 def set_up(
-    log_format: str, level: int = logging.INFO, *, crash_directory: Path | None = None
+    log_format: str,
+    level: int = logging.INFO,
+    *,
+    crash_directory: Path | None = None,
+    patience_seconds: float | None = None,
 ) -> None:
     """Send all logs and warnings of this process to standard error.
 
     ``crash_directory``: where tracebacks go, instead of into a log of text.
+    ``patience_seconds``: how long a line waits for a reader who has stopped; None: for ever.
     ``log_format``: "text" or "json". Where nothing but JSON may come, ``log_prints`` as well.
     """
     as_json = log_format == "json"
-    streams.protect_error(lost_as_json if as_json else streams.lost_lines)
+    told = lost_as_json if as_json else streams.lost_lines
+    streams.protect_error(told, patience_seconds=patience_seconds)
     handler = logging.StreamHandler(_real(sys.stderr))
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter(crash_directory))
     handler.addFilter(_shorten)
@@ -169,9 +188,13 @@ def json_line(text: str, *, level: int = logging.INFO, **names: object) -> str:
 
 
 def write_line(text: str, *_: object) -> None:
-    """Write a JSON line without any lock or buffer, as a signal handler must."""
-    with suppress(OSError):
-        os.write(2, f"{json_line(text)}\n".encode())
+    """Write a JSON line in a signal handler."""
+    streams.write_now(f"{json_line(text)}\n")
+
+
+def write_text(text: str, *_: object) -> None:
+    """Write a plain line in a signal handler."""
+    streams.write_now(f"{text}\n")
 
 
 class _Printed:

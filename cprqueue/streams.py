@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -25,11 +27,21 @@ def lost_lines(number: int) -> str:
     return f"{number} lines before this one could not be written"
 
 
-class Lossy(io.RawIOBase):
-    """Writes to a file descriptor and never raises OSError."""
+PATIENCE_SECONDS = 1.0
+"""How long a program waits for a reader who has stopped reading; then the line is lost."""
 
-    def __init__(self, number: int, told: Told = lost_lines) -> None:
+
+class Lossy(io.RawIOBase):
+    """Writes to a file descriptor and never raises OSError.
+
+    ``patience_seconds``: how long a pipe or a terminal may be full; None: for ever.
+    """
+
+    def __init__(
+        self, number: int, told: Told = lost_lines, *, patience_seconds: float | None = None
+    ) -> None:
         self._number, self._told = number, told
+        self._patience = patience_seconds
         self._lost = 0
         self._counting = threading.Lock()
         self._line_is_cut = False
@@ -63,23 +75,48 @@ class Lossy(io.RawIOBase):
         rest = b"\n" + text if self._line_is_cut else text
         try:
             while rest:
-                rest = rest[os.write(self._number, rest) :]
+                if not self._has_room():
+                    return False
+                rest = rest[os.write(self._number, self._piece(rest)) :]
                 self._line_is_cut = bool(rest)
         except OSError:
             return False
         return True
 
+    def _has_room(self) -> bool:
+        """Tell whether a piece can be written, at once where the one before could not."""
+        if self._patience is None:
+            return True
+        room = select.poll()
+        room.register(self._number, select.POLLOUT)
+        return bool(room.poll(0 if self._lost else self._patience * 1000))
 
-def protect_error(told: Told = lost_lines) -> None:
+    def _piece(self, rest: bytes) -> bytes:
+        """Return no more than a pipe has room for that has room at all."""
+        return rest if self._patience is None else rest[: select.PIPE_BUF]
+
+
+def protect_error(told: Told = lost_lines, *, patience_seconds: float | None = None) -> None:
     """Let what this process writes to standard error be lost where it cannot be written."""
     if sys.stderr is None or sys.stderr is sys.__stderr__:
-        sys.stderr = sys.__stderr__ = _over(2, sys.stderr, told)  # type: ignore[misc, assignment]
+        over = _over(2, sys.stderr, told, patience_seconds)
+        sys.stderr = sys.__stderr__ = over  # type: ignore[misc, assignment]
 
 
 def protect_output(told: Told = lost_lines) -> None:
     """Do the same for standard output: for programs whose work is no output."""
     if sys.stdout is None or sys.stdout is sys.__stdout__:
-        sys.stdout = sys.__stdout__ = _over(1, sys.stdout, told)  # type: ignore[misc, assignment]
+        over = _over(1, sys.stdout, told, PATIENCE_SECONDS)
+        sys.stdout = sys.__stdout__ = over  # type: ignore[misc, assignment]
+
+
+def write_now(text: str) -> None:
+    """Write to standard error without any lock, buffer or wait, as a signal handler must."""
+    room = select.poll()
+    room.register(2, select.POLLOUT)
+    with suppress(OSError):
+        if room.poll(0):
+            os.write(2, text.encode(errors="backslashreplace"))
 
 
 def fill_descriptors() -> None:
@@ -95,7 +132,7 @@ def fill_descriptors() -> None:
             os.set_inheritable(opened, True)
 
 
-def _over(number: int, before: TextIO | None, told: Told) -> TextIO:
+def _over(number: int, before: TextIO | None, told: Told, patience: float | None) -> TextIO:
     encoding = before.encoding if before is not None else "utf-8"
-    raw = io.BufferedWriter(Lossy(number, told))
+    raw = io.BufferedWriter(Lossy(number, told, patience_seconds=patience))
     return io.TextIOWrapper(raw, encoding, errors="backslashreplace", line_buffering=True)

@@ -174,9 +174,14 @@ def _mariadb(user: str, directory: Path) -> Server:
     return server
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextmanager
-def pooled(url: str, *, connections: int) -> Iterator[str]:
-    """Put PgBouncer in transaction mode before a PostgreSQL database; yields its URL.
+def pooled(url: str, *, connections: int, mode: str = "transaction") -> Iterator[str]:
+    """Put PgBouncer before a PostgreSQL database; yields its URL.
 
     It keeps so few ``connections`` that every client meets those of others.
     """
@@ -188,7 +193,7 @@ def pooled(url: str, *, connections: int) -> Iterator[str]:
             f"* = host={behind.host} port={behind.port} user={behind.username}\n"
             "[pgbouncer]\n"
             f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-            f"auth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n"
+            f"auth_type = any\npool_mode = {mode}\ndefault_pool_size = {connections}\n"
         )
         config.chmod(0o644)  # the server is another user, whatever our umask
         server = Server("postgres", ["pgbouncer", str(config)], directory)
@@ -196,7 +201,7 @@ def pooled(url: str, *, connections: int) -> Iterator[str]:
         server.url = pooled.render_as_string(hide_password=False)
         try:
             server.start()
-            server.wait_until_it_answers()
+            wait_until(lambda: _listens(port))
             yield server.url
         finally:
             server.end(signal.SIGINT)

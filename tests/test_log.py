@@ -220,3 +220,16 @@ def test_what_is_printed_is_a_line_of_json(capsys: pytest.CaptureFixture[str]) -
 def test_the_scan_of_the_logs_finds_addresses_and_secrets() -> None:
     lines = ["fetch done job=12", "refused: ('12 Main Street', NULL)", "token=hidden", "12 Main"]
     assert list(leaks(lines, ["12 Main Street", "9 Elm Ct"], ["hidden"])) == lines[1:3]
+
+
+@pytest.mark.parametrize(
+    "formatter", [log.TextFormatter(), log.JsonFormatter()], ids=["text", "json"]
+)
+def test_text_from_outside_moves_no_cursor_and_begins_no_line(formatter: logging.Formatter) -> None:
+    hostile = "a\x1b[2J\u202eb\x9b1m\r\u2028\ud800 Ñ🏠"
+    made = record(name="x", msg=f"said {hostile}", args=(), reason=f"{hostile}\nERROR b")
+    line = formatter.format(made)
+    assert line.isprintable()
+    assert line.count("Ñ🏠") == 2
+    if isinstance(formatter, log.JsonFormatter):
+        assert json.loads(line)["reason"] == f"{hostile}\nERROR b"

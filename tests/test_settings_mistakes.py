@@ -16,7 +16,7 @@ from cprqueue import config
 from cprqueue.errors import SettingsError
 from cprqueue.settings import dotenv_file, small_file
 from tests.real_processes import marked
-from tests.running import System, clean_environment
+from tests.running import System, clean_environment, command
 
 COMMANDS = ("status", "check", "history", "failures", "migrate", "sync", "up")
 
@@ -415,3 +415,20 @@ def test_a_home_directory_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path:
     [problem] = problems({"CPR_VAR_DIR": "~nobody-of-this-name/x"})
     assert problem.startswith("CPR_VAR_DIR is")
     assert os.environ["HOME"] == str(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["CPR_VAR_DIR", "RM_PASSWORD", "DATABASE_URL"])
+def test_bytes_that_are_no_text_are_one_line_that_does_not_show_them(name: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        config.load({name: "sqlite:////B\udcfcro"})
+    said = f"{name} holds bytes that are no text in utf-8: choose another value or place"
+    assert str(raised.value) == said
+
+
+def test_below_a_directory_whose_name_is_no_text_every_command_is_one_line(tmp_path: Path) -> None:
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/B\xfcro"))
+    place.mkdir()
+    done = command(["status"], clean_environment(), place)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: CPR_VAR_DIR holds bytes that are no text")
+    assert done.stderr.count("\n") == 1

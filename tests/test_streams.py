@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,48 @@ def test_a_process_logs_on_once_it_can(tmp_path: Path, form: str, redirection: s
     found = path.read_text()
     assert "kept" in found
     assert "3 lines before this one" in found
+
+
+def test_a_reader_who_stops_is_waited_for_once_and_told_how_much_is_lost() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"x" * fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ))
+    lossy = streams.Lossy(writing, patience_seconds=0.2)
+    began = time.monotonic()
+    for _ in range(100):
+        lossy.write(b"lost\n")
+    assert 0.2 <= time.monotonic() - began < 3
+    os.read(reading, 1_000_000)
+    lossy.write(b"y" * 10_000 + b"\n")  # in pieces
+    assert os.read(reading, 1_000_000).decode() == f"{streams.lost_lines(100)}\n{'y' * 10_000}\n"
+    for each in (reading, writing):
+        os.close(each)
+
+
+STOPPED = """
+import logging
+from cprqueue import log, streams
+from cprqueue.cli import program_log
+log.set_up("text", patience_seconds=0.1)
+streams.protect_output()
+logging.error("lost"); print("lost")
+log.write_text("lost"); log.write_line("lost")
+program_log.CLOSING_SECONDS = 0.1
+shown = program_log.ProgramLog(as_json=False, on_all_ready=lambda: None)
+shown.say("lost"); shown.say_out("ready"); shown.close()
+"""
+
+
+def test_no_program_waits_for_a_reader_who_has_stopped() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"x" * fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ))
+    subprocess.run(
+        [sys.executable, "-c", STOPPED],
+        cwd=ROOT,
+        env=clean_environment(),
+        stdout=writing,
+        stderr=writing,
+        check=True,
+        timeout=60,
+    )
+    for each in (reading, writing):
+        os.close(each)

@@ -49,7 +49,8 @@ class ProgramLog:
         self._all_ready = False
         self._flower_warns = False
         self._hidden: dict[str, deque[str]] = {}
-        self._writer = _Writer(log.lost_as_json if as_json else streams.lost_lines)
+        self._writer = _Writer(2, log.lost_as_json if as_json else streams.lost_lines)
+        self._out = _Writer(1, streams.lost_lines)
 
     def __call__(self, event: Event) -> None:
         """Take one event of the supervisor."""
@@ -72,9 +73,14 @@ class ProgramLog:
         """Print a line of ``up`` itself."""
         self._writer.put(log.json_line(text, name=__name__) if self._as_json else text)
 
+    def say_out(self, text: str) -> None:
+        """Print a line on standard output, which stops nothing either."""
+        self._out.put(text)
+
     def close(self) -> None:
         """Wait until all is printed, or nobody reads it."""
         self._writer.close()
+        self._out.close()
 
     def _pass_on(self, program: str, line: str) -> None:
         if self._is_shown(program, line):
@@ -116,8 +122,8 @@ class ProgramLog:
 class _Writer:
     """Prints lines from a thread of its own: a reader who stops reading stops nothing else."""
 
-    def __init__(self, told: streams.Told) -> None:
-        self._stream = streams.Lossy(2, told)
+    def __init__(self, descriptor: int, told: streams.Told) -> None:
+        self._stream = streams.Lossy(descriptor, told)
         self._lines: queue.Queue[str | None] = queue.Queue(BACKLOG_LINES)
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()

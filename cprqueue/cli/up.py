@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from cprqueue import config, log, streams
-from cprqueue.cli import console
 from cprqueue.cli.canaries import Canaries
 from cprqueue.cli.program_log import ProgramLog
 from cprqueue.cli.silences import Silences
@@ -113,10 +112,7 @@ def _run(
     starter: Starter,
 ) -> int:
     def all_ready() -> None:
-        try:
-            console.say("ready")
-        except (console.OutputClosed, console.OutputFailed):
-            console.give_up_output()  # nobody reads it
+        program_log.say_out("ready")
         for place in places:
             program_log.say(place)
         program_log.say(

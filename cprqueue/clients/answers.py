@@ -81,4 +81,4 @@ def _by_position(found: object) -> dict[int, Mapping[str, Json]]:
         pairs = [(str(n), value) for n, value in enumerate(found, 1)]
     else:
         pairs = []
-    return {int(k): v for k, v in pairs if k.isdigit() and isinstance(v, Mapping)}
+    return {int(k): v for k, v in pairs if k.isdecimal() and isinstance(v, Mapping)}

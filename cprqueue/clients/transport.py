@@ -8,9 +8,7 @@ body: those may carry secrets or addresses.
 from __future__ import annotations
 
 import json
-import re
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,12 +17,14 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError, LocationValueError, ReadTimeoutError
 
 from cprqueue.boot_clock import boot_seconds
+from cprqueue.clients.time_limit import Limit, LimitedAdapter, limited
+from cprqueue.clients.unreachable import reason
 from cprqueue.config import authorities
+from cprqueue.domain.mapping import read_text
 from cprqueue.domain.models import Json
 from cprqueue.errors import (
     AccessStopped,
@@ -38,7 +38,13 @@ from cprqueue.settings.values import is_loopback
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
+LIST_SECONDS = 300
+"""How long the beginning of an answer of any size may take: it is made whole before it is sent."""
+
 PIECE = 64 * 1024
+MOST_BYTES = 64 * 1024 * 1024
+"""Of an answer that is kept in memory; those that are documented have some hundred kilobytes."""
+
 Query: TypeAlias = Mapping[str, str | int]
 STOPPING = frozenset({401, 402, 403, 499})
 
@@ -93,11 +99,11 @@ class Transport:
         """How far the service's clock is ahead of ours, by the Date of its last answer."""
         self._answered_at = 0.0
         self._date: datetime | None = None
-        self.session = requests.Session()
+        self.session = _Session()
         self.session.trust_env = False  # a .netrc would take the place of our credentials
         self.session.verify = authorities() or True
         self.session.proxies = proxies(self.base_url)
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=4, max_retries=0)
+        adapter = LimitedAdapter(pool_connections=2, pool_maxsize=4, max_retries=0)
         self.session.mount("https://", adapter)
         self.session.mount("http://", adapter)
 
@@ -128,8 +134,11 @@ class Transport:
         ServiceUnreachable where no complete answer came; the request may have had its effect.
         """
         what = f"{self.service}: {method} {path}"
-        with self._open(what, method, path, params, headers, json_body, form) as response:
-            reply = self._reply(response, what)
+        with (
+            limited(self.total_seconds, READ_SECONDS) as limit,
+            self._open(limit, what, method, path, params, headers, json_body, form) as response,
+        ):
+            reply = _reply(response, what, limit)
         if reply.status not in accept:
             raise error_for(reply, self.cures)
         return reply
@@ -143,21 +152,27 @@ class Transport:
         headers: Mapping[str, str],
         total_seconds: float,
         accept: frozenset[int] = frozenset({200}),
+        alive: Callable[[], None] = lambda: None,
     ) -> Iterator[Iterator[bytes]]:
-        """Open a GET whose body is read in pieces; for answers of any size."""
-        what = f"{self.service}: GET {path}"
-        with self._open(what, "GET", path, params, headers) as response:
-            if response.status_code not in accept:
-                raise error_for(self._reply(response, what), self.cures)
-            yield _chunks(response, what, total_seconds)
+        """Open a GET whose body is read in pieces; for answers of any size.
 
-    def _reply(self, response: requests.Response, what: str) -> Reply:
-        body = b"".join(_chunks(response, what, self.total_seconds))
-        return Reply(status=response.status_code, body=body, headers=response.headers, what=what)
+        ``alive`` is called every few seconds while nothing comes; the beginning may take longer
+        than that of any other request.
+        """
+        what = f"{self.service}: GET {path}"
+        with (
+            limited(total_seconds, min(LIST_SECONDS, total_seconds), alive) as limit,
+            self._open(limit, what, "GET", path, params, headers) as response,
+        ):
+            limit.idle_seconds = READ_SECONDS
+            if response.status_code not in accept:
+                raise error_for(_reply(response, what, limit), self.cures)
+            yield _chunks(response, what, limit)
 
     @contextmanager
     def _open(
         self,
+        limit: Limit,
         what: str,
         method: str,
         path: str,
@@ -170,7 +185,7 @@ class Transport:
             response = self.session.request(
                 method,
                 self.base_url + path,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                timeout=(CONNECT_SECONDS, limit.idle_seconds),
                 allow_redirects=False,
                 stream=True,
                 params=params,
@@ -178,8 +193,10 @@ class Transport:
                 json=json_body,
                 data=form,
             )
-        except requests.RequestException as error:
-            raise ServiceUnreachable(f"{what}: {_plain(error)}{self.cures.address}") from None
+        except (requests.RequestException, LocationValueError) as error:
+            seconds = limit.seconds if limit.is_over else limit.idle_seconds
+            plain = reason(error, seconds, CONNECT_SECONDS)
+            raise ServiceUnreachable(f"{what}: {plain}{self.cures.address}") from None
         with response:
             self._date, self._answered_at = _date(response.headers.get("Date")), boot_seconds()
             self.ahead = self._date - datetime.now(UTC) if self._date else None
@@ -198,51 +215,38 @@ def _date(text: str | None) -> datetime | None:
         return None
     try:
         return parsedate_to_datetime(text).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
-def _chunks(response: requests.Response, what: str, total_seconds: float) -> Iterator[bytes]:
-    deadline = time.monotonic() + total_seconds
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Look at no redirect: requests reads the whole body of one, without any limit."""
+
+
+def _reply(response: requests.Response, what: str, limit: Limit) -> Reply:
+    body = bytearray()
+    for chunk in _chunks(response, what, limit):
+        body += chunk
+        if len(body) > MOST_BYTES:
+            size = MOST_BYTES // 1024 // 1024
+            raise UnreadableAnswer(f"{what} answered with more than {size} MB")
+    headers = response.headers
+    return Reply(status=response.status_code, body=bytes(body), headers=headers, what=what)
+
+
+def _chunks(response: requests.Response, what: str, limit: Limit) -> Iterator[bytes]:
     try:
-        # Not iter_content: it waits for a full piece, and so lets a slow drip go on for ever.
+        # Not iter_content: it waits for a full piece, however slowly that comes.
         while chunk := response.raw.read1(PIECE, decode_content=True):
             yield chunk
-            if time.monotonic() > deadline:
-                raise ServiceUnreachable(f"{what}: no complete answer in {total_seconds:.0f} s")
     except ReadTimeoutError:
-        text = f"{what}: the answer stopped in the middle for {READ_SECONDS} s"
-        raise ServiceUnreachable(text) from None
+        text = f"the answer stopped in the middle for {READ_SECONDS} s"
+        if limit.is_over:
+            text = f"no complete answer in {limit.seconds:.0f} s"
+        raise ServiceUnreachable(f"{what}: {text}") from None
     except (HTTPError, OSError):
         raise ServiceUnreachable(f"{what}: the answer was cut short (connection closed)") from None
-
-
-def _plain(error: requests.RequestException) -> str:
-    """Say what happened; the exception's own text may hold the URL with its query."""
-    if isinstance(error, requests.ConnectTimeout):
-        return f"no connection within {CONNECT_SECONDS} s"
-    if isinstance(error, requests.Timeout):
-        return f"no answer within {READ_SECONDS} s"
-    if isinstance(error, requests.exceptions.SSLError):
-        return _insecure(str(error))
-    if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy (HTTPS_PROXY) is not there, or refuses to connect us"
-    if isinstance(error, requests.ConnectionError):
-        return "connection refused, closed or name not found"
-    return type(error).__name__
-
-
-def _insecure(text: str) -> str:
-    if "self-signed" in text or "self signed" in text or "local issuer" in text:
-        return (
-            "its certificate is signed by an authority that is not known here: name the file "
-            "of your company's authority in REQUESTS_CA_BUNDLE"
-        )
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        reason = re.search(r"verify failed: ([^(]*[^( ])", text)  # Python 3.13 has more of them
-        shown = f" ({reason[1]})" if reason else ""
-        return f"its certificate is not valid for this host, or not now{shown}"
-    return "the secure connection failed (certificate?)"
 
 
 def error_for(reply: Reply, cures: Cures = NO_CURES) -> Exception:
@@ -268,10 +272,10 @@ def _own_words(reply: Reply) -> str:
     error = data.get("error", data.get("Message", ""))
     if isinstance(error, dict):
         error = error.get("message", "")
-    words = " ".join(f"{error or ''} {data.get('error_description') or ''}".split())
+    words = read_text(f"{error or ''} {data.get('error_description') or ''}")
     return f": {words[:200]}" if words else ""
 
 
 def _retry_after(reply: Reply) -> float | None:
     text = reply.headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else None
+    return float(text) if text.isascii() and text.isdigit() else None

@@ -51,16 +51,16 @@ def read_job(item: object) -> Job:
         raise UnreadableAnswer("RestorationManager sent a job without a whole number as jobId")
     return Job(
         job_id=job_id,
-        job_number=_text(by_name.get("jobjobid")),
-        job_name=_text(by_name.get("jobname")),
+        job_number=read_text(by_name.get("jobjobid")),
+        job_name=read_text(by_name.get("jobname")),
         site_id=_whole(by_name.get("siteid")),
-        status=_text(by_name.get("jobstatus")),
-        progress=_text(by_name.get("jobprogress")),
+        status=read_text(by_name.get("jobstatus")),
+        progress=read_text(by_name.get("jobprogress")),
         address=Address(
-            addr1=_text(_decoded(by_name.get("jobaddress1"))),
-            addr2=_text(_decoded(by_name.get("jobaddress2"))),
-            city=_text(_decoded(by_name.get("jobcity"))),
-            state=_text(_decoded(by_name.get("jobstatecd"))),
+            addr1=read_text(_decoded(by_name.get("jobaddress1"))),
+            addr2=read_text(_decoded(by_name.get("jobaddress2"))),
+            city=read_text(_decoded(by_name.get("jobcity"))),
+            state=read_text(_decoded(by_name.get("jobstatecd"))),
             zip=read_zip(_decoded(by_name.get("jobzip"))),
         ),
     )
@@ -78,7 +78,7 @@ def read_zip(value: object) -> str:
     """Return a ZIP as text; a number gets back the leading zeros that it lost."""
     number = None if isinstance(value, str) and "." not in value else _whole(value)
     if number is None:
-        return _text(value)
+        return read_text(value)
     return f"{number:05d}" if number > 0 else ""
 
 
@@ -125,7 +125,7 @@ def read_unread(item: object, *, place: int) -> Unread:
         place=place,
         byte=item.byte if isinstance(item, Damaged) else None,
         job_id=_whole(job_id),
-        job_number=_text(by_name.get("jobjobid"))[:64],
+        job_number=read_text(by_name.get("jobjobid"))[:64],
         is_job=isinstance(item, Damaged) or job_id not in (None, ""),
     )
 
@@ -156,16 +156,16 @@ def read_location(item: Mapping[str, Json]) -> Location:
     return Location(
         id=_need_id(item, "location"),
         address=Address(
-            addr1=_text(item.get("addr1")),
-            addr2=_text(item.get("addr2")),
-            city=_text(item.get("city")),
-            state=_text(item.get("state")),
+            addr1=read_text(item.get("addr1")),
+            addr2=read_text(item.get("addr2")),
+            city=read_text(item.get("city")),
+            state=read_text(item.get("state")),
             zip=read_zip(item.get("zip")),
         ),
         active=truth(item.get("active", True)),
         jobcode_ids=_ids(linked.get("jobcodes") if isinstance(linked, Mapping) else None),
         last_modified=read_time(item.get("last_modified")),
-        geocoding_status=_text(item.get("geocoding_status"))[:STATUS_LIMIT],
+        geocoding_status=read_text(item.get("geocoding_status"))[:STATUS_LIMIT],
     )
 
 
@@ -176,8 +176,8 @@ def read_item_result(item: Mapping[str, Json]) -> ItemResult:
         raise UnreadableAnswer("QuickBooks Time answered an item without a _status_code")
     return ItemResult(
         code=code,
-        message=_text(item.get("_status_message")),
-        extra=_text(item.get("_status_extra")),
+        message=read_text(item.get("_status_message")),
+        extra=read_text(item.get("_status_extra")),
         id=_whole(item.get("id")),
     )
 
@@ -215,7 +215,8 @@ def _ids(value: object) -> tuple[int, ...]:
     return tuple(number for number in map(_whole, value) if number is not None)
 
 
-def _text(value: object) -> str:
+def read_text(value: object) -> str:
+    """Return a text of either service in one line, without what nobody sees or can store."""
     if value is None or isinstance(value, (Mapping, list)):
         return ""
     return cut(" ".join(composed(_fit(value)).split()), TEXT_LIMIT)

@@ -20,6 +20,8 @@ from typing import Any, Protocol
 
 from kombu.transport import redis as kombu_redis
 
+from cprqueue import config
+
 Message = Any
 """kombu's; it ships no types."""
 
@@ -141,8 +143,9 @@ class AtOnce:
 
     def _taken_at(self) -> float:
         """Return the moment to note: kombu gives out again what is older than its timeout."""
+        again_seconds = float(config.test_hook("CPR_TEST_AGAIN_SECONDS") or AGAIN_SECONDS)
         timeout_seconds = float(self._channel.visibility_timeout)
-        return time.time() - max(0.0, timeout_seconds - AGAIN_SECONDS)
+        return time.time() - max(0.0, timeout_seconds - again_seconds)
 
     def acknowledge(self, messages: Sequence[Message]) -> None:
         """Do what ``Taking`` says."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field
 from difflib import get_close_matches
@@ -30,6 +31,7 @@ class SettingReader:
             default = default.absolute()
         try:
             text = self._text(name, may_be_file=not declared.repr)
+            _require_text(text or str(default))
             return declared.metadata["read"](text) if text else default
         except ValueError as error:
             self.problems.append(f"{name} {error}")
@@ -41,6 +43,16 @@ class SettingReader:
         if text and path:
             raise ValueError(f"and {name}_FILE are both set: leave one of them empty")
         return _secret_in(path) if path else text
+
+
+def _require_text(text: str) -> None:
+    """Refuse bytes that are no text, as an old system's umlaut in a directory's name."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        # The text may be a secret, so the message never shows it.
+        encoding = sys.getfilesystemencoding()
+        raise ValueError(
+            f"holds bytes that are no text in {encoding}: choose another value or place"
+        )
 
 
 def _secret_in(path: str) -> str:

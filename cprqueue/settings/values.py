@@ -156,7 +156,8 @@ def web_url(text: str) -> str:
     """Read an address to call. It is as good as a password, so the message never shows it."""
     try:
         parts = urlsplit(text)
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        fine = parts.scheme in ("http", "https") and parts.port != 0
+        fine = fine and bool(_host(parts.hostname or ""))
     except ValueError:
         fine = False
     if not fine or any(character.isspace() for character in text):
@@ -169,6 +170,7 @@ def service_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         port = parts.port
+        _host(parts.hostname or "")
     except ValueError:
         raise ValueError("has a host or port that cannot be: ports go from 1 to 65535") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -180,6 +182,14 @@ def service_url(text: str) -> str:
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(f"sends secrets to {parts.hostname} unencrypted: use https://")
     return text.rstrip("/")
+
+
+def _host(host: str) -> str:
+    """Return a host as the name service is asked for it. Raises ValueError for a..b, for example.
+
+    The network's libraries raise what nobody expects of them there.
+    """
+    return host.encode("idna").decode() if host else ""
 
 
 def is_loopback(host: str) -> bool:

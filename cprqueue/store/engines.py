@@ -45,7 +45,7 @@ _ON_CONNECT = {
     " QUOTED_IDENTIFIER ON; SET NUMERIC_ROUNDABORT, XACT_ABORT, NOCOUNT OFF;"
     f" SET LOCK_TIMEOUT {BUSY_SECONDS * 1000}",
     # The comment is read by MariaDB alone: MySQL has no such variable.
-    "mysql": f"SET SESSION innodb_lock_wait_timeout = {BUSY_SECONDS}"
+    "mysql": f"SET SESSION sql_safe_updates = 0, innodb_lock_wait_timeout = {BUSY_SECONDS}"
     f" /*M! , max_statement_time = {STATEMENT_SECONDS}"
     f", idle_transaction_timeout = {IDLE_SECONDS} */",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,26 @@ def test_only_what_changed_since_is_asked_for(
     sandbox: Sandbox, rm: RestorationManager, tmp_path: Path
 ) -> None:
     assert download(rm, tmp_path / "x", datetime(2099, 1, 1, tzinfo=UTC)) == []
+
+
+@pytest.mark.parametrize(
+    ("ahead", "asked"),
+    [(-2.0, "2026-03-08T12:00:00Z"), (2.0, "2026-03-10T12:00:00Z"), (0.0, "2026-03-10T12:00:00Z")],
+)
+def test_a_machine_that_is_days_ahead_of_it_asks_as_much_further_back(
+    sandbox: Sandbox,
+    rm: RestorationManager,
+    tmp_path: Path,
+    ahead: float,
+    asked: str,
+) -> None:
+    rm.login()
+    rm.transport.ahead = timedelta(days=ahead)
+    download(rm, tmp_path / "x", datetime(2026, 3, 10, 12, tzinfo=UTC))
+    assert sandbox.calls[-1].query["ModifiedSince"] == asked
+    rm.transport.ahead = timedelta(days=-10_000)
+    download(rm, tmp_path / "x", datetime(2026, 3, 10, 12, tzinfo=UTC))
+    assert sandbox.calls[-1].query["ModifiedSince"] == "2014-12-22T00:00:00Z"
 
 
 @pytest.mark.parametrize("single", [False, True])

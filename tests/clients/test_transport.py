@@ -117,7 +117,7 @@ def test_nobody_there_is_unreachable() -> None:
     with pytest.raises(errors.ServiceUnreachable) as raised:
         nobody.request("POST", "/api/login")
     assert str(raised.value) == (
-        "RestorationManager: POST /api/login: connection refused, closed or name not found"
+        "RestorationManager: POST /api/login: no connection (Connection refused)"
     )
 
 

@@ -193,7 +193,8 @@ def test_what_a_killed_process_took_comes_again_long_before_the_visibility_timeo
     line.taking.take(1)
     line.channel.qos.restore_visible(interval=1)
     assert line.waiting() == [2], "it may still be at work"
-    monkeypatch.setattr("cprqueue.runtime.taking.AGAIN_SECONDS", 0)
+    monkeypatch.setenv("CPR_TESTING", "1")
+    monkeypatch.setenv("CPR_TEST_AGAIN_SECONDS", "0")
     line.taking.take(1)
     line.channel.qos.restore_visible(interval=1)
     assert (line.waiting(), line.unacknowledged()) == ([2], (1, 1))

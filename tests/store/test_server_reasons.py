@@ -8,8 +8,11 @@ from sqlalchemy import text
 from cprqueue.errors import DatabaseUnavailable
 from cprqueue.operating.checking import parts
 from cprqueue.services.reports.checkup import Checkup
+from cprqueue.store import schema
 from cprqueue.store.database import Database
 from tests.office import MakeOffice
+from tests.other_servers import new_database
+from tests.own_servers import pooled
 
 
 def read_only(url: str) -> str:
@@ -37,3 +40,18 @@ def test_a_statement_that_took_too_long_is_not_called_a_clash(postgres_url: str)
     with pytest.raises(DatabaseUnavailable, match="what keeps the server busy"):
         sleep()
     db.close()
+
+
+def test_a_server_that_refuses_updates_without_a_key_refuses_none_of_ours() -> None:
+    with new_database("CPR_TEST_MARIADB_URL") as url:
+        db = Database(f"{url}&INITSTMT=SET+SESSION+sql_safe_updates%3D1")
+        schema.upgrade(db)  # with an update of whole tables
+        db.close()
+
+
+def test_a_pooler_that_allows_no_transaction_is_told_apart(postgres_url: str) -> None:
+    with pooled(postgres_url, connections=1, mode="statement") as url:
+        db = Database(url)
+        with pytest.raises(DatabaseUnavailable, match="pool_mode to transaction"), db.read():
+            pass
+        db.close()

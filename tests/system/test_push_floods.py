@@ -24,7 +24,12 @@ from tests.running import System
 ALL, LIMIT = 120, 24
 EMPTY = dict.fromkeys(("jobAddress1", "jobAddress2", "jobCity", "jobStateCd", "jobZip"), "")
 CLOSED = {"jobProgress": "Paid in Full - File Closed"}
-ENV = {"QBT_RATE_LIMIT": "5000", "CPR_LEASE_SECONDS": "3", "QBT_RETRY_BASE_SECONDS": "0.05"}
+ENV = {
+    "QBT_RATE_LIMIT": "5000",
+    "CPR_LEASE_SECONDS": "3",
+    "QBT_RETRY_BASE_SECONDS": "0.05",
+    "CPR_TEST_AGAIN_SECONDS": "5",  # what a killed process had taken along comes again after this
+}
 
 Jobs = list[dict[str, Any]]
 

@@ -29,7 +29,8 @@ from cprqueue.store import schema
 from cprqueue.store.database import Database
 
 READY_SECONDS = 90
-STOP_SECONDS = 5
+STOP_SECONDS = 12
+"""A worker that ends waits for its last question to the broker, which takes up to five seconds."""
 OURS = (*PREFIXES, "CELERY_", "DATABASE_")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from cprqueue.log import printable
+
 
 def clean(text: str) -> str:
     """Return text from outside with all that is not printable as Python writes it: ``\\n``."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return printable(text)
 
 
 def cell(value: object) -> str:
