@@ -93,17 +93,16 @@ def _places(
 
 
 def _run_once(program: Program, starter: Starter) -> int:
-    """Run ``program`` to its end and print what it says; return its exit code."""
-    process = starter.start(program)
+    """Run ``program`` to its end and print what it says, as it says it; return its exit code."""
+    process, lossy = starter.start(program), streams.Lossy(2)
     try:
         with process.stdout or nullcontext() as output:
-            said = output.read() if output else b""
-        code = process.wait()
+            for line in output or ():
+                lossy.write(line)
+        return process.wait()
     except BaseException:
         kill_group(process.pid)
         raise
-    streams.Lossy(2).write(said)
-    return code
 
 
 def _run(

@@ -36,7 +36,7 @@ CURES = {
     "read-only": _FULL,
     "statement timeout": "see what keeps the server busy, and whether its limit is long enough",
     "statement pooling mode": "set PgBouncer's pool_mode to transaction or session",
-    "idle-in-transaction": "let its idle_in_transaction_session_timeout be a minute or more",
+    "idle-in-transaction": "see what kept this process from its work for so long",
 }
 """What to do about what a server says."""
 

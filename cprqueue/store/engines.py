@@ -20,15 +20,17 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from cprqueue.errors import SettingsError
-from cprqueue.store import sqlite_file
+from cprqueue.store import odbc_waits, sqlite_file
 from cprqueue.store.chunks import MOST_PARAMETERS
+from cprqueue.store.odbc_waits import STATEMENT_SECONDS
 from cprqueue.store.transience import Trouble, codes_of, trouble
 
 BUSY_SECONDS = 30
 """Longest wait for a lock, on every database."""
 
-STATEMENT_SECONDS = 60
-"""Longest time of one statement on a server; ours take far less."""
+IDLE_SECONDS = 30
+"""After so long without a word in a transaction the server ends it, and its locks: the way to us
+may have fallen silent, which a server learns after hours. Ours wait for nothing but statements."""
 
 LOGIN_SECONDS = 10
 """Longest time for a server to answer a login."""
@@ -44,13 +46,15 @@ _ON_CONNECT = {
     f" SET LOCK_TIMEOUT {BUSY_SECONDS * 1000}",
     # The comment is read by MariaDB alone: MySQL has no such variable.
     "mysql": f"SET SESSION sql_safe_updates = 0, innodb_lock_wait_timeout = {BUSY_SECONDS}"
-    f" /*M! , max_statement_time = {STATEMENT_SECONDS} */",
+    f" /*M! , max_statement_time = {STATEMENT_SECONDS}"
+    f", idle_transaction_timeout = {IDLE_SECONDS} */",
 }
 
 _ON_BEGIN = {
     # Transaction by transaction: what is set for longer would reach others through a pooler.
     "postgresql": f"SELECT set_config('lock_timeout', '{BUSY_SECONDS}s', true),"
-    f" set_config('statement_timeout', '{STATEMENT_SECONDS}s', true)",
+    f" set_config('statement_timeout', '{STATEMENT_SECONDS}s', true),"
+    f" set_config('idle_in_transaction_session_timeout', '{IDLE_SECONDS}s', true)",
 }
 
 # SQL Server and PostgreSQL show what was to be written: an address, perhaps. A number follows.
@@ -62,7 +66,7 @@ _ODBC = {"timeout": LOGIN_SECONDS}
 
 _MARIADB_WAITS = {
     "CONN_TIMEOUT": str(LOGIN_SECONDS),  # its driver takes no notice of ODBC's own
-    "READ_TIMEOUT": str(STATEMENT_SECONDS + 15),
+    "READ_TIMEOUT": str(STATEMENT_SECONDS + 15),  # where odbc_waits does not know the socket
     "WRITE_TIMEOUT": "60",
 }
 
@@ -71,10 +75,10 @@ _ARGUMENTS: Mapping[tuple[str, str], Mapping[str, object]] = {
         "client_encoding": "utf8",  # whatever the database's is: who cannot hold a name says so
         "prepare_threshold": None,
         "connect_timeout": LOGIN_SECONDS,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
         "keepalives_count": 3,
-        "tcp_user_timeout": 60_000,
+        "tcp_user_timeout": 20_000,
     },
     ("mssql", "pyodbc"): _ODBC,
     # OPTION 2: count the rows that an UPDATE found, as every other database does; by default this
@@ -120,6 +124,8 @@ def _server_engine(url: URL) -> Engine:
     event.listen(engine, "handle_error", _note_loss)
     if engine.dialect.driver == "psycopg":
         _limit_psycopg(engine)
+    if engine.dialect.driver == "pyodbc":
+        odbc_waits.limit(engine)
     if engine.dialect.name == "mssql":
         engine.dialect.insertmanyvalues_max_parameters = MOST_PARAMETERS
     return engine
@@ -153,7 +159,7 @@ def _limit_waits(engine: Engine) -> None:
     def _connect(connection: DBAPIConnection, _record: object) -> None:
         if statement := _ON_CONNECT.get(family):
             cursor = connection.cursor()
-            cursor.execute(statement)
+            engine.dialect.do_execute(cursor, statement, ())
             cursor.close()
             connection.commit()
         if (family, engine.dialect.driver) == ("mssql", "pyodbc"):

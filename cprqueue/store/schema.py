@@ -6,6 +6,7 @@ Alembic is loaded only where a migration has to run: nearly every command asks w
 from __future__ import annotations
 
 import io
+import logging
 import time
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -27,12 +28,15 @@ HEAD = "0007"
 """The newest migration; a test compares it with the scripts."""
 
 TRIES = 5
+SILENT_SECONDS = 8.0
+"""A try that failed after so long found a server that gives no answer; one more is enough."""
 
 NEWER = (
     "put the version of cprqueue back that it was used with (its `cprqueue migrate --back-to "
     f"{HEAD}` makes them fit for this one), or restore an older backup"
 )
 
+log = logging.getLogger(__name__)
 _SCRIPTS = resources.files("cprqueue") / "migrations"
 
 
@@ -40,9 +44,11 @@ def upgrade(db: Database) -> None:
     """Run the missing migrations; safe to repeat and to run on several hosts at once.
 
     Where two hosts begin together, one meets the other's half-made tables, fails, waits, and
-    finds the work done.
+    finds the work done. A server that gives no answer is asked twice; the first time is logged.
     """
+    silent = 0
     for attempt in range(1, TRIES + 1):
+        began = time.monotonic()
         try:
             if not is_current(db):
                 _raise_if_newer(db)
@@ -51,9 +57,13 @@ def upgrade(db: Database) -> None:
             with db.begin() as conn:
                 locks.ensure(conn)
             return
-        except ServiceUnreachable:
-            if attempt == TRIES or db.is_sqlite:  # there everybody waits for his turn anyway
+        except ServiceUnreachable as error:
+            silent += time.monotonic() - began > SILENT_SECONDS
+            # On SQLite everybody waits for his turn anyway.
+            if attempt == TRIES or db.is_sqlite or silent > 1:
                 raise
+            if silent:
+                log.warning("%s; trying once more", error)
         except DBAPIError as error:
             if attempt == TRIES:
                 raise _not_made(db, error) from None
