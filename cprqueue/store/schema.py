@@ -29,7 +29,7 @@ HEAD = "0007"
 
 TRIES = 5
 SILENT_SECONDS = 8.0
-"""A try that failed after so long found a server that gives no answer; one more is enough."""
+"""A try that failed after so long found a server that gives no answer; two more are enough."""
 
 NEWER = (
     "put the version of cprqueue back that it was used with (its `cprqueue migrate --back-to "
@@ -44,7 +44,7 @@ def upgrade(db: Database) -> None:
     """Run the missing migrations; safe to repeat and to run on several hosts at once.
 
     Where two hosts begin together, one meets the other's half-made tables, fails, waits, and
-    finds the work done. A server that gives no answer is asked twice; the first time is logged.
+    finds the work done. A server that gives no answer is asked three times, and the log says so.
     """
     silent = 0
     for attempt in range(1, TRIES + 1):
@@ -60,10 +60,10 @@ def upgrade(db: Database) -> None:
         except ServiceUnreachable as error:
             silent += time.monotonic() - began > SILENT_SECONDS
             # On SQLite everybody waits for his turn anyway.
-            if attempt == TRIES or db.is_sqlite or silent > 1:
+            if attempt == TRIES or db.is_sqlite or silent > 2:
                 raise
             if silent:
-                log.warning("%s; trying once more", error)
+                log.warning("%s; trying again", error)
         except DBAPIError as error:
             if attempt == TRIES:
                 raise _not_made(db, error) from None
