@@ -35,8 +35,11 @@ help: ## show these lines
 demo: $(RUN_READY) ## set up all, then show the whole system at work on local parts
 	@$(BIN)/python -m cprqueue demo
 
+# Those of pushes and prunes work through whole lives of an installation.
+QUICK = --ignore tests/system --ignore tests/services/push --ignore tests/services/prune -m "not slow"
+
 quick: $(DEV_READY) ## the tests that need no processes and no minutes, for while you write
-	@$(PYTEST) --ignore tests/system -m "not slow"
+	@$(PYTEST) $(QUICK)
 
 test: $(DEV_READY) ## set up all, then run every test and print the branch coverage
 	@$(PYTEST) $(COVERAGE)

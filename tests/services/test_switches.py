@@ -59,6 +59,7 @@ class Row:
     rm: Values = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     patience: float = 5.0
+    tries: int = TRIES
 
 
 def each(*values: Any, says: str = HOLDS, **how: Any) -> list[Row]:
@@ -82,12 +83,12 @@ QBT: dict[str, list[Row]] = {
     "rate_window": each("sliding", qbt=FEW),
     "retry_after": each(True, qbt=FEW),
     "force_status": each(
-        401, 402, 403, 413, 417, 429, 499, 500, 501, 503, says=STOPS, patience=0.2
+        401, 402, 403, 413, 417, 429, 499, 500, 501, 503, says=STOPS, patience=0.2, tries=3
     ),
     "act_then_status": each(
-        401, 402, 403, 413, 417, 429, 499, 500, 501, 503, says=STOPS, patience=0.2
+        401, 402, 403, 413, 417, 429, 499, 500, 501, 503, says=STOPS, patience=0.2, tries=3
     ),
-    "forced_body": each("html", qbt={"force_status": 503}, says=STOPS, patience=0.2),
+    "forced_body": each("html", qbt={"force_status": 503}, says=STOPS, patience=0.2, tries=3),
     "strict_filters": ON,
     "unknown_parameter_refused": ON,
     "since_inclusive": OFF,
@@ -210,7 +211,7 @@ class Life:
         self.office = office
         self.app, self.rm, self.qbt = office.app, office.sandbox.rm, office.sandbox.qbt
         self.said: list[str] = []
-        self.patience = 5.0
+        self.patience, self.tries = 5.0, TRIES
         self.unmanaged = set(self._by_hand())
 
     def _by_hand(self) -> Iterator[int]:
@@ -234,7 +235,7 @@ class Life:
 
     def attempt(self, act: Callable[[], T]) -> T | None:
         """Do it, again where that may help, as workers do."""
-        for _ in range(TRIES):
+        for _ in range(self.tries):
             try:
                 return act()
             except (Transient, AccessStopped) as error:
@@ -320,7 +321,7 @@ class Life:
 
     def mend(self) -> None:
         """What follows once both services behave: what was parked is tried again."""
-        self.patience = 5.0
+        self.patience, self.tries = 5.0, TRIES
         with self.app.db.begin() as conn:
             push_queue.requeue(conn, now=clock(conn))
         self.sync(complete=True)
@@ -392,7 +393,7 @@ def test_the_promise_holds_or_one_line_says_why_not(
     live: Callable[..., Life], service: str, name: str, row: Row
 ) -> None:
     life = live(**row.settings)
-    life.patience = row.patience
+    life.patience, life.tries = row.patience, row.tries
     given = {"qbt": row.qbt, "rm": row.rm}
     both = {"qbt": life.qbt.switches, "rm": life.rm.switches}
     given[service] = {**given[service], name: row.value}
