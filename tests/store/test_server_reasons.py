@@ -55,3 +55,14 @@ def test_a_pooler_that_allows_no_transaction_is_told_apart(postgres_url: str) ->
         with pytest.raises(DatabaseUnavailable, match="pool_mode to transaction"), db.read():
             pass
         db.close()
+
+
+def test_postgresqls_kernel_looks_for_a_client_that_is_gone(postgres_url: str) -> None:
+    db = Database(postgres_url)
+    with db.read() as conn:
+        idle, interval = (
+            conn.exec_driver_sql(f"SHOW tcp_keepalives_{name}").scalar()
+            for name in ("idle", "interval")
+        )
+    db.close()
+    assert (idle, interval) == ("10", "5")
