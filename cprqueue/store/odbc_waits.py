@@ -48,7 +48,7 @@ _LOGIN_PATIENCE_SECONDS = 1.0
 _OPEN_FILES = Path("/dev/fd")
 
 
-class _Link(NamedTuple):
+class _Socket(NamedTuple):
     """A driver's socket: its number may be another's once it is closed, its inode is not."""
 
     descriptor: int
@@ -96,13 +96,13 @@ class _Watch:
                 self._changed.wait(left)
 
 
-class _Links:
+class _Sockets:
     """The sockets of one engine's connections."""
 
     def __init__(self, url: URL) -> None:
         said = str(url.port or url.query.get("port", ""))
         self._port = int(said) if said.isdecimal() else _PORTS.get(url.get_backend_name(), 0)
-        self._of: dict[int, _Link] = {}
+        self._of: dict[int, _Socket] = {}
         self._lost_at = -math.inf
 
     def connect(self, make: Callable[[], T]) -> T:
@@ -112,22 +112,22 @@ class _Links:
         """
         alone = _logins.acquire(timeout=_LOGIN_PATIENCE_SECONDS)
         try:
-            before = _sockets()
+            before = _open_sockets()
             made = make()
-            found = [_Link(*one, time.monotonic()) for one in _sockets() - before]
+            found = [_Socket(*one, time.monotonic()) for one in _open_sockets() - before]
         finally:
             if alone:
                 _logins.release()
         self._of.pop(id(made), None)  # of an earlier one, at the same place in memory
-        if link := self._driver_s(found):
-            self._of[id(made)] = link
-            _keep_alive(link)
+        if one := self._leads_to_server(found):
+            self._of[id(made)] = one
+            _keep_alive(one)
         return made
 
-    def _driver_s(self, found: list[_Link]) -> _Link | None:
+    def _leads_to_server(self, found: list[_Socket]) -> _Socket | None:
         """Return the one that leads to the server's port, or the only one that leads anywhere."""
-        leads = {link: port for link in found if (port := _port_behind(link))}
-        there = [link for link, port in leads.items() if port == self._port] or list(leads)
+        leads = {one: port for one in found if (port := _port_behind(one))}
+        there = [one for one, port in leads.items() if port == self._port] or list(leads)
         return there[0] if len(there) == 1 else None
 
     def limited(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,38 +135,38 @@ class _Links:
 
         def within(subject: Any, *rest: Any, **options: Any) -> Any:
             key = id(_connection_of(subject))
-            link = self._of.pop(key, None) if name == "do_close" else self._of.get(key)
-            if link is None:
+            one = self._of.pop(key, None) if name == "do_close" else self._of.get(key)
+            if one is None:
                 return work(subject, *rest, **options)
-            if name == "do_close" and link.made_at < self._lost_at:
-                _cut(link)  # no last word to a server that has fallen silent since
-            with _watch.over(LIMITS[name], lambda: self._lose(link)):
+            if name == "do_close" and one.made_at < self._lost_at:
+                _cut(one)  # no last word to a server that has fallen silent since
+            with _watch.over(LIMITS[name], lambda: self._lose(one)):
                 return work(subject, *rest, **options)
 
         return within
 
-    def _lose(self, link: _Link) -> None:
+    def _lose(self, one: _Socket) -> None:
         self._lost_at = time.monotonic()
-        _cut(link)
+        _cut(one)
 
     def cut_all(self) -> None:
         """Cut what is still open."""
-        for link in self._of.values():
-            _cut(link)
+        for one in self._of.values():
+            _cut(one)
 
 
 def limit(engine: Engine) -> None:
     """Limit every wait for the server of this engine, whose driver is pyodbc."""
-    links = _Links(engine.url)
+    sockets = _Sockets(engine.url)
     for name in LIMITS:
-        setattr(engine.dialect, name, links.limited(name, getattr(engine.dialect, name)))
-    _limited[engine] = links
+        setattr(engine.dialect, name, sockets.limited(name, getattr(engine.dialect, name)))
+    _limited[engine] = sockets
 
     @event.listens_for(engine, "do_connect")
     def connect(
         dialect: Any, _record: object, args: list[Any], options: dict[str, Any]
     ) -> DBAPIConnection:
-        made: DBAPIConnection = links.connect(partial(dialect.connect, *args, **options))
+        made: DBAPIConnection = sockets.connect(partial(dialect.connect, *args, **options))
         return made
 
 
@@ -176,7 +176,7 @@ def _connection_of(subject: Any) -> Any:
     return getattr(subject, "connection", subject)
 
 
-def _sockets() -> set[tuple[int, int]]:
+def _open_sockets() -> set[tuple[int, int]]:
     """Return the number and inode of each socket that this process has open."""
     found = set()
     with suppress(FileNotFoundError):  # a system that does not list them
@@ -189,11 +189,11 @@ def _sockets() -> set[tuple[int, int]]:
 
 
 @contextmanager
-def _borrowed(link: _Link) -> Iterator[socket.socket]:
+def _borrowed(one: _Socket) -> Iterator[socket.socket]:
     """Yield a copy of the driver's socket. Raises OSError where that is closed."""
-    copy = os.dup(link.descriptor)
+    copy = os.dup(one.descriptor)
     try:
-        if os.fstat(copy).st_ino != link.inode:
+        if os.fstat(copy).st_ino != one.inode:
             raise OSError("closed: the number is another's by now")
         ours = socket.socket(fileno=copy)
     except OSError:
@@ -203,42 +203,44 @@ def _borrowed(link: _Link) -> Iterator[socket.socket]:
         yield ours
 
 
-def _port_behind(link: _Link) -> int | None:
+def _port_behind(one: _Socket) -> int | None:
     """Return the port that a connection over a network leads to; None for any other socket."""
-    with suppress(OSError), _borrowed(link) as ours:
+    with suppress(OSError), _borrowed(one) as ours:
         if ours.family in (socket.AF_INET, socket.AF_INET6) and ours.type == socket.SOCK_STREAM:
             return int(ours.getpeername()[1])
     return None
 
 
-def _keep_alive(link: _Link) -> None:
+def _keep_alive(one: _Socket) -> None:
     """Have the kernel find out about a dead network."""
-    with suppress(OSError), _borrowed(link) as ours:  # closed by now: whoever uses it is told
+    with suppress(OSError), _borrowed(one) as ours:  # closed by now: whoever uses it is told
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE.items():
             if (number := getattr(socket, name, None)) is not None:
                 ours.setsockopt(socket.IPPROTO_TCP, number, value)
 
 
-def _cut(link: _Link) -> None:
-    with suppress(OSError), _borrowed(link) as ours:  # closed already is as good
+def _cut(one: _Socket) -> None:
+    with suppress(OSError), _borrowed(one) as ours:  # closed already is as good
         ours.shutdown(socket.SHUT_RDWR)
 
 
-def _forget_threads() -> None:
+def _begin_in_child() -> None:
+    """Forget the threads, which are no more, and the engines, which are the parent's to close."""
     global _watch, _logins
     _watch, _logins = _Watch(), threading.Lock()
+    _limited.clear()
 
 
 @atexit.register
 def _close_all() -> None:
     """Close with limits what Python would otherwise close without, as its last act."""
-    for engine, links in list(_limited.items()):
+    for engine, sockets in list(_limited.items()):
         engine.dispose()
-        links.cut_all()
+        sockets.cut_all()
 
 
 _watch = _Watch()
 _logins = threading.Lock()
-_limited: WeakKeyDictionary[Engine, _Links] = WeakKeyDictionary()
-os.register_at_fork(after_in_child=_forget_threads)
+_limited: WeakKeyDictionary[Engine, _Sockets] = WeakKeyDictionary()
+os.register_at_fork(after_in_child=_begin_in_child)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 import threading
@@ -159,6 +160,28 @@ def test_tables_are_not_waited_for_where_the_database_is_silent(
     ]
 
 
+def test_a_forked_process_that_ends_closes_no_connection_of_its_parent(
+    mariadb: tuple[Proxy, Database],
+) -> None:
+    _way, db = mariadb
+
+    def connections() -> set[object]:
+        """Return the server's numbers for all that lie idle: they are handed out in turn."""
+        found = set()
+        for _ in range(engines.POOL):
+            with db.read() as conn:
+                found.add(conn.execute(text("SELECT CONNECTION_ID()")).scalar())
+        return found
+
+    before = connections()
+    child = os.fork()
+    if child == 0:
+        odbc_waits._close_all()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert connections() == before
+
+
 class Driver:
     """A connection of a driver that waits for ever; ``ping`` has its answer or its end."""
 
@@ -172,9 +195,9 @@ def test_any_driver_that_waits_in_a_socket_of_this_process_is_limited(
     monkeypatch.setitem(odbc_waits.LIMITS, "do_ping", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        links = odbc_waits._Links(make_url(f"mssql+pyodbc://u:p@127.0.0.1:{port}/d"))
-        ping = links.limited("do_ping", lambda driver: driver.socket.recv(1))
-        driver = links.connect(lambda: Driver(port))
+        sockets = odbc_waits._Sockets(make_url(f"mssql+pyodbc://u:p@127.0.0.1:{port}/d"))
+        ping = sockets.limited("do_ping", lambda driver: driver.socket.recv(1))
+        driver = sockets.connect(lambda: Driver(port))
         with driver.socket:
             assert ping(driver) == b"", "shut down"
 
