@@ -57,7 +57,7 @@ def cure(db: Database) -> str:
         return "start `cprqueue up`"
     return (
         f"one was at work {ago_seconds:.0f} s ago, and may be connecting to the broker "
-        "anew: look again in a minute, or start `cprqueue up`"
+        "anew; if that lasts a minute, start `cprqueue up`"
     )
 
 
